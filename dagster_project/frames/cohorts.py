@@ -1,0 +1,90 @@
+"""Cohorts: each file `sql/cohorts/<entity>__<name>.sql` is a query for the ids that are in it now.
+
+Who entered and who left since the last build is kept. A cohort may read the profiles: it is given those of this
+build, before its own result is written into them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import sqlglot
+from sqlglot import exp
+
+from dagster_project.settings import project_root
+from dagster_project.warehouse.build import Build, BuildError
+from dagster_project.warehouse.database import value
+
+_PROFILES = {"company_profiles", "user_profiles"}
+
+
+@dataclass(frozen=True)
+class Cohort:
+    entity: str  # company or user
+    name: str
+    query: str
+
+
+def cohorts(folder: Path | None = None) -> list[Cohort]:
+    """All cohorts. Raises BuildError on a file whose name does not say what it is."""
+    found = []
+    for path in sorted((folder or project_root() / "sql" / "cohorts").glob("*.sql")):
+        entity, _, name = path.stem.partition("__")
+        if entity not in ("company", "user") or not name:
+            raise BuildError(f"sql/cohorts/{path.name}: name it company__<name>.sql or user__<name>.sql")
+        found.append(Cohort(entity, name, path.read_text(encoding="utf-8").strip().rstrip(";")))
+    return found
+
+
+def reads() -> set[str]:
+    """The tables that cohorts read, of this build."""
+    return {f"{t.db}.{t.name}" for cohort in cohorts() for t in _of_this_build(cohort).find_all(exp.Table) if t.db}
+
+
+def fingerprint() -> str:
+    return hashlib.sha256("\n".join(f"{c.entity} {c.name} {c.query}" for c in cohorts()).encode()).hexdigest()
+
+
+def build(work: Build) -> set[str]:
+    """Compute who is in which cohort, and record who entered and left. Returns the tables that changed."""
+    connection = work.connection
+    connection.execute("CREATE OR REPLACE TEMP TABLE found (cohort VARCHAR, entity VARCHAR, id VARCHAR)")
+    for cohort in cohorts():
+        query = _of_this_build(cohort).sql(dialect="duckdb")
+        try:
+            connection.execute(
+                f"INSERT INTO found SELECT DISTINCT ?, ?, {cohort.entity}_id FROM ({query}) WHERE {cohort.entity}_id IS NOT NULL",
+                [cohort.name, cohort.entity])
+        except Exception as error:
+            raise BuildError(f"sql/cohorts/{cohort.entity}__{cohort.name}.sql: {error}") from error
+    changes = 0
+    for change, these, those in (("left", "marts.cohort_members", "found"), ("entered", "found", "marts.cohort_members")):
+        changes += value(connection, f"""
+            INSERT INTO marts.cohort_changes
+            SELECT cohort, entity, id, ?, '{change}' FROM {these} ANTI JOIN {those} USING (cohort, entity, id)""", [work.now])
+    if not changes:
+        return set()
+    connection.execute("""DELETE FROM marts.cohort_members WHERE (cohort, entity, id) NOT IN (SELECT (cohort, entity, id) FROM found)""")
+    connection.execute("""
+        INSERT INTO marts.cohort_members
+        SELECT cohort, entity, id, ? FROM found ANTI JOIN marts.cohort_members USING (cohort, entity, id)""", [work.now])
+    return {"marts.cohort_members", "marts.cohort_changes"}
+
+
+def _of_this_build(cohort: Cohort) -> exp.Expression:
+    """The query, reading profiles before cohorts are written into them."""
+    return _redirected(cohort.query).copy()
+
+
+@cache
+def _redirected(query: str) -> exp.Expression:
+    tree = sqlglot.parse_one(query, dialect="duckdb")
+    for table in tree.find_all(exp.Table):
+        if table.db == "marts" and table.name in _PROFILES:
+            table.set("db", exp.to_identifier("core"))
+            if not table.alias:
+                table.set("alias", exp.TableAlias(this=exp.to_identifier(table.name)))
+    return tree

@@ -1,0 +1,293 @@
+"""Metadata of companies and users: type locks in the order of loading, deep merge in the order of the updates.
+
+A lock is made once and kept, so an update can be read again at any time with the same result: only new updates
+are looked at for locks, and only the companies and users that they name are merged again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+from dagster_project.readers.values import domain_key, email_key
+from dagster_project.warehouse.build import Build
+
+OBEYS = "metadata"  # the section of the settings on which the tables depend
+TABLES = (
+    "core.company_metadata", "core.user_metadata", "core.rejected_updates", "marts.company_metadata",
+    "marts.user_metadata", "marts.metadata_schema", "marts.metadata_conflicts",
+)
+_ENTITIES = {"company": "companies", "user": "users"}
+_USER_COLUMNS = ("name", "first_name", "last_name", "phone", "photo_url")
+_MERGED_AT_ONCE = 20_000  # companies or users: bounds what is in memory
+
+LockKey = tuple[str, str, str]  # entity, id ('' and '' for the organisation), key
+Lock = tuple[str, bool, int | None, int | None]  # type, pinned, first file_seq and line
+
+
+def build(work: Build) -> set[str]:
+    """Bring the tables of metadata up to date with the updates loaded since. Returns those that changed."""
+    connection = work.connection
+    since = min(work.since(table) for table in TABLES)
+    if since == 0:
+        for table in TABLES:
+            connection.execute(f"DELETE FROM {table}")
+    locks = _Locks(work)
+    changed = locks.read_new_updates(since)
+    if since == 0:
+        changed |= set(TABLES)
+    for entity in _ENTITIES:
+        ids = [row[0] for row in connection.execute(
+            f"SELECT DISTINCT {entity}_id FROM raw.{entity}_updates WHERE load_seq > ? ORDER BY 1", [since]).fetchall()]
+        for start in range(0, len(ids), _MERGED_AT_ONCE):
+            _merge_entities(work, entity, ids[start : start + _MERGED_AT_ONCE], locks)
+            changed |= {f"core.{entity}_metadata", f"marts.{entity}_metadata"}
+    return changed
+
+
+class _Locks:
+    """The types that keys are locked to, and the reading of metadata by them."""
+
+    def __init__(self, work: Build) -> None:
+        settings = work.settings.metadata
+        self.connection = work.connection
+        self.pins = {key.replace(".", "_"): kind for key, kind in settings.pins.items()}
+        self.by_entity = settings.lock_scope == "entity"
+        self.refuses = settings.on_conflict == "reject_update"
+        self.locks: dict[LockKey, Lock] = {
+            (entity, entity_id, key): (kind, pinned, file_seq, line)
+            for key, kind, pinned, file_seq, line, entity, entity_id in self.connection.execute(
+                "SELECT * FROM marts.metadata_schema").fetchall()
+        }
+        self.changed: dict[LockKey, Lock] = {}
+        for key, kind in self.pins.items():
+            if ("", "", key) not in self.locks:
+                self._lock(("", "", key), (kind, True, None, None))
+
+    def _lock(self, key: LockKey, lock: Lock) -> None:
+        self.locks[key] = self.changed[key] = lock
+
+    def scope(self, entity: str, entity_id: str) -> tuple[str, str]:
+        return (entity, entity_id) if self.by_entity else ("", "")
+
+    def expected(self, scope: tuple[str, str], key: str) -> str | None:
+        if key in self.pins:
+            return self.pins[key]
+        lock = self.locks.get((*scope, key))
+        return lock[0] if lock else None
+
+    def read_new_updates(self, since: int) -> set[str]:
+        """Lock the keys of new updates, list their conflicts. Returns the tables that changed."""
+        conflicts: list[tuple[Any, ...]] = []
+        refused: list[tuple[Any, ...]] = []
+        cursor = self.connection.cursor().execute("""
+            SELECT 'company', company_id, file_seq, line, element, metadata, load_seq FROM raw.company_updates
+            WHERE load_seq > $since AND metadata IS NOT NULL
+            UNION ALL
+            SELECT 'user', user_id, file_seq, line, element, metadata, load_seq FROM raw.user_updates
+            WHERE load_seq > $since AND metadata IS NOT NULL
+            ORDER BY load_seq, line, element""", {"since": since})
+        while rows := cursor.fetchmany(10_000):
+            for entity, entity_id, file_seq, line, element, text, _ in rows:
+                found: list[tuple[Any, ...]] = []
+                made: dict[LockKey, Lock] = {}
+                self._learn(json.loads(text), "", self.scope(entity, entity_id), (file_seq, line), found, made)
+                conflicts += [(entity, entity_id, *f, file_seq, line, element) for f in found]
+                if found and self.refuses:
+                    key, path, expected, actual, _ = found[0]
+                    detail = f"{path} is of type {actual}, {key} is locked to {expected}"
+                    refused.append((_ENTITIES[entity], file_seq, line, element, detail, text[:65536]))
+                else:
+                    for key, lock in made.items():
+                        self._lock(key, lock)
+        changed = set()
+        for table, more in (("marts.metadata_conflicts", conflicts), ("core.rejected_updates", refused)):
+            if more:
+                _insert(self.connection, table, more)
+                changed.add(table)
+        if self.changed:
+            self.connection.execute("CREATE OR REPLACE TEMP TABLE new_locks AS FROM marts.metadata_schema LIMIT 0")
+            _insert(self.connection, "new_locks", [
+                (key, *lock, entity, entity_id) for (entity, entity_id, key), lock in self.changed.items()])
+            self.connection.execute("""DELETE FROM marts.metadata_schema AS s USING new_locks AS n
+                WHERE n.key = s.key AND n.entity = s.entity AND n.entity_id = s.entity_id""")
+            self.connection.execute("INSERT INTO marts.metadata_schema FROM new_locks")
+            changed.add("marts.metadata_schema")
+        return changed
+
+    def _learn(
+        self, value: Any, path: str, scope: tuple[str, str], place: tuple[int, int],
+        conflicts: list[tuple[Any, ...]], made: dict[LockKey, Lock],
+    ) -> None:
+        """Walk a value in document order: lock what is new, list what does not fit (and leave out what is in it)."""
+        if isinstance(value, list):
+            for index, item in enumerate(value):
+                self._learn(item, f"{path}[{index}]", scope, place, conflicts, made)
+            return
+        if not isinstance(value, dict):
+            return
+        for key, inner in value.items():
+            if inner is None:
+                continue
+            where = f"{path}.{key}" if path else key
+            actual = type_of(inner)
+            lock_key = ("", "", key) if key in self.pins else (*scope, key)
+            expected = self.pins.get(key) or (made.get(lock_key) or self.locks.get(lock_key) or (None,))[0]
+            if expected is None:
+                made[lock_key] = (actual, False, *place)
+            elif expected != actual:
+                text = json.dumps(inner, ensure_ascii=False, separators=(",", ":"))
+                conflicts.append((key, where, expected, actual, text))
+                continue
+            elif key in self.pins and (self.locks[lock_key][2] is None and lock_key not in made):
+                made[lock_key] = (expected, True, *place)
+            self._learn(inner, where, scope, place, conflicts, made)
+
+    def kept(self, value: Any, scope: tuple[str, str]) -> Any:
+        """A value without what does not fit the locks."""
+        if isinstance(value, dict):
+            return {
+                key: self.kept(inner, scope) for key, inner in value.items()
+                if inner is None or self.expected(scope, key) in (None, type_of(inner))
+            }
+        if isinstance(value, list):
+            return [self.kept(item, scope) for item in value]
+        return value
+
+
+def type_of(value: Any) -> str:
+    """The type of a non-null JSON value."""
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, int | float):
+        return "number"
+    return {str: "string", dict: "object", list: "array"}[type(value)]
+
+
+class Branch(dict[str, Any]):
+    """A merged object; `at`: the time of the update that began it."""
+
+    def __init__(self, at: datetime) -> None:
+        super().__init__()
+        self.at = at
+
+
+class Leaf:
+    """A merged value that is no object, and the time of the update that wrote it."""
+
+    __slots__ = ("at", "value")
+
+    def __init__(self, value: Any, at: datetime) -> None:
+        self.value, self.at = value, at
+
+
+def merge(into: Branch, update: dict[str, Any], at: datetime) -> None:
+    """Deep merge: the last writer wins per leaf, objects merge, arrays are replaced whole."""
+    for key, value in update.items():
+        if isinstance(value, dict):
+            branch = into.get(key)
+            if not isinstance(branch, Branch):
+                into[key] = branch = Branch(at)  # also where a null stood: the object starts afresh
+            merge(branch, value, at)
+        else:
+            into[key] = Leaf(value, at)
+
+
+def plain(node: Branch | Leaf) -> Any:
+    return {k: plain(v) for k, v in node.items()} if isinstance(node, Branch) else node.value
+
+
+def leaves(node: Branch, path: str = "") -> Iterator[tuple[str, str, str, float | None, datetime]]:
+    """path, type, text, number, time of each leaf that is not null."""
+    for key, inner in node.items():
+        where = f"{path}.{key}" if path else key
+        if isinstance(inner, Branch):
+            if inner:
+                yield from leaves(inner, where)
+            else:
+                yield where, "object", "{}", None, inner.at
+        elif inner.value is not None:
+            value = inner.value
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+            number = None
+            if type_of(value) == "number":
+                try:
+                    number = float(value)
+                except OverflowError:
+                    number = float("inf") if value > 0 else float("-inf")
+            yield where, type_of(value), text, number, inner.at
+
+
+def _merge_entities(work: Build, entity: str, ids: list[str], locks: _Locks) -> None:
+    """Merge all updates of some companies or users again, and replace their rows."""
+    connection = work.connection
+    updates = connection.execute(f"""
+        SELECT u.{entity}_id, u.effective_at, u.metadata, u.campaign, u.company_domain
+        FROM raw.{entity}_updates AS u
+        LEFT JOIN core.rejected_updates AS r ON r.file_seq = u.file_seq AND r.line = u.line AND r.element = u.element
+        WHERE u.{entity}_id IN (SELECT unnest(?::VARCHAR[])) AND r.file_seq IS NULL
+        ORDER BY u.{entity}_id, u.effective_at, u.file_seq, u.line, u.element""", [ids]).fetchall()
+    rows: list[tuple[Any, ...]] = []
+    paths: list[tuple[Any, ...]] = []
+    for entity_id, group in _grouped(updates):
+        scope = locks.scope(entity, entity_id)
+        metadata = campaign = None
+        domain = None
+        for _, at, metadata_text, campaign_text, given_domain in group:
+            if metadata_text is not None:
+                metadata = Branch(at) if metadata is None else metadata
+                merge(metadata, locks.kept(json.loads(metadata_text), scope), at)
+            if campaign_text is not None and campaign_text != "{}":
+                campaign = Branch(at) if campaign is None else campaign
+                merge(campaign, json.loads(campaign_text), at)
+            domain = given_domain or domain
+        known = plain(metadata) if metadata is not None else {}
+        who = _company(known, domain) if entity == "company" else _user(known)
+        rows.append((entity_id, *who, group[0][1], _json(metadata), _json(campaign)))
+        if metadata is not None:
+            paths += [(entity_id, *leaf) for leaf in leaves(metadata)]
+    for table, more in ((f"core.{entity}_metadata", rows), (f"marts.{entity}_metadata", paths)):
+        connection.execute(f"DELETE FROM {table} WHERE {entity}_id IN (SELECT unnest(?::VARCHAR[]))", [ids])
+        _insert(connection, table, more)
+
+
+def _company(metadata: dict[str, Any], domain: str | None) -> tuple[str | None, ...]:
+    name = _text(metadata.get("name")) or _text(metadata.get("company_name"))
+    return domain_key(domain if domain is not None else metadata.get("company_domain")), name
+
+
+def _user(metadata: dict[str, Any]) -> tuple[str | None, ...]:
+    return email_key(metadata.get("email")), *(_text(metadata.get(column)) for column in _USER_COLUMNS)
+
+
+def _text(value: Any) -> str | None:
+    """A value for a text column; numbers as they are written."""
+    if isinstance(value, str):
+        return value
+    return json.dumps(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _json(branch: Branch | None) -> str | None:
+    return None if branch is None else json.dumps(plain(branch), ensure_ascii=False, separators=(",", ":"))
+
+
+def _grouped(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
+    group: list[tuple[Any, ...]] = []
+    for row in rows:
+        if group and group[0][0] != row[0]:
+            yield group[0][0], group
+            group = []
+        group.append(row)
+    if group:
+        yield group[0][0], group
+
+
+def _insert(connection: Any, table: str, rows: list[tuple[Any, ...]]) -> None:
+    if rows:
+        empty = connection.sql(f"FROM {table} LIMIT 0").pl()
+        frame = pl.DataFrame(rows, schema=empty.schema, orient="row")  # noqa: F841 - DuckDB reads it by its name
+        connection.execute(f"INSERT INTO {table} SELECT * FROM frame")

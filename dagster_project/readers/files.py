@@ -1,0 +1,135 @@
+"""What readers read (a part of a raw file), what they yield (records with their place), and how they fail."""
+
+from __future__ import annotations
+
+import gzip
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from pathlib import Path
+from typing import IO, Any
+
+import zstandard
+
+BOM = b"\xef\xbb\xbf"
+
+
+class UnreadableFile(Exception):
+    """The file as a whole cannot be read; nothing of it is loaded. The text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class FilePart:
+    """A raw file, or the part of one that was added since it was last loaded.
+
+    file_seq: its number in order O. path: below raw/, with `/`. start_byte, start_line: what precedes the part
+    (0, 0 for a whole file). end_byte: the file's size when its hash was taken. received: the date of its
+    folder, if any. first_seen: UTC.
+    """
+
+    file_seq: int
+    source: str
+    path: str
+    file: Path
+    start_byte: int
+    start_line: int
+    end_byte: int
+    received: date | None
+    first_seen: datetime
+
+    @property
+    def format(self) -> str:
+        """The ending that tells the format: `jsonl`, `jsonl.gz`, `csv`, …"""
+        return format_of(self.path)
+
+
+@dataclass(slots=True)
+class Record:
+    """One record at its place. value is what was read, or None where `bad` says why nothing could be.
+
+    raw gives the record's text as it came, when it is needed.
+    """
+
+    line: int
+    element: int
+    value: Any
+    raw: Callable[[], str]
+    repairs: list[tuple[str, str]] = field(default_factory=list)
+    bad: str | None = None
+
+
+def format_of(path: str) -> str:
+    name = path.rsplit("/", 1)[-1].lower()
+    parts = name.split(".")
+    if name.startswith(".") or len(parts) < 2:
+        return ""
+    return ".".join(parts[-2:]) if parts[-1] in ("gz", "zst") and len(parts) > 2 else parts[-1]
+
+
+@contextmanager
+def open_bytes(part: FilePart) -> Iterator[IO[bytes]]:
+    """The part's bytes, decompressed. Raises UnreadableFile, also while it is being read."""
+    try:
+        with part.file.open("rb") as raw:
+            if part.format.endswith(".gz"):
+                with gzip.GzipFile(fileobj=raw) as stream:
+                    yield io.BufferedReader(stream, 1 << 20)  # type: ignore[arg-type,type-var]
+            elif part.format.endswith(".zst"):
+                yield io.BufferedReader(_WholeFrames(raw), 1 << 20)
+            else:
+                raw.seek(part.start_byte)
+                yield io.BufferedReader(_Limited(raw, part.end_byte - part.start_byte), 1 << 20)
+    except (OSError, EOFError, zstandard.ZstdError, gzip.zlib.error) as error:  # type: ignore[attr-defined]
+        raise UnreadableFile(f"{type(error).__name__}: {_plain(error)}") from error
+
+
+def _plain(error: BaseException) -> str:
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+
+
+class _Limited(io.RawIOBase):
+    """The first `size` bytes of what follows: a file may grow while it is read."""
+
+    def __init__(self, stream: IO[bytes], size: int) -> None:
+        self._stream, self._left = stream, size
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._stream.read(min(len(buffer), self._left))
+        self._left -= len(data)
+        buffer[: len(data)] = data
+        return len(data)
+
+
+class _WholeFrames(io.RawIOBase):
+    """A Zstandard stream of one or more frames. One that ends inside a frame raises EOFError, as gzip does."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream, self._ready, self._input = stream, b"", b""
+        self._frame = zstandard.ZstdDecompressor().decompressobj()
+        self._started = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._ready:
+            data = self._input or self._stream.read(1 << 18)
+            self._input = b""
+            if not data:
+                if self._started and not self._frame.eof:
+                    raise EOFError("compressed file ended before the end-of-stream marker was reached")
+                return 0
+            if self._frame.eof:
+                self._frame = zstandard.ZstdDecompressor().decompressobj()
+            self._started = True
+            self._ready = self._frame.decompress(data)
+            if self._frame.eof:
+                self._input = self._frame.unused_data
+        size = min(len(buffer), len(self._ready))
+        buffer[:size], self._ready = self._ready[:size], self._ready[size:]
+        return size

@@ -1,0 +1,140 @@
+"""Settings: `warehouse.toml` and the environment, validated before anything is touched.
+
+This module is the only reader of the environment. It does not open databases or files below `raw/`.
+Every key is optional; `warehouse.toml` in the project's root documents each with its default.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+JsonType = Literal["string", "number", "boolean", "object", "array"]
+
+
+class SettingsError(Exception):
+    """Wrong settings. The text names each key, its value and what would be right."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class WarehouseSettings(_Section):
+    memory_limit: str = Field("2GB", pattern=r"^\d+(\.\d+)?\s?(KB|MB|GB|TB|KiB|MiB|GiB|TiB)$")
+    threads: int = Field(0, ge=0, le=1024)
+    lock_wait_seconds: int = Field(600, ge=0)
+
+
+class MetadataSettings(_Section):
+    on_conflict: Literal["drop_value", "reject_update"] = "drop_value"
+    lock_scope: Literal["organization", "entity"] = "organization"
+    pins: dict[str, JsonType] = Field(default_factory=dict)
+
+
+class FeatureSettings(_Section):
+    accept_backdated: bool = False
+    feature_limit: int = Field(256, ge=1)
+    module_limit: int = Field(256, ge=1)
+
+
+class ScheduleSettings(_Section):
+    nightly: str = Field("0 2 * * *", pattern=r"^\s*\S+(\s+\S+){4}\s*$")
+    timezone: str = "UTC"
+
+
+class HubspotSettings(_Section):
+    live: bool = False
+    portal_id: int | None = None
+
+
+class Settings(_Section):
+    """All settings. `data` and `raw` are folders; they need not exist yet."""
+
+    data: Path
+    raw: Path
+    warehouse: WarehouseSettings = Field(default_factory=WarehouseSettings)
+    metadata: MetadataSettings = Field(default_factory=MetadataSettings)
+    features: FeatureSettings = Field(default_factory=FeatureSettings)
+    schedule: ScheduleSettings = Field(default_factory=ScheduleSettings)
+    hubspot: HubspotSettings = Field(default_factory=HubspotSettings)
+
+    @property
+    def warehouse_file(self) -> Path:
+        return self.data / "warehouse.duckdb"
+
+    @property
+    def raw_file(self) -> Path:
+        return self.data / "raw.duckdb"
+
+    @property
+    def analytics_file(self) -> Path:
+        return self.data / "analytics.duckdb"
+
+    @property
+    def dagster_home(self) -> Path:
+        home = os.environ.get("DAGSTER_HOME")
+        return Path(home) if home else self.data / "dagster"
+
+
+def project_root() -> Path:
+    """The folder that holds `sql/` and `warehouse.toml` (the checkout; the package is installed in place)."""
+    return Path(__file__).resolve().parent.parent
+
+
+def hubspot_token() -> str | None:
+    """The HubSpot access token, or None. It is handed to the HTTP session only, never stored."""
+    return os.environ.get("HUBSPOT_ACCESS_TOKEN") or None
+
+
+def load_settings() -> Settings:
+    """Read `WAREHOUSE_CONFIG` (default `warehouse.toml`) and the `WAREHOUSE_*` variables.
+
+    Raises SettingsError on a file that cannot be read, unknown keys and wrong values.
+    """
+    configured = os.environ.get("WAREHOUSE_CONFIG")
+    file = Path(configured) if configured else project_root() / "warehouse.toml"
+    values: dict[str, Any] = {}
+    if configured and not file.is_file():
+        raise SettingsError(f"WAREHOUSE_CONFIG = {configured!r}: no such file; name a TOML file or unset it")
+    if file.is_file():
+        try:
+            values = tomllib.loads(file.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{file.name} is not valid TOML: {error}") from error
+    for reserved in ("data", "raw"):
+        if reserved in values:
+            raise SettingsError(
+                f"{file.name}: {reserved} = {values[reserved]!r}: folders are set by the environment, "
+                f"with WAREHOUSE_{reserved.upper()}; remove the key"
+            )
+    data = Path(os.environ.get("WAREHOUSE_DATA") or project_root() / "data").absolute()
+    raw_value = os.environ.get("WAREHOUSE_RAW") or str(data / "raw")
+    if "://" in raw_value:
+        raise SettingsError(
+            f"WAREHOUSE_RAW = {raw_value!r}: object storage is not supported yet; name a folder on this machine"
+        )
+    try:
+        return Settings(data=data, raw=Path(raw_value).absolute(), **values)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_explain(file.name, e) for e in error.errors())) from None
+
+
+def _explain(file: str, error: Any) -> str:
+    """One validation error as: file: key = value: what is wrong; what would be right."""
+    location = [str(part) for part in error["loc"]]
+    key = ".".join(location)
+    if error["type"] == "extra_forbidden":
+        section: Any = Settings
+        for part in location[:-1]:
+            section = section.model_fields[part].annotation
+        known = sorted(set(section.model_fields) - {"data", "raw"})
+        near = difflib.get_close_matches(location[-1], known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known keys here: {', '.join(known)}"
+        return f"{file}: {key} = {error['input']!r}: unknown key; {hint}"
+    return f"{file}: {key} = {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}"

@@ -1,0 +1,212 @@
+"""Feature-usage events, as CustomerSuccessBox takes them: `raw/features/` to `raw.feature_events`.
+
+Names are cut to 64 characters, totals checked, and at most so many features and modules are tracked: slots are
+taken in the order in which events are loaded and never freed. So records are decided one after the other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from dagster_project.readers import json_records, table_records
+from dagster_project.readers.files import Record
+from dagster_project.readers.values import LARGEST_INTEGER, id_of, is_future, time_of
+from dagster_project.warehouse.database import append_rows
+
+from . import PLACE, Source
+from .loading import FileLoad, Incoming, LoadContext, Loader, objects, received
+
+NAME_LENGTH = 64
+COLUMNS = (
+    "event_at TIMESTAMP, account_id VARCHAR, user_id VARCHAR, product_id VARCHAR, module_id VARCHAR, "
+    "feature_id VARCHAR, total BIGINT"
+)
+_NAMES = ("feature_id", "module_id", "product_id")
+_LOOKUP_ROWS = 50_000
+
+
+class FeatureLoader(Loader):
+    def __init__(self, context: LoadContext) -> None:
+        self.connection = context.connection
+        self.settings = context.settings.features
+        self.rows = Incoming(self.connection, "incoming_feature_events", f"{PLACE}, {COLUMNS}")
+        self.incoming = [self.rows]
+        self.slots: dict[str, set[str]] = {"feature": set(), "module": set()}
+        for kind, name in self.connection.execute("SELECT kind, name FROM raw.feature_slots").fetchall():
+            self.slots[kind].add(name)
+        # Every original of a name that fills all 64 characters: two of them that fall together are listed.
+        self.originals: dict[tuple[str, str], set[str]] = {}
+        for field, name, original in self.connection.execute("SELECT * FROM raw.feature_names").fetchall():
+            self.originals.setdefault((field, name), set()).add(original)
+        self.keys: set[bytes] = set()
+        self.new: dict[str, list[tuple[Any, ...]]] = {"feature_slots": [], "feature_names": [], "feature_keys": []}
+
+    def read(self, load: FileLoad) -> None:
+        slots = {kind: set(names) for kind, names in self.slots.items()}
+        originals = {key: set(names) for key, names in self.originals.items()}
+        keys, new = set(self.keys), {table: len(rows) for table, rows in self.new.items()}
+        csv = load.part.format == "csv"
+        records = table_records.read(load.part) if csv else json_records.read(load.part, exact=False)
+        try:
+            waiting: list[tuple[Record, dict[str, Any], tuple[Any, ...]]] = []
+            for record, value in objects(load, records):
+                row = self._check(load, record, value, csv)
+                if row is not None:
+                    waiting.append((record, value, row))
+                if len(waiting) >= _LOOKUP_ROWS:
+                    self._decide(load, waiting)
+                    waiting = []
+            self._decide(load, waiting)
+        except BaseException:
+            # Nothing of an unreadable file is loaded: it takes no slot either.
+            self.slots, self.originals, self.keys = slots, originals, keys
+            for table, length in new.items():
+                del self.new[table][length:]
+            raise
+
+    def _check(self, load: FileLoad, record: Record, value: dict[str, Any], csv: bool) -> tuple[Any, ...] | None:
+        """The checks that look at one record alone; the row, or None where it is rejected or zero."""
+        account, user = id_of(value.get("account_id")), id_of(value.get("user_id"))
+        names = {name: id_of(value.get(name)) for name in _NAMES}
+        if account is None or user is None or names["feature_id"] is None:
+            missing = "account_id" if account is None else "user_id" if user is None else "feature_id"
+            load.reject(record, "missing_id", f"no usable {missing}")
+            return None
+        at = time_of(value.get("timestamp"))
+        if at is None:
+            load.reject(record, "bad_time", "no usable timestamp")
+            return None
+        given = value.get("total")
+        not_finite = any(w == "non_finite_number" and "total" in d.split(", ") for w, d in record.repairs)
+        total = None if not_finite else total_of(given, csv)
+        if total is None:
+            load.reject(record, "bad_total", "total is not finite" if not_finite else f"total is {str(given)[:100]!r}")
+            return None
+        if total == 0:
+            load.repair(record, [*record.repairs, *self._cuts({name: text or "" for name, text in names.items()})])
+            return None
+        received_date, _ = received(load, value)
+        reason = self._misdated(at, received_date, load)
+        if reason:
+            load.reject(record, reason, f"timestamp {at.isoformat()}, received {received_date or 'unknown'}")
+            return None
+        return (*load.place(record), at, account, user, names["product_id"] or "", names["module_id"] or "",
+                names["feature_id"], total)
+
+    def _misdated(self, at: datetime, received_date: Any, load: FileLoad) -> str | None:
+        if received_date is None:
+            return "future" if is_future(at, None, load.part.first_seen) else None
+        if at.date() > received_date:
+            return "future"
+        return "backdated" if at.date() < received_date and not self.settings.accept_backdated else None
+
+    def _decide(self, load: FileLoad, waiting: Sequence[tuple[Record, dict[str, Any], tuple[Any, ...]]]) -> None:
+        """What depends on the records before: duplicates, then slots, in order."""
+        event_ids = [_key(value.get("event_id")) for _, value, _ in waiting]
+        self._look_up({key for key in event_ids if key is not None})
+        for (record, _, row), key in zip(waiting, event_ids, strict=True):
+            *head, product, module, feature, total = row
+            given = {"feature_id": feature, "module_id": module, "product_id": product}
+            product, module, feature = (name[:NAME_LENGTH] for name in (product, module, feature))
+            if key is not None and key in self.keys:
+                load.duplicates += 1
+                load.repair(record, [*record.repairs, *self._cuts(given)])
+                continue
+            full = self._full(module, feature)
+            if full is not None:
+                load.reject(record, *full)
+                continue
+            self._take(module, feature, key)
+            load.repair(record, [*record.repairs, *self._cuts(given)])
+            self.rows.add((*head, product, module, feature, total))
+
+    def _look_up(self, keys: set[bytes]) -> None:
+        """Which of these event ids were loaded before this batch."""
+        unknown = list(keys - self.keys)
+        if unknown:
+            found = self.connection.execute(
+                "SELECT key FROM raw.feature_keys WHERE key IN (SELECT unnest(?::BLOB[]))", [unknown]).fetchall()
+            self.keys.update(bytes(row[0]) for row in found)
+
+    def _full(self, module: str, feature: str) -> tuple[str, str] | None:
+        """Why no slot is to be had for a name that is not tracked yet. None is taken unless both are to be had."""
+        modules, features = self.slots["module"], self.slots["feature"]
+        if module and module not in modules and len(modules) >= self.settings.module_limit:
+            return "module_limit", f"{len(modules)} modules are tracked, {module!r} is none of them"
+        if feature not in features and len(features) >= self.settings.feature_limit:
+            return "feature_limit", f"{len(features)} features are tracked, {feature!r} is none of them"
+        return None
+
+    def _take(self, module: str, feature: str, key: bytes | None) -> None:
+        for kind, name in (("module", module), ("feature", feature)):
+            if name and name not in self.slots[kind]:
+                self.slots[kind].add(name)
+                self.new["feature_slots"].append((kind, name))
+        if key is not None:
+            self.keys.add(key)
+            self.new["feature_keys"].append((key,))
+
+    def _cuts(self, given: dict[str, str]) -> list[tuple[str, str]]:
+        """What cutting the names changed, and which other names they became one with."""
+        repairs = []
+        for field in _NAMES:
+            original = given[field]
+            name = original[:NAME_LENGTH]
+            if len(name) < NAME_LENGTH:
+                continue
+            if name != original:
+                repairs.append(("name_cut", f"{field} {original[:1000]!r} was cut to {NAME_LENGTH} characters"))
+            known = self.originals.setdefault((field, name), set())
+            digest = hashlib.md5(original.encode(), usedforsecurity=False).hexdigest()
+            if digest not in known:
+                if known:
+                    repairs.append(("names_merged", f"{field} {original[:1000]!r} is one with another name of the same beginning"))
+                known.add(digest)
+                self.new["feature_names"].append((field, name, digest))
+        return repairs
+
+    def finish(self, loads: Sequence[FileLoad]) -> None:
+        self.connection.execute(f"INSERT INTO raw.feature_events SELECT * FROM {self.rows.name}")
+        for table, rows in self.new.items():
+            append_rows(self.connection, f"raw.{table}", rows)
+
+
+def total_of(value: object, csv: bool = False) -> int | None:
+    """A total as a whole number; absent is 1; None for what is no total."""
+    if value is None or (csv and value == ""):
+        return 1
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, float):
+        if not value.is_integer():
+            return None
+        value = int(value)
+    elif isinstance(value, str):
+        if not (value.isascii() and value.isdigit()):
+            return None
+        digits = value.lstrip("0") or "0"
+        value = int(digits) if len(digits) <= 17 else LARGEST_INTEGER + 1
+    return value if isinstance(value, int) and 0 <= value <= LARGEST_INTEGER else None
+
+
+def _key(event_id: object) -> bytes | None:
+    text = id_of(event_id)
+    return None if text is None else hashlib.md5(text.encode(), usedforsecurity=False).digest()
+
+
+SOURCE = Source(
+    folder="features",
+    table="feature_events",
+    about="Feature-usage events that count; names cut to 64 characters.",
+    formats=json_records.FORMATS | table_records.CSV_FORMATS,
+    tables={
+        "feature_events": f"{PLACE}, {COLUMNS}",
+        "feature_keys": "key BLOB",
+        "feature_slots": "kind VARCHAR, name VARCHAR",
+        "feature_names": "field VARCHAR, name VARCHAR, original VARCHAR",
+    },
+    loader=FeatureLoader,
+)

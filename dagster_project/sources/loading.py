@@ -1,0 +1,242 @@
+"""How a batch of files becomes rows: one transaction a batch, every record accounted for.
+
+A source's loader reads files into temporary tables (`Incoming`), and `finish` moves what stands into the raw
+tables. What is common to all sources - places, rejects, repairs, unreadable files, counts - is here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+
+from dagster_project.readers.files import FilePart, Record, UnreadableFile
+from dagster_project.readers.redact import redact
+from dagster_project.readers.values import start_of, time_of
+from dagster_project.settings import Settings
+from dagster_project.warehouse import registry
+from dagster_project.warehouse.database import Connection, append_rows, transaction
+
+from . import PLACE, Source
+
+_BATCH_BYTES = 64 * 1024**2
+_BATCH_FILES = 500
+_FLUSH_ROWS = 50_000
+
+
+@dataclass
+class FileLoad:
+    """One file on its way in, and the account of its records."""
+
+    part: FilePart
+    load_seq: int
+    records: int = 0
+    duplicates: int = 0
+    rejected: int = 0
+    repaired: int = 0
+    error: str | None = None
+    rejects: list[tuple[Any, ...]] = field(default_factory=list)
+    repairs: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def place(self, record: Record) -> tuple[int, int, int, int]:
+        return self.load_seq, self.part.file_seq, record.line, record.element
+
+    def reject(self, record: Record, reason: str, detail: str | None = None) -> None:
+        self.rejected += 1
+        self.rejects.append((self.load_seq, self.part.source, *self.place(record)[1:], reason, detail and redact(detail),
+                             redact(record.raw())))
+
+    def repair(self, record: Record, repairs: Iterable[tuple[str, str]]) -> None:
+        rows = [(self.load_seq, self.part.source, *self.place(record)[1:], what, redact(detail)) for what, detail in repairs]
+        self.repaired += bool(rows)
+        self.repairs += rows
+
+
+class Incoming:
+    """A temporary table that rows are added to, in bulk."""
+
+    def __init__(self, connection: Connection, name: str, columns: str) -> None:
+        self.connection, self.name = connection, name
+        self._rows: list[tuple[Any, ...]] = []
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} ({columns})")
+
+    def add(self, row: tuple[Any, ...]) -> None:
+        self._rows.append(row)
+        if len(self._rows) >= _FLUSH_ROWS:
+            self.flush()
+
+    def flush(self) -> None:
+        append_rows(self.connection, self.name, self._rows)
+        self._rows = []
+
+    def drop_file(self, load: FileLoad) -> None:
+        """Take back what was added of one file."""
+        self.flush()
+        self.connection.execute(f"DELETE FROM {self.name} WHERE load_seq = ?", [load.load_seq])
+
+
+class Loader:
+    """Turns the files of one source into rows. Subclasses say how.
+
+    incoming: the temporary tables that `read` adds to.
+    """
+
+    incoming: Sequence[Incoming] = ()
+
+    def read(self, load: FileLoad) -> None:
+        """Read one file: add its rows, count its records. Raises UnreadableFile."""
+        raise NotImplementedError
+
+    def finish(self, loads: Sequence[FileLoad]) -> None:
+        """Move what stands of the batch into the raw tables."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class LoadContext:
+    connection: Connection
+    settings: Settings
+
+
+@dataclass
+class LoadSummary:
+    """What a load did, per source."""
+
+    files: int = 0
+    bytes: int = 0
+    records: int = 0
+    loaded: int = 0
+    duplicates: int = 0
+    rejected: int = 0
+    repaired: int = 0
+    unreadable: list[str] = field(default_factory=list)
+
+    def merge(self, other: LoadSummary) -> None:
+        for name in ("files", "bytes", "records", "loaded", "duplicates", "rejected", "repaired"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.unreadable += other.unreadable
+
+    def add(self, load: FileLoad) -> None:
+        if load.error:
+            self.unreadable.append(f"{load.part.path}: {load.error}")
+            return
+        self.files += 1
+        self.bytes += load.part.end_byte - load.part.start_byte
+        self.records += load.records
+        self.loaded += load.records - load.duplicates - load.rejected
+        self.duplicates += load.duplicates
+        self.rejected += load.rejected
+        self.repaired += load.repaired
+
+
+def prepare(connection: Connection, sources: Iterable[Source]) -> None:
+    """Make the raw tables that are missing."""
+    for source in sources:
+        for table, columns in source.tables.items():
+            connection.execute(f"CREATE TABLE IF NOT EXISTS raw.{table} ({columns})")
+
+
+def load(
+    connection: Connection, settings: Settings, source: Source, parts: Sequence[FilePart],
+    progress: Callable[[FilePart], None] = lambda _: None,
+) -> LoadSummary:
+    """Load files of one source, in the order given. Each batch is one transaction in `raw`."""
+    summary = LoadSummary()
+    for batch in _batches(parts):
+        with transaction(connection):
+            load_seq = registry.next_load_seq(connection)
+            loader = source.loader(LoadContext(connection, settings))
+            loads = []
+            for part in batch:
+                progress(part)
+                one = FileLoad(part, load_seq)
+                _read(loader, one)
+                if one.error is None:
+                    loads.append(one)
+                    load_seq += 1
+                else:
+                    connection.execute("UPDATE raw.files SET error = ? WHERE file_seq = ? ", [one.error, part.file_seq])
+                    summary.add(one)
+            for table in loader.incoming:
+                table.flush()
+            loader.finish(loads)
+            _account(connection, loads)
+            registry.bump(connection, [*source.tables, "rejects", "repairs", "files"])
+        for one in loads:
+            summary.add(one)
+    return summary
+
+
+def _read(loader: Loader, load: FileLoad) -> None:
+    part = load.part
+    try:
+        before = part.file.stat()
+        loader.read(load)
+        after = part.file.stat()
+        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) and after.st_size != before.st_size:
+            # What was hashed may not be what was read, unless the file only grew.
+            if after.st_size < part.end_byte:
+                raise UnreadableFile("it shrank while it was read")
+    except (UnreadableFile, OSError) as error:
+        load.error = str(error)
+        for table in loader.incoming:
+            table.drop_file(load)
+
+
+def _account(connection: Connection, loads: Sequence[FileLoad]) -> None:
+    append_rows(connection, "raw.rejects", [row for load in loads for row in load.rejects])
+    append_rows(connection, "raw.repairs", [row for load in loads for row in load.repairs])
+    connection.execute("CREATE OR REPLACE TEMP TABLE counted (file_seq BIGINT, load_seq BIGINT, records BIGINT, "
+                       "loaded BIGINT, duplicates BIGINT, rejected BIGINT, repaired BIGINT)")
+    append_rows(connection, "counted", [
+        (one.part.file_seq, one.load_seq, one.records, one.records - one.duplicates - one.rejected,
+         one.duplicates, one.rejected, one.repaired) for one in loads])
+    connection.execute("""UPDATE raw.files SET load_seq = c.load_seq, records = c.records, loaded = c.loaded,
+        duplicates = c.duplicates, rejected = c.rejected, repaired = c.repaired, error = NULL,
+        replay_position = NULL, replay_path = NULL
+        FROM counted c WHERE c.file_seq = files.file_seq""")
+
+
+def _batches(parts: Sequence[FilePart]) -> Iterator[list[FilePart]]:
+    """Small files together, so that ten thousand of them do not mean ten thousand transactions."""
+    batch: list[FilePart] = []
+    size = 0
+    for part in parts:
+        if batch and (size + part.end_byte - part.start_byte > _BATCH_BYTES or len(batch) >= _BATCH_FILES):
+            yield batch
+            batch, size = [], 0
+        batch.append(part)
+        size += part.end_byte - part.start_byte
+    if batch:
+        yield batch
+
+
+def objects(load: FileLoad, records: Iterable[Record]) -> Iterator[tuple[Record, dict[str, Any]]]:
+    """The records that are JSON objects; the others are counted and rejected."""
+    for record in records:
+        load.records += 1
+        if record.bad is not None:
+            load.reject(record, "bad_json", record.bad)
+        elif not isinstance(record.value, dict):
+            load.reject(record, "not_object", f"the record is {_kind(record.value)}")
+        else:
+            yield record, record.value
+
+
+def received(load: FileLoad, value: dict[str, Any]) -> tuple[date | None, datetime | None]:
+    """The received date of a record, and the same as a moment: its own `received_at`, else its folder's date."""
+    own = time_of(value.get("received_at"))
+    if own is not None:
+        return own.date(), own
+    folder = load.part.received
+    return (folder, start_of(folder)) if folder else (None, None)
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "null"
+    return {bool: "a boolean", str: "a string", list: "an array"}.get(type(value), "a number")
+
+
+__all__ = ["PLACE", "FileLoad", "Incoming", "LoadContext", "LoadSummary", "Loader", "load", "objects", "received"]

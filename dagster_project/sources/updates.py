@@ -1,0 +1,93 @@
+"""Company and user updates: what both have in common. Metadata is kept as given but for its keys' dots.
+
+Locks, merges and claims are computed from the raw updates later (frames.metadata, core.claims), so that a
+changed setting can be applied to history.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from dagster_project.readers import json_records
+from dagster_project.readers.files import Record
+from dagster_project.readers.values import id_of, is_future, time_of
+
+from . import PLACE
+from .loading import FileLoad, Incoming, LoadContext, Loader, objects, received
+
+COLUMNS = (
+    "company_id VARCHAR, user_id VARCHAR, session_token VARCHAR, effective_at TIMESTAMP, company_domain VARCHAR, "
+    "metadata VARCHAR, campaign VARCHAR"
+)
+DDL = f"{PLACE}, {COLUMNS}"
+
+
+class UpdateLoader(Loader):
+    """Reads updates of one entity; `id_key` is the id without which an update is none."""
+
+    def __init__(self, context: LoadContext, table: str, id_key: str) -> None:
+        self.connection, self.table, self.id_key = context.connection, table, id_key
+        self.rows = Incoming(context.connection, f"incoming_{table}", DDL)
+        self.incoming = [self.rows]
+
+    def read(self, load: FileLoad) -> None:
+        for record, value in objects(load, json_records.read(load.part, exact=True)):
+            self._accept(load, record, value)
+
+    def _accept(self, load: FileLoad, record: Record, value: dict[str, Any]) -> None:
+        if id_of(value.get(self.id_key)) is None:
+            load.reject(record, "missing_id", f"no usable {self.id_key}")
+            return
+        repairs = list(record.repairs)
+        received_date, received_at = received(load, value)
+        modified = time_of(value.get("modified_time"))
+        if modified and is_future(modified, received_date, load.part.first_seen):
+            repairs.append(("modified_time_future", f"modified_time {modified.isoformat()} counts as missing"))
+            modified = None
+        domain = value.get("company_domain")
+        row = (
+            *load.place(record), id_of(value.get("company_id")), id_of(value.get("user_id")),
+            id_of(value.get("session_token")), modified or received_at or load.part.first_seen,
+            domain if isinstance(domain, str) and domain.strip() else None,
+            _object_text(value.get("metadata"), "metadata", repairs, underscored),
+            _object_text(value.get("campaign"), "campaign", repairs, lambda v, _: v),
+        )
+        load.repair(record, repairs)
+        self.rows.add(row)
+
+    def finish(self, loads: Sequence[FileLoad]) -> None:
+        self.connection.execute(f"INSERT INTO raw.{self.table} SELECT * FROM {self.rows.name}")
+
+
+def _object_text(
+    value: Any, name: str, repairs: list[tuple[str, str]], clean: Callable[[Any, list[tuple[str, str]]], Any]
+) -> str | None:
+    """A JSON object as text; None for null, and for anything else, which is listed."""
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        repairs.append((f"{name}_not_object", json.dumps(value, ensure_ascii=False)[:1000]))
+        return None
+    return json.dumps(clean(value, repairs), ensure_ascii=False, separators=(",", ":"))
+
+
+def underscored(value: Any, repairs: list[tuple[str, str]], path: str = "") -> Any:
+    """Dots in keys become underscores at every depth; of two keys that become one, the last stands."""
+    if isinstance(value, dict):
+        result: dict[str, Any] = {}
+        origin: dict[str, str] = {}
+        for key in value:
+            name = key.replace(".", "_")
+            where = f"{path}.{name}" if path else name
+            if name in result:
+                repairs.append(("key_collision", f"{where}: {key!r} stands, {origin[name]!r} was never there"))
+                del result[name]
+            result[name], origin[name] = value[key], key
+        return {
+            name: underscored(inner, repairs, f"{path}.{name}" if path else name) for name, inner in result.items()
+        }
+    if isinstance(value, list):
+        return [underscored(inner, repairs, f"{path}[{i}]") for i, inner in enumerate(value)]
+    return value

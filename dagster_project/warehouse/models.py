@@ -1,0 +1,214 @@
+"""Model files: one table a file below `sql/`, its documentation, contract and checks in the header.
+
+    -- What the table is, in a sentence or two.
+    -- grain: day, company_id
+    -- rebuild: day
+    -- columns:
+    --   day         DATE     GMT day
+    -- checks:
+    --   name: SELECT the rows that should not be
+    --   name (warn): ...
+    SELECT ...
+
+`rebuild` says how a table follows its inputs: `whole` (the default), `merge` (new rows of `raw` beyond $since are
+aggregated and merged; `merge:` names the aggregate of each measure), `day` (the days that changed in its inputs,
+or in those named by `days:`, are computed again) or `append` (the query's rows are added each time its inputs
+change). `previous:` names tables that the query reads as they were before this build. `stamp:` names a column
+that tells when the rest of the row last changed. `by:` names the module that computes the table instead of a
+query, and `from:` what it reads. What a query reads is taken from the query itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import sqlglot
+from sqlglot import exp
+
+REBUILDS = ("whole", "merge", "day", "append")
+_KEYS = ("grain", "rebuild", "merge", "previous", "days", "stamp", "by", "from", "columns", "checks")
+# Folders of sql/ that hold queries of their users' own making; they are no tables.
+QUERY_FOLDERS = ("cohorts", "outbound", "examples")
+
+
+class ModelError(Exception):
+    """A model file that cannot be used. Names the file and what to change."""
+
+
+@dataclass(frozen=True)
+class Column:
+    name: str
+    type: str
+    about: str
+
+
+@dataclass(frozen=True)
+class Check:
+    """A query for rows that should not be. A failed check stops the build, unless it only warns."""
+
+    name: str
+    query: str
+    warns: bool = False
+
+
+@dataclass(frozen=True)
+class Model:
+    name: str  # schema.table
+    about: str
+    grain: tuple[str, ...]
+    columns: tuple[Column, ...]
+    checks: tuple[Check, ...]
+    query: str
+    rebuild: str = "whole"
+    merge: Mapping[str, str] = field(default_factory=dict)
+    previous: tuple[str, ...] = ()
+    days: tuple[str, ...] = ()
+    stamp: str | None = None
+    by: str | None = None
+    inputs: tuple[str, ...] = ()
+    code: str = ""
+
+    @property
+    def schema(self) -> str:
+        return self.name.split(".")[0]
+
+    @property
+    def table(self) -> str:
+        return self.name.split(".")[1]
+
+    @property
+    def uses_as_of(self) -> bool:
+        return "$as_of" in self.query
+
+
+def read_models(folder: Path) -> dict[str, Model]:
+    """All models below a folder, in the order in which they are built. Raises ModelError."""
+    models: dict[str, Model] = {}
+    for path in sorted(folder.glob("*/*.sql")):
+        if path.parent.name not in QUERY_FOLDERS:
+            model = parse_model(f"{path.parent.name}.{path.stem}", path.read_text(encoding="utf-8"))
+            if model.by:
+                # A module may read what its users' files name.
+                more = getattr(importlib.import_module(f"dagster_project.{model.by}"), "reads", set)()
+                model = replace(model, inputs=tuple(sorted({*model.inputs, *more})))
+            models[model.name] = model
+    for model in models.values():
+        unknown = [n for n in (*model.inputs, *model.previous, *model.days) if n not in models and not n.startswith("raw.")]
+        if unknown:
+            raise ModelError(f"sql/{model.schema}/{model.table}.sql reads {', '.join(unknown)}: no such model")
+    return in_order(models)
+
+
+def in_order(models: Mapping[str, Model]) -> dict[str, Model]:
+    graph: dict[str, set[str]] = {name: set() for name in models}
+    for model in models.values():
+        for name in model.inputs:
+            if name in models and name not in model.previous:
+                graph[model.name].add(name)
+        for name in model.previous:
+            if name != model.name:
+                graph[name].add(model.name)
+    # Tables of one module are built together, when the inputs of all are there.
+    for model in models.values():
+        if model.by:
+            for other in models.values():
+                if other.by == model.by:
+                    graph[model.name] |= graph[other.name] - {m.name for m in models.values() if m.by == model.by}
+    try:
+        order = list(TopologicalSorter({k: sorted(v) for k, v in sorted(graph.items())}).static_order())
+    except CycleError as error:
+        raise ModelError(f"models read each other in a circle: {' -> '.join(error.args[1])}") from error
+    return {name: models[name] for name in order}
+
+
+def parse_model(name: str, text: str) -> Model:
+    """A model from its file's text. Raises ModelError."""
+    header: dict[str, list[str]] = {"about": []}
+    key, body = "about", text
+    for line in text.splitlines(keepends=True):
+        if not line.startswith("--"):
+            break
+        body = body[len(line) :]
+        content = line[2:].rstrip()
+        match = re.match(r" (\w+):\s*(.*)$", content)
+        if match and match[1] in _KEYS:
+            key = match[1]
+            header[key] = [match[2]] if match[2] else []
+        elif match and key == "about" and re.fullmatch(r"[a-z]+", match[1]):
+            raise ModelError(f"{name}: unknown header {match[1]!r}; known: {', '.join(_KEYS)}")
+        else:
+            header[key].append(content)
+    query = body.strip().rstrip(";")
+
+    def names(field_name: str) -> tuple[str, ...]:
+        return tuple(part.strip() for part in " ".join(header.get(field_name, [])).split(",") if part.strip())
+
+    def word(field_name: str) -> str | None:
+        return " ".join(header.get(field_name, [])).strip() or None
+
+    columns = tuple(_column(name, line) for line in header.get("columns", []) if line.strip())
+    rebuild = word("rebuild") or "whole"
+    by = word("by")
+    if rebuild not in REBUILDS:
+        raise ModelError(f"{name}: rebuild: {rebuild}: must be one of {', '.join(REBUILDS)}")
+    if not columns or not header["about"]:
+        raise ModelError(f"{name}: the header needs a description and `columns:`")
+    if bool(by) == bool(query):
+        raise ModelError(f"{name}: needs either a query or `by:`")
+    grain = names("grain")
+    known = {c.name for c in columns}
+    for column in (*grain, *([word("stamp")] if word("stamp") else [])):
+        if column not in known:
+            raise ModelError(f"{name}: {column} is not among its columns")
+    return Model(
+        name=name,
+        about=" ".join(part.strip() for part in header["about"]).strip(),
+        grain=grain, columns=columns, checks=_checks(name, header.get("checks", [])), query=query, rebuild=rebuild,
+        merge=_merge(name, " ".join(header.get("merge", [])), rebuild, known - set(grain)),
+        previous=names("previous"), days=names("days"), stamp=word("stamp"), by=by,
+        inputs=names("from") if by else tables_in(query),
+        code=hashlib.sha256(text.encode()).hexdigest()[:16],
+    )
+
+
+def tables_in(query: str) -> tuple[str, ...]:
+    """The tables that a query reads, as schema.table, sorted. (A common table expression has no schema.)"""
+    tree = sqlglot.parse_one(query, dialect="duckdb")
+    return tuple(sorted({f"{table.db}.{table.name}" for table in tree.find_all(exp.Table) if table.db}))
+
+
+def _column(model: str, line: str) -> Column:
+    match = re.match(r"\s+(\w+)\s+([A-Z]+(?:\([\d, ]+\))?(?:\[\])?)\s*(.*)$", line)
+    if not match:
+        raise ModelError(f"{model}: column line {line.strip()!r}: must be: name TYPE description")
+    return Column(match[1], match[2], match[3].strip())
+
+
+def _checks(model: str, lines: Sequence[str]) -> tuple[Check, ...]:
+    checks: list[Check] = []
+    for line in lines:
+        match = re.match(r"\s{2,4}(\w+)( \(warn\))?:\s*(.*)$", line)
+        if match:
+            checks.append(Check(match[1], match[3], bool(match[2])))
+        elif line.strip() and checks:
+            last = checks.pop()
+            checks.append(Check(last.name, f"{last.query}\n{line.strip()}".strip(), last.warns))
+        elif line.strip():
+            raise ModelError(f"{model}: check line {line.strip()!r}: must be: name: SELECT ...")
+    return tuple(checks)
+
+
+def _merge(model: str, text: str, rebuild: str, measures: Iterable[str]) -> dict[str, str]:
+    found = {
+        column.strip(): function
+        for function, columns in re.findall(r"(\w+)\(([^)]*)\)", text) for column in columns.split(",")
+    }
+    if (rebuild == "merge") != bool(found) or (found and set(found) != set(measures)):
+        raise ModelError(f"{model}: `merge:` must name an aggregate for each column that is not of the grain")
+    return found

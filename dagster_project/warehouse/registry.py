@@ -1,0 +1,329 @@
+"""The registry of raw files: what is new, in which order it was first seen, what has become of each.
+
+Lives in `raw.duckdb`. A file is its content: the same bytes under another name are no new file. `raw/` is
+only read here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from pathlib import Path
+
+from dagster_project.readers.files import FilePart, format_of
+
+from .database import Connection, append_rows, transaction, value
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS raw.files (
+    file_seq BIGINT, load_seq BIGINT, source VARCHAR, path VARCHAR, sha256 VARCHAR, bytes BIGINT,
+    start_byte BIGINT, start_line BIGINT, received_date DATE, first_seen_at TIMESTAMP,
+    records BIGINT, loaded BIGINT, duplicates BIGINT, rejected BIGINT, repaired BIGINT,
+    error VARCHAR, note VARCHAR, replay_position BIGINT, replay_path VARCHAR);
+CREATE TABLE IF NOT EXISTS raw.paths (
+    path VARCHAR, source VARCHAR, bytes BIGINT, mtime_ns BIGINT, ctime_ns BIGINT,
+    sha256 VARCHAR, file_seq BIGINT);
+CREATE TABLE IF NOT EXISTS raw.rejects (
+    load_seq BIGINT, source VARCHAR, file_seq BIGINT, line BIGINT, element BIGINT,
+    reason VARCHAR, detail VARCHAR, raw VARCHAR);
+CREATE TABLE IF NOT EXISTS raw.repairs (
+    load_seq BIGINT, source VARCHAR, file_seq BIGINT, line BIGINT, element BIGINT, what VARCHAR, detail VARCHAR);
+CREATE TABLE IF NOT EXISTS raw.versions (name VARCHAR, version BIGINT);
+"""
+_NEW_FILE = (
+    "file_seq", "source", "path", "sha256", "bytes", "start_byte", "start_line", "received_date", "first_seen_at",
+    "error", "note",
+)
+_GROWING = frozenset({"json", "jsonl", "ndjson", "csv"})
+_DATED = re.compile(r"(?:dt|date)=(\d{4}-\d\d-\d\d)")
+_CHUNK = 1 << 22
+
+
+class MissingFiles(Exception):
+    """A full rebuild needs files whose bytes are gone from `raw/`. Names each."""
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A source as the registry sees it: its folder below raw/ and the formats it reads.
+
+    replaces: a file written over an older one at the same path takes its place (CRM exports).
+    """
+
+    name: str
+    formats: frozenset[str]
+    replaces: bool = False
+
+
+@dataclass
+class Discovery:
+    """What a look at raw/ found."""
+
+    pending: list[FilePart] = field(default_factory=list)
+    new_files: int = 0
+    known_files: int = 0
+    warnings: list[str] = field(default_factory=list)
+
+
+def prepare(connection: Connection) -> None:
+    connection.execute(_SCHEMA)
+
+
+def walk(root: Path) -> list[str]:
+    """All files below raw/, as paths with `/`, in byte order."""
+    found: list[bytes] = []
+    base = os.fsencode(root)
+    for folder, folders, files in os.walk(base):
+        folders.sort()
+        found.extend(os.path.relpath(os.path.join(folder, name), base) for name in files)
+    return [path.decode("utf-8", "surrogateescape") for path in sorted(p.replace(os.sep.encode(), b"/") for p in found)]
+
+
+def folder_of(path: str, folders: Iterable[Folder]) -> Folder | None:
+    """The source that reads a path; None where its folder or format is not known."""
+    for folder in folders:
+        if path.startswith(folder.name + "/"):
+            return folder if format_of(path) in folder.formats else None
+    return None
+
+
+def received_date(path: str) -> date | None:
+    """The last `dt=` or `date=` folder of a path that is a valid date."""
+    for part in reversed(path.split("/")[:-1]):
+        if match := _DATED.fullmatch(part):
+            try:
+                return date.fromisoformat(match[1])
+            except ValueError:
+                continue
+    return None
+
+
+def discover(
+    connection: Connection, root: Path, folders: Sequence[Folder], now: datetime,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Discovery:
+    """Number what is new below raw/, and say what is to be loaded, in order O. Commits to `raw`."""
+    found = Discovery()
+    known = {row[0]: row[1:] for row in connection.execute(
+        "SELECT path, bytes, mtime_ns, ctime_ns, sha256, file_seq FROM raw.paths").fetchall()}
+    by_content = {(row[0], row[1]): row[2] for row in connection.execute(
+        "SELECT source, sha256, min(file_seq) FROM raw.files WHERE sha256 IS NOT NULL GROUP BY ALL").fetchall()}
+    loaded = {row[0] for row in connection.execute(
+        "SELECT file_seq FROM raw.files WHERE load_seq IS NOT NULL").fetchall()}
+    next_seq: int = value(connection, "SELECT coalesce(max(file_seq), 0) + 1 FROM raw.files")
+
+    new_files: list[tuple[object, ...]] = []
+    new_paths: list[tuple[object, ...]] = []
+    retried: list[tuple[object, ...]] = []
+    for path in walk(root):
+        folder = folder_of(path, folders)
+        if folder is None:
+            continue
+        file = root / path
+        before = known.get(path)
+        try:
+            stat = file.stat()
+            if before and before[3] is not None and before[:3] == (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns):
+                found.known_files += 1
+                continue
+            progress(f"hashing {path}")
+            grows = format_of(path) in _GROWING and not folder.replaces
+            prefix_size = before[0] if before and before[3] and grows else 0
+            content = _hash(file, stat.st_size, prefix_size)
+        except OSError as error:
+            if before and before[3] is None:
+                found.known_files += 1  # still unreadable, and listed already
+            elif not before:
+                reason = f"{type(error).__name__}: {error.strerror}"
+                new_files.append((next_seq, folder.name, path, None, None, 0, 0, received_date(path), now, reason, None))
+                new_paths.append((path, folder.name, None, None, None, None, next_seq))
+                next_seq += 1
+                found.new_files += 1
+            continue
+        same = by_content.get((folder.name, content.sha256))
+        entry = (path, folder.name, content.size, stat.st_mtime_ns, stat.st_ctime_ns, content.sha256)
+        if before and before[3] is None and before[4] is not None and same is None:
+            # It could not be read when it was first seen; its number is kept.
+            retried.append((content.sha256, content.size, before[4]))
+            by_content[(folder.name, content.sha256)] = before[4]
+            new_paths.append((*entry, before[4]))
+        elif same is not None:
+            found.known_files += 1
+            new_paths.append((*entry, same))
+        else:
+            start_byte = start_line = 0
+            note = None
+            if before and before[3] is not None:
+                if grows and content.prefix == before[3] and content.prefix_ends_line and before[4] in loaded:
+                    start_byte, start_line = before[0], content.prefix_lines
+                    note = f"goes on where file {before[4]} ended"
+                elif not folder.replaces and before[4] in loaded:
+                    note = f"the path held file {before[4]} before, which stays loaded"
+                    found.warnings.append(f"{path} was rewritten: loaded besides what it held before")
+            new_files.append((next_seq, folder.name, path, content.sha256, content.size, start_byte, start_line,
+                              received_date(path), now, None, note))
+            by_content[(folder.name, content.sha256)] = next_seq
+            new_paths.append((*entry, next_seq))
+            next_seq += 1
+            found.new_files += 1
+
+    if new_files or new_paths:
+        with transaction(connection):
+            append_rows(connection, "raw.files", new_files, columns=_NEW_FILE)
+            for sha256, size, file_seq in retried:
+                connection.execute("UPDATE raw.files SET sha256 = ?, bytes = ? WHERE file_seq = ?", [sha256, size, file_seq])
+            gone = [row[0] for row in new_paths]
+            connection.execute("DELETE FROM raw.paths WHERE path IN (SELECT unnest(?::VARCHAR[]))", [gone])
+            append_rows(connection, "raw.paths", new_paths)
+            # An unreadable file whose bytes turned out to be loaded already has nothing more to say.
+            connection.execute("""DELETE FROM raw.files WHERE sha256 IS NULL
+                AND path IN (SELECT path FROM raw.paths WHERE sha256 IS NOT NULL)""")
+            bump(connection, ["files", "paths"])
+    found.pending = pending(connection, root)
+    return found
+
+
+def pending(connection: Connection, root: Path) -> list[FilePart]:
+    """The files that are numbered but not loaded and still stand at their path, in the order to load them:
+
+    those of a full rebuild as they were loaded before, then the others in order O.
+    """
+    rows = connection.execute("""
+        SELECT f.file_seq, f.source, coalesce(f.replay_path, p.path), f.start_byte, f.start_line, f.bytes,
+               f.received_date, f.first_seen_at
+        FROM raw.files f
+        LEFT JOIN (SELECT file_seq, min(path) AS path FROM raw.paths WHERE sha256 IS NOT NULL GROUP BY ALL) p
+          ON p.file_seq = f.file_seq
+        WHERE f.load_seq IS NULL AND coalesce(f.replay_path, p.path) IS NOT NULL
+        ORDER BY f.replay_position NULLS LAST, f.file_seq""").fetchall()
+    return [FilePart(seq, source, path, root / path, start, line, size, received, seen)
+            for seq, source, path, start, line, size, received, seen in rows]
+
+
+def forget_loaded(connection: Connection, root: Path, folders: Sequence[Folder], tables: Iterable[str]) -> int:
+    """Begin a full rebuild: check that every loaded file's bytes are in raw/, then mark all as not loaded.
+
+    Returns how many. The next load replays them in the order in which they were loaded before, also after a
+    crash. Raises MissingFiles, with nothing touched.
+    """
+    replacing = [f.name for f in folders if f.replaces]
+    rows = connection.execute("""
+        SELECT f.file_seq, f.source, f.path, f.bytes, f.sha256,
+               f.source IN (SELECT unnest(?::VARCHAR[])) AND p.file_seq IS NULL AS replaced
+        FROM raw.files f LEFT JOIN (SELECT DISTINCT file_seq FROM raw.paths) p ON p.file_seq = f.file_seq
+        WHERE f.load_seq IS NOT NULL ORDER BY f.load_seq""", [replacing]).fetchall()
+    paths_of: dict[tuple[str, str], list[str]] = {}
+    for path in walk(root):
+        folder = folder_of(path, folders)
+        if folder:
+            paths_of.setdefault((folder.name, format_of(path)), []).append(path)
+    hashes: dict[str, dict[int, str]] = {}
+    wanted: dict[tuple[str, str], set[int]] = {}
+    for row in rows:
+        wanted.setdefault((row[1], format_of(row[2])), set()).add(row[3])
+
+    def holds(path: str, key: tuple[str, str], size: int, sha256: str) -> bool:
+        if path not in hashes:
+            hashes[path] = _prefix_hashes(root / path, wanted[key])
+        return hashes[path].get(size) == sha256
+
+    replay: list[tuple[int, int, str]] = []
+    missing: list[str] = []
+    replaced: list[int] = []
+    for seq, source, path, size, sha256, is_replaced in rows:
+        key = (source, format_of(path))
+        here = paths_of.get(key, [])
+        places = [path, *(p for p in here if p != path)] if path in here else here
+        place = next((p for p in places if holds(p, key, size, sha256)), None)
+        if place is not None:
+            replay.append((seq, len(replay), place))
+        elif is_replaced:
+            replaced.append(seq)  # an export that a newer one replaced: nothing of it shows
+        else:
+            missing.append(path)
+    if missing:
+        raise MissingFiles(
+            "a full rebuild needs every loaded file in raw/; gone or changed: " + ", ".join(missing)
+            + ". Put them back, or run without --full"
+        )
+    with transaction(connection):
+        connection.execute("CREATE OR REPLACE TABLE raw.replay (file_seq BIGINT, position BIGINT, path VARCHAR)")
+        for table in tables:
+            connection.execute(f"DELETE FROM raw.{table}")
+        # What was said of an export that a newer one replaced stays said.
+        for table in ("rejects", "repairs"):
+            connection.execute(f"DELETE FROM raw.{table} WHERE file_seq NOT IN (SELECT unnest(?::BIGINT[]))", [replaced])
+        append_rows(connection, "raw.replay", replay)
+        connection.execute("""UPDATE raw.files SET load_seq = NULL, replay_position = r.position, replay_path = r.path
+            FROM raw.replay r WHERE r.file_seq = files.file_seq""")
+        connection.execute("DROP TABLE raw.replay")
+        bump(connection, ["generation", "files"])
+    return len(replay)
+
+
+def next_load_seq(connection: Connection) -> int:
+    return int(value(connection, "SELECT coalesce(max(load_seq), 0) + 1 FROM raw.files"))
+
+
+def bump(connection: Connection, names: Iterable[str]) -> None:
+    """Note that these parts of `raw` changed: what is built from them is out of date."""
+    for name in names:
+        connection.execute(
+            "INSERT INTO raw.versions SELECT ?, coalesce(max(version), 0) + 1 FROM raw.versions WHERE name = ?",
+            [name, name],
+        )
+        connection.execute(
+            "DELETE FROM raw.versions WHERE name = ? AND version < (SELECT max(version) FROM raw.versions WHERE name = ?)",
+            [name, name],
+        )
+
+
+@dataclass(frozen=True)
+class _Content:
+    sha256: str
+    size: int
+    prefix: str | None
+    prefix_lines: int
+    prefix_ends_line: bool
+
+
+def _hash(file: Path, size: int, prefix_size: int) -> _Content:
+    """The hash of a file's first `size` bytes, and what precedes `prefix_size` (0: no such question)."""
+    digest = hashlib.sha256()
+    prefix: str | None = None
+    lines, left, last = 0, size, b""
+    with file.open("rb") as stream:
+        if 0 < prefix_size < size:
+            todo = prefix_size
+            while todo and (chunk := stream.read(min(_CHUNK, todo))):
+                digest.update(chunk)
+                lines += chunk.count(b"\n")
+                last = chunk[-1:]
+                todo -= len(chunk)
+            prefix, left = digest.hexdigest(), size - prefix_size
+        while left and (chunk := stream.read(min(_CHUNK, left))):
+            digest.update(chunk)
+            left -= len(chunk)
+    return _Content(digest.hexdigest(), size - left, prefix, lines, last == b"\n")
+
+
+def _prefix_hashes(file: Path, sizes: set[int]) -> dict[int, str]:
+    """The hash of the first n bytes of a file, for each n."""
+    digest, done = hashlib.sha256(), 0
+    result: dict[int, str] = {}
+    try:
+        with file.open("rb") as stream:
+            for size in sorted(sizes):
+                while done < size and (chunk := stream.read(min(_CHUNK, size - done))):
+                    digest.update(chunk)
+                    done += len(chunk)
+                if done < size:
+                    break
+                result[size] = digest.hexdigest()
+    except OSError:
+        pass
+    return result

@@ -1,0 +1,11 @@
+-- What updates say of each company: metadata and campaign merged in the order of their times, match key and names.
+-- grain: company_id
+-- by: frames.metadata
+-- from: raw.company_updates, raw.user_updates
+-- columns:
+--   company_id          VARCHAR    the company
+--   company_domain      VARCHAR    match key of the domain: the latest given, else metadata's
+--   company_name        VARCHAR    metadata's name, else its company_name
+--   first_effective_at  TIMESTAMP  time of the earliest update, UTC
+--   metadata            VARCHAR    JSON object; null: never given
+--   campaign            VARCHAR    JSON object; null: never given

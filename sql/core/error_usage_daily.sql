@@ -1,0 +1,26 @@
+-- API calls that failed, by day, route and status and by the ids that they carried themselves: what cohorts over
+-- behaviour need, at a fraction of the events' size.
+-- grain: day, company_id, user_id, session_token, verb, route, status
+-- rebuild: merge
+-- merge: sum(calls)
+-- columns:
+--   day            DATE     GMT day of request.time
+--   company_id     VARCHAR    the event's own company_id, '' for none
+--   user_id        VARCHAR    the event's own user_id, '' for none
+--   session_token  VARCHAR    the event's token, '' for none
+--   verb           VARCHAR  HTTP method, '' if unknown
+--   route          VARCHAR  path of the address, numbers and hashes in it as :id, '' if unknown
+--   status         INTEGER  HTTP status, 400 to 599
+--   calls          BIGINT   records times their weight
+SELECT
+    CAST(event_at AS DATE) AS day,
+    coalesce(company_id, '') AS company_id,
+    coalesce(user_id, '') AS user_id,
+    coalesce(session_token, '') AS session_token,
+    coalesce(verb, '') AS verb,
+    regexp_replace(coalesce(route, ''), '/([0-9]+|[0-9a-fA-F-]*[0-9][0-9a-fA-F-]{7,})', '/:id', 'g') AS route,
+    status,
+    CAST(least(sum(weight), 9223372036854775807) AS BIGINT) AS calls
+FROM raw.api_calls
+WHERE load_seq > $since AND status BETWEEN 400 AND 599
+GROUP BY 1, 2, 3, 4, 5, 6, 7

@@ -1,0 +1,10 @@
+-- Updates that were refused as a whole for a conflict of types ([metadata] on_conflict = "reject_update").
+-- by: frames.metadata
+-- from: raw.company_updates, raw.user_updates
+-- columns:
+--   source     VARCHAR  companies or users
+--   file_seq   BIGINT   place of the update
+--   line       BIGINT   place of the update
+--   element    BIGINT   place of the update
+--   detail     VARCHAR  the conflict
+--   raw        VARCHAR  the update's metadata

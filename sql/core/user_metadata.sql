@@ -1,0 +1,15 @@
+-- What updates say of each user: metadata and campaign merged in the order of their times, match key and names.
+-- grain: user_id
+-- by: frames.metadata
+-- from: raw.company_updates, raw.user_updates
+-- columns:
+--   user_id          VARCHAR    the user
+--   email               VARCHAR    match key of metadata's email
+--   name                VARCHAR    metadata's name
+--   first_name          VARCHAR    metadata's first_name
+--   last_name           VARCHAR    metadata's last_name
+--   phone               VARCHAR    metadata's phone
+--   photo_url           VARCHAR    metadata's photo_url
+--   first_effective_at  TIMESTAMP  time of the earliest update, UTC
+--   metadata            VARCHAR    JSON object; null: never given
+--   campaign            VARCHAR    JSON object; null: never given

@@ -1,0 +1,113 @@
+-- User profiles without their cohorts: what cohorts are computed from, and marts.user_profiles after that.
+-- grain: user_id
+-- columns:
+--   user_id             VARCHAR    as the SDKs sent it
+--   email               VARCHAR    match key of its email
+--   name                VARCHAR    from metadata
+--   first_name          VARCHAR    from metadata
+--   last_name           VARCHAR    from metadata
+--   phone               VARCHAR    from metadata
+--   photo_url           VARCHAR    from metadata
+--   company_id          VARCHAR    the company that it last claimed
+--   created_at          TIMESTAMP  the earliest time at which the id appears anywhere, UTC
+--   first_seen_at       TIMESTAMP  first API call, action or feature event, UTC
+--   last_seen_at        TIMESTAMP  last API call, action or feature event, UTC
+--   events              BIGINT     API call records, all time
+--   calls               BIGINT     API calls (records times weight), all time
+--   calls_24h           BIGINT     calls on the as-of day
+--   calls_7d            BIGINT     calls in the last 7 days
+--   calls_30d           BIGINT     calls in the last 30 days
+--   errors_4xx          BIGINT     calls with status 400 to 499, all time
+--   errors_5xx          BIGINT     calls with status 500 to 599, all time
+--   blocked_calls       BIGINT     calls that a governance rule blocked, all time
+--   session_tokens      BIGINT     distinct tokens of its API calls, all time
+--   active_days_30d     BIGINT     days of the last 30 with an API call, action or feature event
+--   feature_total_30d   BIGINT     sum of feature totals, last 30 days
+--   features_used_30d   BIGINT     distinct features, last 30 days
+--   first_call_seconds  DOUBLE     seconds from created_at to the first call with status 200 to 299
+--   metadata            JSON       all updates merged; null: never given
+--   campaign            JSON       all updates' campaigns merged; null: never given
+--   crm                 JSON       the CRM record with the same match key
+--   hubspot_id          VARCHAR    that record's Record ID
+WITH named AS (
+    SELECT user_id, first_effective_at AS named_at FROM core.user_metadata
+    UNION ALL
+    SELECT user_id, min(first_at) AS named_at FROM core.user_activity_daily GROUP BY 1
+), ids AS (
+    SELECT user_id, min(named_at) AS created_at FROM named GROUP BY 1
+), windows AS (
+    SELECT as_of, CAST(as_of - INTERVAL '6' DAY AS DATE) AS day_7, CAST(as_of - INTERVAL '29' DAY AS DATE) AS day_30
+    FROM marts.as_of
+), usage AS (
+    SELECT
+        d.user_id,
+        CAST(sum(d.events) AS BIGINT) AS events,
+        CAST(least(sum(d.calls), 9223372036854775807) AS BIGINT) AS calls,
+        CAST(least(sum(CASE WHEN d.day = w.as_of THEN d.calls ELSE 0 END), 9223372036854775807) AS BIGINT) AS calls_24h,
+        CAST(least(sum(CASE WHEN d.day BETWEEN w.day_7 AND w.as_of THEN d.calls ELSE 0 END), 9223372036854775807) AS BIGINT) AS calls_7d,
+        CAST(least(sum(CASE WHEN d.day BETWEEN w.day_30 AND w.as_of THEN d.calls ELSE 0 END), 9223372036854775807) AS BIGINT) AS calls_30d,
+        CAST(least(sum(d.errors_4xx), 9223372036854775807) AS BIGINT) AS errors_4xx,
+        CAST(least(sum(d.errors_5xx), 9223372036854775807) AS BIGINT) AS errors_5xx,
+        CAST(least(sum(d.blocked_calls), 9223372036854775807) AS BIGINT) AS blocked_calls,
+        min(d.first_success_at) AS first_success_at
+    FROM marts.user_usage_daily AS d CROSS JOIN windows AS w
+    WHERE d.user_id IS NOT NULL
+    GROUP BY 1
+), activity AS (
+    SELECT a.user_id, min(a.first_at) AS first_seen_at, max(a.last_at) AS last_seen_at,
+           count(CASE WHEN a.day BETWEEN w.day_30 AND w.as_of THEN 1 END) AS active_days_30d
+    FROM core.user_activity_daily AS a CROSS JOIN windows AS w
+    GROUP BY 1
+), features AS (
+    SELECT f.user_id AS user_id, CAST(least(sum(f.total), 9223372036854775807) AS BIGINT) AS feature_total_30d,
+           count(DISTINCT f.feature_id) AS features_used_30d
+    FROM marts.daily_feature_totals AS f CROSS JOIN windows AS w
+    WHERE f.day BETWEEN w.day_30 AND w.as_of
+    GROUP BY 1
+), tokens AS (
+    SELECT user_id, count(*) AS session_tokens FROM marts.user_aliases WHERE events > 0 GROUP BY 1
+), crm AS (
+    -- Of several records with one key none is chosen.
+    SELECT match_key, min(record_id) AS record_id, min(name) AS name, min(properties) AS properties
+    FROM core.crm_contacts
+    WHERE match_key IS NOT NULL
+    GROUP BY 1
+    HAVING count(*) = 1
+), members AS (
+    SELECT key AS user_id, target AS company_id
+    FROM core.claims
+    WHERE kind = 'user_company'
+    QUALIFY row_number() OVER (PARTITION BY key ORDER BY day DESC, file_seq DESC, line DESC, element DESC) = 1
+)
+SELECT
+    i.user_id,
+    m.email, m.name, m.first_name, m.last_name, m.phone, m.photo_url,
+    us.company_id,
+    i.created_at,
+    a.first_seen_at,
+    a.last_seen_at,
+    coalesce(u.events, 0) AS events,
+    coalesce(u.calls, 0) AS calls,
+    coalesce(u.calls_24h, 0) AS calls_24h,
+    coalesce(u.calls_7d, 0) AS calls_7d,
+    coalesce(u.calls_30d, 0) AS calls_30d,
+    coalesce(u.errors_4xx, 0) AS errors_4xx,
+    coalesce(u.errors_5xx, 0) AS errors_5xx,
+    coalesce(u.blocked_calls, 0) AS blocked_calls,
+    coalesce(t.session_tokens, 0) AS session_tokens,
+    coalesce(a.active_days_30d, 0) AS active_days_30d,
+    coalesce(f.feature_total_30d, 0) AS feature_total_30d,
+    coalesce(f.features_used_30d, 0) AS features_used_30d,
+    date_diff('microsecond', i.created_at, u.first_success_at) / 1000000 AS first_call_seconds,
+    m.metadata,
+    m.campaign,
+    c.properties AS crm,
+    c.record_id AS hubspot_id
+FROM ids AS i
+LEFT JOIN core.user_metadata AS m ON m.user_id = i.user_id
+LEFT JOIN usage AS u ON u.user_id = i.user_id
+LEFT JOIN activity AS a ON a.user_id = i.user_id
+LEFT JOIN features AS f ON f.user_id = i.user_id
+LEFT JOIN tokens AS t ON t.user_id = i.user_id
+LEFT JOIN members AS us ON us.user_id = i.user_id
+LEFT JOIN crm AS c ON c.match_key = m.email

@@ -1,0 +1,10 @@
+-- Who entered and left which cohort, and when. Kept as history.
+-- grain: cohort, entity, id, changed_at
+-- by: frames.cohorts
+-- from: core.company_profiles, core.user_profiles
+-- columns:
+--   cohort      VARCHAR    name of the cohort
+--   entity      VARCHAR    company or user
+--   id          VARCHAR    its company_id or user_id
+--   changed_at  TIMESTAMP  when the warehouse found it, UTC
+--   change      VARCHAR    entered or left

@@ -1,0 +1,9 @@
+-- Who is in which cohort, as of the as-of day.
+-- grain: cohort, entity, id
+-- by: frames.cohorts
+-- from: core.company_profiles, core.user_profiles
+-- columns:
+--   cohort      VARCHAR    name, from the file sql/cohorts/<entity>__<name>.sql
+--   entity      VARCHAR    company or user
+--   id          VARCHAR    its company_id or user_id
+--   entered_at  TIMESTAMP  when the warehouse first found it there, UTC

@@ -1,0 +1,37 @@
+-- Which tokens belong to which company: claimed by an update, or seen in API calls that belong to it.
+-- grain: session_token, company_id
+-- columns:
+--   session_token  VARCHAR    the token as the SDK sent it
+--   company_id     VARCHAR    the company
+--   claimed_at     TIMESTAMP  when it was first claimed, UTC; null: never, only used
+--   claims         BIGINT     how often
+--   first_seen_at  TIMESTAMP  first API call with the token that belongs to the company, UTC
+--   last_seen_at   TIMESTAMP  last such call, UTC
+--   events         BIGINT     such records
+--   calls          BIGINT     such records times their weight
+WITH claimed AS (
+    SELECT key AS session_token, target AS company_id, min(claimed_at) AS claimed_at, count(*) AS claims
+    FROM core.claims
+    WHERE kind = 'token_company'
+    GROUP BY 1, 2
+), used AS (
+    SELECT u.session_token, a.company_id, min(u.first_at) AS first_seen_at, max(u.last_at) AS last_seen_at,
+           CAST(sum(u.events) AS BIGINT) AS events, CAST(least(sum(u.calls), 9223372036854775807) AS BIGINT) AS calls
+    FROM core.api_usage_daily AS u
+    JOIN core.attribution AS a
+        ON a.day = u.day AND a.own_company_id = u.company_id AND a.own_user_id = u.user_id
+        AND a.session_token = u.session_token
+    WHERE u.session_token <> '' AND a.company_id <> ''
+    GROUP BY 1, 2
+)
+SELECT
+    coalesce(c.session_token, u.session_token) AS session_token,
+    coalesce(c.company_id, u.company_id) AS company_id,
+    c.claimed_at,
+    coalesce(c.claims, 0) AS claims,
+    u.first_seen_at,
+    u.last_seen_at,
+    coalesce(u.events, 0) AS events,
+    coalesce(u.calls, 0) AS calls
+FROM claimed AS c
+FULL JOIN used AS u ON u.session_token = c.session_token AND u.company_id = c.company_id

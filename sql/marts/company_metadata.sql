@@ -1,0 +1,11 @@
+-- Metadata of companys, one row a leaf, for search and filter. Cleared values (null) have no row.
+-- grain: company_id, path
+-- by: frames.metadata
+-- from: raw.company_updates, raw.user_updates
+-- columns:
+--   company_id      VARCHAR    the company
+--   path            VARCHAR    keys from the outermost in, joined by dots
+--   type            VARCHAR    string, number, boolean, array, or object (an empty one)
+--   value           VARCHAR    as text; an array as JSON
+--   value_number    DOUBLE     a number's value, for comparison
+--   updated_at      TIMESTAMP  time of the update that set it, UTC

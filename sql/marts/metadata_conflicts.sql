@@ -1,0 +1,14 @@
+-- Metadata values that were dropped, because their key is locked to another type.
+-- by: frames.metadata
+-- from: raw.company_updates, raw.user_updates
+-- columns:
+--   entity         VARCHAR  company or user
+--   entity_id      VARCHAR  whose update it was
+--   key            VARCHAR  the key's name
+--   path           VARCHAR  where it stood
+--   expected_type  VARCHAR  what the key is locked to
+--   actual_type    VARCHAR  what was sent
+--   value          VARCHAR  what was dropped, JSON
+--   file_seq       BIGINT   place of the update
+--   line           BIGINT   place of the update
+--   element        BIGINT   place of the update

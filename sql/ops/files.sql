@@ -1,0 +1,36 @@
+-- Every file that was ever seen, and what became of its records.
+-- grain: file_seq
+-- columns:
+--   file_seq       BIGINT     its number: the order in which files were first seen
+--   source         VARCHAR    folder below raw/
+--   path           VARCHAR    where it was first seen, below raw/
+--   sha256         VARCHAR    hash of its content when it was seen; null: unreadable
+--   bytes          BIGINT     size when it was seen
+--   received_date  DATE       from its dt= or date= folder
+--   first_seen_at  TIMESTAMP  UTC
+--   records        BIGINT     records found
+--   loaded         BIGINT     records that count
+--   duplicates     BIGINT     records that were loaded before
+--   rejected       BIGINT     records in ops.rejects
+--   repaired       BIGINT     records in ops.repairs
+--   error          VARCHAR    why nothing of it was loaded; tried again each run
+--   note           VARCHAR    how it follows an older file at its path
+-- checks:
+--   records_are_accounted_for: SELECT * FROM ops.files WHERE records <> loaded + duplicates + rejected
+--   files_are_readable (warn): SELECT f.path, f.error FROM ops.files f
+--     WHERE f.error IS NOT NULL AND f.file_seq IN (SELECT file_seq FROM raw.paths)
+--   files_are_not_rewritten (warn): SELECT path, note FROM ops.files WHERE note LIKE '%stays loaded'
+WITH refused AS (
+    SELECT file_seq, count(*) AS updates FROM core.rejected_updates GROUP BY 1
+)
+SELECT
+    f.file_seq, f.source, f.path, f.sha256, f.bytes, f.received_date, f.first_seen_at,
+    coalesce(f.records, 0) AS records,
+    coalesce(f.loaded, 0) - coalesce(r.updates, 0) AS loaded,
+    coalesce(f.duplicates, 0) AS duplicates,
+    coalesce(f.rejected, 0) + coalesce(r.updates, 0) AS rejected,
+    coalesce(f.repaired, 0) AS repaired,
+    f.error,
+    f.note
+FROM raw.files AS f
+LEFT JOIN refused AS r ON r.file_seq = f.file_seq

@@ -1,0 +1,9 @@
+-- Every value that was changed so that its record could be loaded.
+-- columns:
+--   source    VARCHAR  folder below raw/
+--   file_seq  BIGINT   place: the file
+--   line      BIGINT   place: the line, from 1
+--   element   BIGINT   place: the element of an array in that line, from 1
+--   what      VARCHAR  which repair, such as metadata_not_object, non_finite_number, invalid_text or name_cut
+--   detail    VARCHAR  what was changed
+SELECT source, file_seq, line, element, what, detail FROM raw.repairs

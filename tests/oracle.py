@@ -1,0 +1,1418 @@
+"""A second, independent reading of the data contract, in the plainest Python there is.
+
+Written from the contract alone (sections 1 to 4), standard library only, slow and obvious. Tests feed the
+same raw files to this and to the warehouse and compare the tables. Everything is kept in lists and walked
+in the contract's order O; nothing is incremental, except what the contract itself makes depend on nights
+(which file is new, which file grew, when it was first seen).
+
+Not covered: .zst, Parquet, XLSX, cohorts, HubSpot.
+"""
+
+# ruff: noqa: DTZ001, DTZ007, DTZ901  (the contract keeps times as naive UTC)
+from __future__ import annotations
+
+import copy
+import gzip
+import hashlib
+import io
+import json
+import re
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import Any
+
+Json = Any
+Row = dict[str, Any]
+Order = tuple[int, int, int]  # (file_seq, line, element)
+
+BIGGEST_INTEGER_IN_JSON = 2**53
+BIGGEST_BIGINT = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Night:
+    """One run of the warehouse."""
+
+    at: datetime  # naive UTC: the clock during that run = first-seen time of files first seen in it
+    files: dict[str, bytes]  # path below raw/ -> content written before this run (only changes)
+    removed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class OracleSettings:
+    feature_limit: int = 256
+    module_limit: int = 256
+    accept_backdated: bool = False
+    on_conflict: str = "drop_value"  # or "reject_update"
+    lock_scope: str = "organization"  # or "entity"
+    pins: Mapping[str, str] = field(default_factory=dict)
+
+
+DEFAULTS = OracleSettings()
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Values: ids, times, JSON that is not strict, match keys
+
+
+def id_of(value: Json) -> str | None:
+    """Strings as they are, integers in decimal; blank or anything else is missing."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, str) and value.strip() != "":
+        return value
+    return None
+
+
+TIME = re.compile(
+    r"([0-9]{4})-([0-9]{2})-([0-9]{2})"
+    r"(?:[T ]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]+))?)?"
+    r"(?:(Z)|([+-])([0-9]{2})(?::?([0-9]{2}))?)?)?"
+)
+
+
+def time_of(value: Json) -> datetime | None:
+    if not isinstance(value, str):
+        return None
+    match = TIME.fullmatch(value)
+    if match is None:
+        return None
+    year, month, day, hour, minute, second, fraction, _z, sign, zone_hours, zone_minutes = match.groups()
+    microsecond = int((fraction or "")[:6].ljust(6, "0"))  # further digits are cut, not rounded
+    try:
+        local = datetime(
+            int(year), int(month), int(day), int(hour or 0), int(minute or 0), int(second or 0), microsecond
+        )
+        if sign is None:
+            return local
+        if int(zone_hours) > 23 or int(zone_minutes or 0) > 59:
+            return None
+        offset = timedelta(hours=int(zone_hours), minutes=int(zone_minutes or 0))
+        return local - offset if sign == "+" else local + offset
+    except (ValueError, OverflowError):
+        return None
+
+
+def midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day)
+
+
+class _NonFinite:
+    """Stands for NaN, an infinity or 1e999 until the record is cleaned."""
+
+
+class _BadJson:
+    """Stands for a line that is no JSON."""
+
+
+NON_FINITE = _NonFinite()
+BAD_JSON = _BadJson()
+
+
+def _parse_float(text: str) -> Json:
+    number = float(text)
+    return NON_FINITE if number in (float("inf"), float("-inf")) else number
+
+
+def _last_key_wins(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    result: dict[str, Json] = {}
+    for key, value in pairs:
+        result.pop(key, None)  # the last one, at the last one's position
+        result[key] = value
+    return result
+
+
+def parse_json(data: bytes) -> Json:
+    """Raises ValueError where it is no JSON. Bad bytes stay as lone surrogates until cleaned."""
+    text = data.decode("utf-8", "surrogateescape")
+    return json.loads(
+        text,
+        parse_constant=lambda _: NON_FINITE,
+        parse_float=_parse_float,
+        object_pairs_hook=_last_key_wins,
+    )
+
+
+def clean(value: Json, repairs: set[str]) -> Json:
+    """NaN and infinities to null, lone surrogates and bytes that are not UTF-8 to U+FFFD."""
+    if value is NON_FINITE:
+        repairs.add("non_finite_number")
+        return None
+    if isinstance(value, str):
+        cleaned = re.sub("[\ud800-\udfff]", "\ufffd", value)
+        if cleaned != value:
+            repairs.add("invalid_text")
+        return cleaned
+    if isinstance(value, list):
+        return [clean(one, repairs) for one in value]
+    if isinstance(value, dict):
+        return _last_key_wins([(clean(k, repairs), clean(v, repairs)) for k, v in value.items()])
+    return value
+
+
+def domain_key(value: Json) -> str | None:
+    if not isinstance(value, str):
+        return None
+    text = value.strip().lower()
+    if "://" in text:
+        text = text.split("://", 1)[1]
+    text = re.split(r"[/?#\\]", text, maxsplit=1)[0]
+    text = text.rsplit("@", 1)[-1]
+    text = text.split(":", 1)[0]
+    text = text.strip()
+    text = text.removeprefix("www.")
+    text = text.removesuffix(".")
+    if text == "":
+        return None
+    try:
+        return text.encode("idna").decode("ascii")
+    except UnicodeError:
+        return text
+
+
+def email_key(value: Json) -> str | None:
+    if not isinstance(value, str):
+        return None
+    return value.strip().lower() or None
+
+
+def json_text(value: Json) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def type_of(value: Json) -> str:
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, int | float):
+        return "number"
+    if isinstance(value, str):
+        return "string"
+    if isinstance(value, list):
+        return "array"
+    assert isinstance(value, dict)
+    return "object"
+
+
+def saturated(numbers: Iterable[int]) -> int:
+    return min(sum(numbers), BIGGEST_BIGINT)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Files: which are new, in which order, and the records in them
+
+
+class UnreadableError(Exception):
+    """A file of which nothing can be loaded."""
+
+
+@dataclass
+class RawRecord:
+    line: int
+    element: int
+    value: Json
+
+
+@dataclass
+class RawFile:
+    file_seq: int
+    source: str
+    path: str
+    sha256: str
+    night: int
+    first_seen: datetime
+    folder_date: date | None
+    records: list[RawRecord]
+    error: bool = False
+
+
+SOURCES = ("events", "actions", "companies", "users", "features", "crm/companies", "crm/contacts")
+JSON_NAMES = (".json", ".jsonl", ".ndjson")
+JSON_GZ_NAMES = (".json.gz", ".jsonl.gz", ".ndjson.gz")
+
+
+def source_of(path: str) -> str | None:
+    """The source whose folder the path lies in, if its format is one that this source may have."""
+    for source in SOURCES:
+        if path.startswith(source + "/"):
+            break
+    else:
+        return None
+    if path.endswith((".zst", ".parquet", ".xlsx")):
+        raise NotImplementedError(f"the oracle does not read {path}")
+    if source.startswith("crm/"):
+        return source if path.endswith((".csv", ".zip")) else None
+    if path.endswith(JSON_NAMES + JSON_GZ_NAMES):
+        return source
+    return source if source == "features" and path.endswith(".csv") else None
+
+
+def folder_date_of(path: str) -> date | None:
+    found = None
+    for folder in path.split("/")[:-1]:
+        match = re.fullmatch(r"(?:dt|date)=([0-9]{4}-[0-9]{2}-[0-9]{2})", folder)
+        if match is not None:
+            try:
+                found = datetime.strptime(match.group(1), "%Y-%m-%d").date()
+            except ValueError:
+                continue
+    return found
+
+
+def lines_of(data: bytes) -> list[bytes]:
+    lines = data.split(b"\n")
+    if lines[-1] == b"":
+        lines.pop()
+    return [line.removesuffix(b"\r") for line in lines]
+
+
+def is_blank(line: bytes) -> bool:
+    return line.strip(b" \t\r\n") == b""
+
+
+def without_bom(data: bytes) -> bytes:
+    return data.removeprefix(b"\xef\xbb\xbf")
+
+
+def begins_an_array_over_lines(data: bytes) -> bool:
+    """The first line begins an array and does not end it: the file can only be one array."""
+    for line in lines_of(without_bom(data)):
+        if is_blank(line):
+            continue
+        if not line.lstrip(b" \t\r").startswith(b"["):
+            return False
+        try:
+            parse_json(line)
+        except ValueError:
+            return True
+        return False
+    return False
+
+
+def read_json(data: bytes) -> list[RawRecord]:
+    data = without_bom(data)
+    if begins_an_array_over_lines(data):
+        try:
+            whole = parse_json(data)
+        except ValueError as error:
+            raise UnreadableError from error
+        return [RawRecord(1, n, value) for n, value in enumerate(whole, 1)]
+    lines = lines_of(data)
+    written = [line for line in lines if not is_blank(line)]
+    if len(written) == 1 and isinstance(_value_of_line(written[0]), list):
+        return [RawRecord(1, n, value) for n, value in enumerate(parse_json(written[0]), 1)]
+    return read_json_lines(lines, 1)
+
+
+def read_json_lines(lines: list[bytes], first_line: int) -> list[RawRecord]:
+    records = []
+    for number, line in enumerate(lines, first_line):
+        if is_blank(line):
+            continue
+        value = _value_of_line(line)
+        if isinstance(value, list):
+            records += [RawRecord(number, n, one) for n, one in enumerate(value, 1)]
+        else:
+            records.append(RawRecord(number, 1, value))
+    return records
+
+
+def _value_of_line(line: bytes) -> Json:
+    try:
+        return parse_json(line)
+    except ValueError:
+        return BAD_JSON
+
+
+def read_csv_cells(data: bytes, first_line: int) -> list[tuple[int, list[str]]]:
+    """(line on which the row starts, its cells), the header among them; blank lines are left out."""
+    text = data.decode("utf-8", "surrogateescape")
+    rows: list[tuple[int, list[str]]] = []
+    cells: list[str] = []
+    cell = ""
+    was_quoted = in_quotes = any_quoted = False
+    line = start = first_line
+    position = 0
+
+    def end_row() -> None:
+        if len(cells) > 1 or any_quoted or cells[0].strip() != "":
+            rows.append((start, list(cells)))
+
+    while position < len(text):
+        char = text[position]
+        if in_quotes:
+            if char == '"' and text[position + 1 : position + 2] == '"':
+                cell += '"'
+                position += 1
+            elif char == '"':
+                in_quotes = False
+            else:
+                cell += char
+                line += char == "\n"
+        elif char == '"' and cell == "" and not was_quoted:
+            in_quotes = was_quoted = any_quoted = True
+        elif char == ",":
+            cells.append(cell)
+            cell, was_quoted = "", False
+        elif char == "\n":
+            cells.append(cell.removesuffix("\r"))
+            end_row()
+            cells, cell, was_quoted, any_quoted = [], "", False, False
+            line += 1
+            start = line
+        else:
+            cell += char
+        position += 1
+    if cell != "" or cells or any_quoted:
+        cells.append(cell.removesuffix("\r"))
+        end_row()
+    return rows
+
+
+def read_csv(data: bytes, header: list[str] | None, first_line: int, *, keep_empty: bool) -> list[RawRecord]:
+    rows = read_csv_cells(data, first_line)
+    if header is None:
+        if not rows:
+            return []
+        header = rows.pop(0)[1]
+    records = []
+    for line, cells in rows:
+        padded = cells + [""] * (len(header) - len(cells))
+        record = dict(zip(header, padded, strict=False))
+        if not keep_empty:
+            record = {name: cell for name, cell in record.items() if cell != ""}
+        records.append(RawRecord(line, 1, record))
+    return records
+
+
+def read_zip(data: bytes) -> list[RawRecord]:
+    try:
+        records: list[RawRecord] = []
+        first_line = 1
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            for name in sorted(archive.namelist(), key=lambda n: n.encode()):
+                if name.endswith(".csv"):
+                    member = without_bom(archive.read(name))
+                    records += read_csv(member, None, first_line, keep_empty=True)
+                    first_line += len(lines_of(member))
+        return records
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise UnreadableError from error
+
+
+def read_whole(path: str, data: bytes) -> list[RawRecord]:
+    if path.endswith(".zip"):
+        return read_zip(data)
+    if path.endswith(".csv"):
+        return read_csv(without_bom(data), None, 1, keep_empty=path.startswith("crm/"))
+    if path.endswith(".gz"):
+        try:
+            data = gzip.decompress(data)
+        except (OSError, EOFError, zlib.error) as error:
+            raise UnreadableError from error
+    return read_json(data)
+
+
+def read_added(path: str, loaded: bytes, data: bytes) -> list[RawRecord]:
+    added = data[len(loaded) :]
+    first_line = loaded.count(b"\n") + 1
+    if path.endswith(".csv"):
+        before = read_csv_cells(without_bom(loaded), 1)
+        return read_csv(added, before[0][1] if before else None, first_line, keep_empty=False)
+    return read_json_lines(lines_of(added), first_line)
+
+
+def has_grown(source: str, path: str, loaded: bytes | None, data: bytes) -> bool:
+    if source.startswith("crm/") or not path.endswith((*JSON_NAMES, ".csv")) or not loaded:
+        return False
+    if not path.endswith(".csv") and begins_an_array_over_lines(loaded):
+        return False
+    return loaded.endswith(b"\n") and data.startswith(loaded)
+
+
+def read_files(nights: Sequence[Night]) -> tuple[list[RawFile], set[int]]:
+    """Every file that ever got a number, and the numbers of the CRM exports that are in force."""
+    raw: dict[str, bytes] = {}
+    files: list[RawFile] = []
+    known: dict[tuple[str, str], RawFile] = {}  # (source, sha256): a file's identity
+    loaded_at: dict[str, bytes] = {}  # path -> the bytes there that have been loaded
+    crm_in_force: dict[str, int] = {}  # path -> file_seq
+    for index, night in enumerate(nights):
+        raw.update(night.files)
+        for path in night.removed:
+            raw.pop(path, None)
+        for path in sorted(raw, key=lambda p: p.encode("utf-8", "surrogateescape")):
+            source = source_of(path)
+            if source is None:
+                continue
+            data = raw[path]
+            digest = hashlib.sha256(data).hexdigest()
+            file = known.get((source, digest))
+            if file is None:
+                file = RawFile(
+                    len(files) + 1, source, path, digest, index, night.at, folder_date_of(path), []
+                )
+                files.append(file)
+                known[source, digest] = file
+                try:
+                    before = loaded_at.get(path)
+                    if before is not None and has_grown(source, path, before, data):
+                        file.records = read_added(path, before, data)
+                    else:
+                        file.records = read_whole(path, data)
+                except UnreadableError:
+                    file.error = True
+            if not file.error:
+                loaded_at[path] = data
+                if source.startswith("crm/"):
+                    crm_in_force[path] = file.file_seq
+    return files, set(crm_in_force.values())
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Records: loaded, duplicate or rejected
+
+
+@dataclass
+class Event:
+    """An API call or an action."""
+
+    order: Order
+    night: int
+    at: datetime
+    company_id: str | None
+    user_id: str | None
+    token: str | None
+    weight: int
+    status: int | None
+    blocked: bool
+
+
+@dataclass
+class Update:
+    entity: str  # company / user
+    id: str
+    order: Order
+    night: int
+    at: datetime  # effective time
+    token: str | None
+    company_id: str | None  # user updates only
+    domain: str | None  # company updates only
+    campaign: dict[str, Json] | None
+    metadata: dict[str, Json] | None
+
+
+@dataclass
+class Feature:
+    order: Order
+    at: datetime
+    account_id: str
+    user_id: str
+    product_id: str
+    module_id: str
+    feature_id: str
+    total: int
+
+
+@dataclass
+class CrmRow:
+    order: Order
+    source: str
+    record_id: str
+    cells: dict[str, str]
+
+
+@dataclass
+class Loaded:
+    settings: OracleSettings
+    files: list[Row] = field(default_factory=list)
+    rejects: list[Row] = field(default_factory=list)
+    repairs: list[Row] = field(default_factory=list)
+    calls: list[Event] = field(default_factory=list)
+    actions: list[Event] = field(default_factory=list)
+    updates: list[Update] = field(default_factory=list)
+    features: list[Feature] = field(default_factory=list)
+    crm: list[CrmRow] = field(default_factory=list)
+    conflicts: list[Row] = field(default_factory=list)
+    # what the first loaded one decides for ever
+    call_keys: set[str] = field(default_factory=set)
+    action_keys: set[str] = field(default_factory=set)
+    event_ids: set[str] = field(default_factory=set)
+    feature_slots: set[str] = field(default_factory=set)
+    module_slots: set[str] = field(default_factory=set)
+    originals: dict[tuple[str, str], set[str]] = field(default_factory=dict)  # (field, cut) -> as sent
+    locks: dict[tuple[str, ...], dict[str, tuple[str, Order]]] = field(default_factory=dict)
+
+
+class RejectError(Exception):
+    pass
+
+
+class DuplicateError(Exception):
+    pass
+
+
+@dataclass
+class Place:
+    """One record, where it lies and what is known of its arrival."""
+
+    file: RawFile
+    order: Order
+    received_date: date | None
+    received_moment: datetime | None
+
+    def latest_allowed(self) -> datetime:
+        """24 h after the end of the received date; unknown: after first seen."""
+        try:
+            if self.received_date is not None:
+                return midnight(self.received_date) + timedelta(days=2)
+            return self.file.first_seen + timedelta(days=1)
+        except OverflowError:
+            return datetime.max
+
+
+def load(nights: Sequence[Night], settings: OracleSettings) -> Loaded:
+    loaded = Loaded(settings)
+    files, crm_in_force = read_files(nights)
+    for file in files:
+        counts = {"loaded": 0, "duplicates": 0, "rejected": 0, "repaired": 0}
+        for raw in file.records:
+            place = {
+                "source": file.source,
+                "file_seq": file.file_seq,
+                "line": raw.line,
+                "element": raw.element,
+            }
+            repairs: list[str] = []
+            try:
+                load_record(loaded, file, raw, repairs)
+                counts["loaded"] += 1
+            except DuplicateError:
+                counts["duplicates"] += 1
+            except RejectError as reject:
+                counts["rejected"] += 1
+                loaded.rejects.append({**place, "reason": str(reject)})
+                continue
+            counts["repaired"] += bool(repairs)
+            loaded.repairs += [{**place, "what": what} for what in repairs]
+        loaded.files.append(
+            {
+                "file_seq": file.file_seq,
+                "source": file.source,
+                "path": file.path,
+                "sha256": file.sha256,
+                "records": len(file.records),
+                **counts,
+                "error": file.error,
+            }
+        )
+    loaded.crm = [row for row in loaded.crm if row.order[0] in crm_in_force]
+    return loaded
+
+
+def load_record(loaded: Loaded, file: RawFile, raw: RawRecord, repairs: list[str]) -> None:
+    if raw.value is BAD_JSON:
+        raise RejectError("bad_json")
+    if not isinstance(raw.value, dict):
+        raise RejectError("not_object")
+    changes: set[str] = set()
+    record = clean(raw.value, changes)
+    repairs += sorted(changes)
+    order = (file.file_seq, raw.line, raw.element)
+
+    received_at = time_of(record.get("received_at"))
+    if received_at is not None:
+        place = Place(file, order, received_at.date(), received_at)
+    elif file.folder_date is not None:
+        place = Place(file, order, file.folder_date, midnight(file.folder_date))
+    else:
+        place = Place(file, order, None, None)
+
+    if file.source == "events":
+        load_call(loaded, place, record, repairs)
+    elif file.source == "actions":
+        load_action(loaded, place, record)
+    elif file.source == "companies":
+        load_update(loaded, place, record, repairs, "company")
+    elif file.source == "users":
+        load_update(loaded, place, record, repairs, "user")
+    elif file.source == "features":
+        load_feature(loaded, place, record, repairs, total_is_finite=raw.value.get("total") is not NON_FINITE)
+    else:
+        load_crm_row(loaded, place, record)
+
+
+# API calls and actions
+
+
+def dedupe_key(record: dict[str, Json]) -> str | None:
+    key = id_of(record.get("transaction_id"))
+    if key is not None:
+        return key
+    request = record.get("request")
+    headers = request.get("headers") if isinstance(request, dict) else None
+    if not isinstance(headers, dict):
+        return None
+    name = "x-moesif-transaction-id"
+    if name in headers:
+        return id_of(headers[name])
+    others = [value for header, value in headers.items() if header.lower() == name]
+    return id_of(others[-1]) if others else None
+
+
+def load_call(loaded: Loaded, place: Place, record: dict[str, Json], repairs: list[str]) -> None:
+    request = record.get("request")
+    at = time_of(request.get("time")) if isinstance(request, dict) else None
+    if at is None:
+        raise RejectError("bad_time")
+    if at > place.latest_allowed():
+        raise RejectError("future")
+
+    weight = record.get("weight")
+    if isinstance(weight, bool) or not isinstance(weight, int) or weight <= 0:
+        weight = 1
+    if weight > BIGGEST_INTEGER_IN_JSON:
+        weight = BIGGEST_INTEGER_IN_JSON
+        repairs.append("weight_clamped")
+
+    response = record.get("response")
+    status = response.get("status") if isinstance(response, dict) else None
+    if isinstance(status, bool) or not isinstance(status, int) or not -(2**31) <= status < 2**31:
+        status = None
+
+    blocked_by = record.get("blocked_by")
+    blocked = not (blocked_by is None or blocked_by is False)
+    if isinstance(blocked_by, str) and blocked_by.strip() == "":
+        blocked = False
+
+    key = dedupe_key(record)
+    if key is not None:
+        if key in loaded.call_keys:
+            raise DuplicateError
+        loaded.call_keys.add(key)
+    loaded.calls.append(event_of(place, record, at, weight, status, blocked))
+
+
+def load_action(loaded: Loaded, place: Place, record: dict[str, Json]) -> None:
+    request = record.get("request")
+    sent = request.get("time") if isinstance(request, dict) else None
+    at = time_of(sent) if sent is not None else place.received_moment or place.file.first_seen
+    if at is None:
+        raise RejectError("bad_time")
+    if at > place.latest_allowed():
+        raise RejectError("future")
+    key = dedupe_key(record)
+    if key is not None:
+        if key in loaded.action_keys:
+            raise DuplicateError
+        loaded.action_keys.add(key)
+    loaded.actions.append(event_of(place, record, at, 1, None, False))
+
+
+def event_of(
+    place: Place, record: dict[str, Json], at: datetime, weight: int, status: int | None, blocked: bool
+) -> Event:
+    return Event(
+        order=place.order,
+        night=place.file.night,
+        at=at,
+        company_id=id_of(record.get("company_id")),
+        user_id=id_of(record.get("user_id")),
+        token=id_of(record.get("session_token")),
+        weight=weight,
+        status=status,
+        blocked=blocked,
+    )
+
+
+# Update calls and their metadata
+
+
+def load_update(
+    loaded: Loaded, place: Place, record: dict[str, Json], repairs: list[str], entity: str
+) -> None:
+    own_id = id_of(record.get(f"{entity}_id"))
+    if own_id is None:
+        raise RejectError("missing_id")
+
+    at = time_of(record.get("modified_time"))
+    if at is not None and at > place.latest_allowed():
+        at = None
+        repairs.append("modified_time_future")
+    if at is None:
+        at = place.received_moment or place.file.first_seen
+
+    campaign = record.get("campaign")
+    if campaign is not None and not isinstance(campaign, dict):
+        campaign = None
+        repairs.append("campaign_not_object")
+
+    metadata = record.get("metadata")
+    if metadata is not None and not isinstance(metadata, dict):
+        metadata = None
+        repairs.append("metadata_not_object")
+    if metadata is not None:
+        metadata = check_types(loaded, place, entity, own_id, without_dots(metadata, repairs))
+
+    domain = record.get("company_domain")
+    loaded.updates.append(
+        Update(
+            entity=entity,
+            id=own_id,
+            order=place.order,
+            night=place.file.night,
+            at=at,
+            token=id_of(record.get("session_token")),
+            company_id=id_of(record.get("company_id")) if entity == "user" else None,
+            domain=domain if isinstance(domain, str) and domain.strip() != "" else None,
+            campaign=campaign,
+            metadata=metadata,
+        )
+    )
+
+
+def without_dots(value: Json, repairs: list[str]) -> Json:
+    """Dots in keys become underscores; of two keys that become one the last in the document wins."""
+    if isinstance(value, list):
+        return [without_dots(one, repairs) for one in value]
+    if not isinstance(value, dict):
+        return value
+    renamed: dict[str, Json] = {}
+    for key, inner in value.items():
+        name = key.replace(".", "_")
+        if name in renamed:
+            del renamed[name]  # the other was never there
+            repairs.append("key_collision")
+        renamed[name] = inner
+    return {name: without_dots(inner, repairs) for name, inner in renamed.items()}
+
+
+def check_types(
+    loaded: Loaded, place: Place, entity: str, own_id: str, metadata: dict[str, Json]
+) -> dict[str, Json]:
+    """The metadata without the values whose type is not the one their key is locked to."""
+    settings = loaded.settings
+    pins = {key.replace(".", "_"): kind for key, kind in settings.pins.items()}
+    scope = (entity, own_id) if settings.lock_scope == "entity" else ()
+    locks = dict(loaded.locks.get(scope, {}))
+    conflicts: list[Row] = []
+
+    def walk_object(value: dict[str, Json], path: str) -> dict[str, Json]:
+        kept: dict[str, Json] = {}
+        for key, inner in value.items():
+            inner_path = f"{path}.{key}" if path else key
+            if inner is None:
+                kept[key] = None
+                continue
+            actual = type_of(inner)
+            expected_type = pins.get(key) or (locks[key][0] if key in locks else actual)
+            if actual != expected_type:
+                conflicts.append(
+                    {
+                        "entity": entity,
+                        "entity_id": own_id,
+                        "key": key,
+                        "path": inner_path,
+                        "expected_type": expected_type,
+                        "actual_type": actual,
+                        "value": json_text(inner),
+                        "file_seq": place.order[0],
+                        "line": place.order[1],
+                    }
+                )
+                continue
+            locks.setdefault(key, (actual, place.order))
+            kept[key] = walk(inner, inner_path)
+        return kept
+
+    def walk(value: Json, path: str) -> Json:
+        if isinstance(value, dict):
+            return walk_object(value, path)
+        if isinstance(value, list):
+            return [walk(one, f"{path}[{n}]") for n, one in enumerate(value)]
+        return value
+
+    kept = walk_object(metadata, "")
+    loaded.conflicts += conflicts
+    if conflicts and settings.on_conflict == "reject_update":
+        raise RejectError("metadata_conflict")
+    loaded.locks[scope] = locks
+    return kept
+
+
+# Features
+
+
+def total_of(value: Json, finite: bool) -> int | None:
+    """None: bad_total."""
+    if not finite or isinstance(value, bool):
+        return None
+    if value is None:
+        return 1
+    if isinstance(value, str):
+        if re.fullmatch("[0-9]+", value) is None or len(value.lstrip("0")) > 16:
+            return None
+        value = int(value)
+    if isinstance(value, float) and value == int(value):
+        value = int(value)
+    if isinstance(value, int) and 0 <= value <= BIGGEST_INTEGER_IN_JSON:
+        return value
+    return None
+
+
+def load_feature(
+    loaded: Loaded, place: Place, record: dict[str, Json], repairs: list[str], *, total_is_finite: bool
+) -> None:
+    names: dict[str, str | None] = {}
+    originals: dict[str, str] = {}
+    for name in ("feature_id", "module_id", "product_id"):
+        original = id_of(record.get(name))
+        names[name] = id_of(original[:64]) if original is not None else None
+        if original is not None and names[name] is not None:
+            originals[name] = original
+
+    account_id = id_of(record.get("account_id"))
+    user_id = id_of(record.get("user_id"))
+    feature_id = names["feature_id"]
+    if account_id is None or user_id is None or feature_id is None:
+        raise RejectError("missing_id")
+    at = time_of(record.get("timestamp"))
+    if at is None:
+        raise RejectError("bad_time")
+    total = total_of(record.get("total"), total_is_finite)
+    if total is None:
+        raise RejectError("bad_total")
+    if total == 0:
+        note_names(loaded, names, originals, repairs)
+        return
+
+    if place.received_date is not None:
+        if at.date() > place.received_date:
+            raise RejectError("future")
+        if at.date() < place.received_date and not loaded.settings.accept_backdated:
+            raise RejectError("backdated")
+    elif at > place.latest_allowed():
+        raise RejectError("future")
+
+    event_id = id_of(record.get("event_id"))
+    if event_id is not None and event_id in loaded.event_ids:
+        note_names(loaded, names, originals, repairs)
+        raise DuplicateError
+
+    module_id = names["module_id"] or ""
+    new_module = module_id != "" and module_id not in loaded.module_slots
+    new_feature = feature_id not in loaded.feature_slots
+    if new_module and len(loaded.module_slots) >= loaded.settings.module_limit:
+        raise RejectError("module_limit")
+    if new_feature and len(loaded.feature_slots) >= loaded.settings.feature_limit:
+        raise RejectError("feature_limit")
+    if new_module:
+        loaded.module_slots.add(module_id)
+    loaded.feature_slots.add(feature_id)
+    if event_id is not None:
+        loaded.event_ids.add(event_id)
+    note_names(loaded, names, originals, repairs)
+    loaded.features.append(
+        Feature(place.order, at, account_id, user_id, names["product_id"] or "", module_id, feature_id, total)
+    )
+
+
+def note_names(
+    loaded: Loaded, names: dict[str, str | None], originals: dict[str, str], repairs: list[str]
+) -> None:
+    """Only records that are not rejected come here."""
+    for name, original in originals.items():
+        if len(original) > 64:
+            repairs.append("name_cut")
+        seen = loaded.originals.setdefault((name, names[name] or ""), set())
+        if seen and original not in seen:
+            repairs.append("names_merged")
+        seen.add(original)
+
+
+# CRM exports
+
+
+def crm_cell(cells: dict[str, str], *headers: str) -> str | None:
+    for header in headers:
+        if cells.get(header, "").strip() != "":
+            return cells[header]
+    return None
+
+
+def load_crm_row(loaded: Loaded, place: Place, record: dict[str, str]) -> None:
+    record_id = crm_cell(record, "Record ID", "hs_object_id")
+    if record_id is None:
+        raise RejectError("bad_crm_row")
+    loaded.crm.append(CrmRow(place.order, place.file.source, record_id, record))
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Attribution
+
+
+@dataclass(frozen=True)
+class Claim:
+    day: date
+    order: Order
+    at: datetime
+    claimant: str
+
+
+class Claims:
+    """All claims of one kind: who claims this token (or this user), on which day."""
+
+    def __init__(self) -> None:
+        self.of: dict[str, list[Claim]] = {}
+
+    def add(self, key: str, update: Update, claimant: str) -> None:
+        self.of.setdefault(key, []).append(Claim(update.at.date(), update.order, update.at, claimant))
+
+    def on(self, key: str | None, day: date) -> str | None:
+        if key is None or key not in self.of:
+            return None
+        claims = sorted(self.of[key], key=lambda claim: (claim.day, claim.order))
+        made = [claim for claim in claims if claim.day <= day]
+        return made[-1].claimant if made else claims[0].claimant
+
+    def last(self, key: str) -> str | None:
+        return self.on(key, date.max)
+
+
+@dataclass
+class AllClaims:
+    company_of_token: Claims
+    user_of_token: Claims
+    company_of_user: Claims
+
+
+def claims_of(updates: Iterable[Update]) -> AllClaims:
+    claims = AllClaims(Claims(), Claims(), Claims())
+    for update in updates:
+        if update.entity == "company":
+            if update.token is not None:
+                claims.company_of_token.add(update.token, update, update.id)
+        else:
+            if update.token is not None:
+                claims.user_of_token.add(update.token, update, update.id)
+            if update.company_id is not None:
+                claims.company_of_user.add(update.id, update, update.company_id)
+    return claims
+
+
+def company_of(event: Event, claims: AllClaims) -> tuple[str | None, str]:
+    """(company, attributed_via)"""
+    day = event.at.date()
+    if event.company_id is not None:
+        return event.company_id, "event"
+    company = claims.company_of_token.on(event.token, day)
+    if company is not None:
+        return company, "token"
+    company = claims.company_of_user.on(claims.user_of_token.on(event.token, day), day)
+    if company is not None:
+        return company, "token_user"
+    company = claims.company_of_user.on(event.user_id, day)
+    if company is not None:
+        return company, "user"
+    return None, "none"
+
+
+def user_of(event: Event, claims: AllClaims) -> str | None:
+    return event.user_id or claims.user_of_token.on(event.token, event.at.date())
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Metadata, merged
+
+
+@dataclass
+class Merged:
+    value: dict[str, Json] | None = None  # None: no update ever gave an object
+    written: dict[tuple[str, ...], datetime] = field(default_factory=dict)  # leaf -> time of its last writer
+
+
+def merge_all(updates: Iterable[Update], attribute: str) -> Merged:
+    merged = Merged()
+    for update in sorted(updates, key=lambda u: (u.at, u.order)):
+        value = getattr(update, attribute)
+        if value is not None:
+            if merged.value is None:
+                merged.value = {}
+            merge_into(merged.value, value, (), update.at, merged.written)
+    return merged
+
+
+def merge_into(
+    target: dict[str, Json],
+    value: dict[str, Json],
+    path: tuple[str, ...],
+    at: datetime,
+    written: dict[tuple[str, ...], datetime],
+) -> None:
+    for key, inner in value.items():
+        here = (*path, key)
+        if isinstance(inner, dict) and isinstance(target.get(key), dict):
+            if inner:
+                written.pop(here, None)
+            elif not target[key]:
+                written[here] = at
+            merge_into(target[key], inner, here, at, written)
+        else:
+            for leaf in [leaf for leaf in written if leaf[: len(here)] == here]:
+                del written[leaf]
+            target[key] = copy.deepcopy(inner)
+            for leaf, _ in leaves(inner, here):
+                written[leaf] = at
+
+
+def leaves(value: Json, path: tuple[str, ...]) -> list[tuple[tuple[str, ...], Json]]:
+    if value is None:
+        return []
+    if isinstance(value, dict) and value:
+        return [leaf for key, inner in value.items() for leaf in leaves(inner, (*path, key))]
+    return [(path, value)]
+
+
+def metadata_rows(entity: str, own_id: str, metadata: dict[str, Json] | None) -> list[Row]:
+    rows = []
+    for path, value in leaves(metadata, ()):
+        if path == ():  # `{}` itself, with nothing in it
+            continue
+        rows.append(
+            {
+                f"{entity}_id": own_id,
+                "path": ".".join(path),
+                "type": type_of(value),
+                "value": value if isinstance(value, str) else json_text(value),
+                "value_number": float(value) if type_of(value) == "number" else None,
+            }
+        )
+    return rows
+
+
+def schema_rows(loaded: Loaded) -> list[Row]:
+    pins = {key.replace(".", "_"): kind for key, kind in loaded.settings.pins.items()}
+    first: dict[str, tuple[str, Order]] = {}
+    for locks in loaded.locks.values():
+        for key, (kind, order) in locks.items():
+            if key not in first or order < first[key][1]:
+                first[key] = (kind, order)
+    rows = []
+    for key in sorted(set(first) | set(pins)):
+        rows.append(
+            {
+                "key": key,
+                "type": pins[key] if key in pins else first[key][0],
+                "pinned": key in pins,
+                "first_file_seq": first[key][1][0] if key in first else None,
+                "first_line": first[key][1][1] if key in first else None,
+            }
+        )
+    return rows
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The tables
+
+
+def in_window(day: date, as_of: date, days: int) -> bool:
+    return as_of - timedelta(days=days) < day <= as_of
+
+
+def call_counts(calls: list[Event]) -> Row:
+    return {
+        "events": len(calls),
+        "calls": saturated(c.weight for c in calls),
+        "errors_4xx": saturated(c.weight for c in calls if c.status is not None and 400 <= c.status <= 499),
+        "errors_5xx": saturated(c.weight for c in calls if c.status is not None and 500 <= c.status <= 599),
+        "blocked_calls": saturated(c.weight for c in calls if c.blocked),
+        "session_tokens": len({c.token for c in calls if c.token is not None}),
+    }
+
+
+def profile_counts(
+    calls: list[Event],
+    actions: list[Event],
+    features: list[Feature],
+    updates_naming_it: list[Update],
+    as_of: date,
+) -> Row:
+    seen = [e.at for e in calls] + [e.at for e in actions] + [f.at for f in features]
+    created_at = min(seen + [u.at for u in updates_naming_it])
+    successes = [c.at for c in calls if c.status is not None and 200 <= c.status <= 299]
+    features_30d = [f for f in features if in_window(f.at.date(), as_of, 30)]
+
+    def calls_within(days: int) -> int:
+        return saturated(c.weight for c in calls if in_window(c.at.date(), as_of, days))
+
+    return {
+        "created_at": created_at,
+        "first_seen_at": min(seen, default=None),
+        "last_seen_at": max(seen, default=None),
+        **call_counts(calls),
+        "calls_24h": calls_within(1),
+        "calls_7d": calls_within(7),
+        "calls_30d": calls_within(30),
+        "active_days_30d": len({at.date() for at in seen if in_window(at.date(), as_of, 30)}),
+        "feature_total_30d": saturated(f.total for f in features_30d),
+        "features_used_30d": len({f.feature_id for f in features_30d}),
+        "first_call_seconds": (min(successes) - created_at).total_seconds() if successes else None,
+    }
+
+
+def crm_by_key(loaded: Loaded, source: str) -> dict[str, CrmRow]:
+    """Match key -> the one CRM row that has it."""
+    standing: dict[str, CrmRow] = {}
+    for row in sorted(loaded.crm, key=lambda r: r.order):
+        if row.source == source:
+            standing[row.record_id] = row
+    by_key: dict[str, list[CrmRow]] = {}
+    for row in standing.values():
+        if source == "crm/companies":
+            key = domain_key(crm_cell(row.cells, "Company Domain Name", "domain"))
+        else:
+            key = email_key(crm_cell(row.cells, "Email", "email"))
+        if key is not None:
+            by_key.setdefault(key, []).append(row)
+    return {key: rows[0] for key, rows in by_key.items() if len(rows) == 1}
+
+
+def text_at(metadata: dict[str, Json] | None, key: str) -> str | None:
+    value = (metadata or {}).get(key)
+    return value if isinstance(value, str) else None
+
+
+def company_domain_of(updates: list[Update], metadata: dict[str, Json] | None) -> str | None:
+    given = [u for u in sorted(updates, key=lambda u: (u.at, u.order)) if u.domain is not None]
+    if given:
+        return domain_key(given[-1].domain)
+    return domain_key(text_at(metadata, "company_domain"))
+
+
+def alias_rows(id_column: str, claims: Claims, calls: list[tuple[Event, str | None]]) -> list[Row]:
+    pairs = {(token, claim.claimant) for token, made in claims.of.items() for claim in made}
+    pairs |= {(c.token, owner) for c, owner in calls if c.token is not None and owner is not None}
+    rows = []
+    for token, owner in sorted(pairs):
+        made = [claim for claim in claims.of.get(token, []) if claim.claimant == owner]
+        carried = [c for c, attributed in calls if c.token == token and attributed == owner]
+        rows.append(
+            {
+                "session_token": token,
+                id_column: owner,
+                "claimed_at": min((claim.at for claim in made), default=None),
+                "claims": len(made),
+                "first_seen_at": min((c.at for c in carried), default=None),
+                "last_seen_at": max((c.at for c in carried), default=None),
+                "events": len(carried),
+                "calls": saturated(c.weight for c in carried),
+            }
+        )
+    return rows
+
+
+def feature_rows(features: list[Feature]) -> list[Row]:
+    groups: dict[tuple[Any, ...], list[Feature]] = {}
+    for f in features:
+        key = (f.at.date(), f.account_id, f.user_id, f.product_id, f.module_id, f.feature_id)
+        groups.setdefault(key, []).append(f)
+    columns = ("day", "account_id", "user_id", "product_id", "module_id", "feature_id")
+    return [
+        {
+            **dict(zip(columns, key, strict=True)),
+            "total": saturated(f.total for f in group),
+            "events": len(group),
+        }
+        for key, group in sorted(groups.items())
+    ]
+
+
+def expected(
+    nights: Sequence[Night], as_of: date, settings: OracleSettings = DEFAULTS
+) -> dict[str, list[Row]]:
+    """Every table of the contract's section 3 after all nights, as rows."""
+    loaded = load(nights, settings)
+    claims = claims_of(loaded.updates)
+    calls = [(c, company_of(c, claims)[0], user_of(c, claims)) for c in loaded.calls]
+    actions = [(a, company_of(a, claims)[0], user_of(a, claims)) for a in loaded.actions]
+    company_crm = crm_by_key(loaded, "crm/companies")
+    contact_crm = crm_by_key(loaded, "crm/contacts")
+    tables: dict[str, list[Row]] = {}
+
+    # companies
+    companies = {company for _, company, _ in calls + actions if company is not None}
+    companies |= {f.account_id for f in loaded.features}
+    companies |= {u.id for u in loaded.updates if u.entity == "company"}
+    companies |= {u.company_id for u in loaded.updates if u.company_id is not None}
+    tables["marts.company_profiles"] = []
+    tables["marts.company_metadata"] = []
+    for company_id in sorted(companies):
+        own = [u for u in loaded.updates if u.entity == "company" and u.id == company_id]
+        naming = own + [u for u in loaded.updates if u.company_id == company_id]
+        metadata = merge_all(own, "metadata").value
+        domain = company_domain_of(own, metadata)
+        crm = company_crm.get(domain) if domain is not None else None
+        name = text_at(metadata, "name")
+        if name is None:
+            name = text_at(metadata, "company_name")
+        if name is None and crm is not None:
+            name = crm_cell(crm.cells, "Company name", "name")
+        tables["marts.company_profiles"].append(
+            {
+                "company_id": company_id,
+                "company_domain": domain,
+                "company_name": name,
+                **profile_counts(
+                    [c for c, company, _ in calls if company == company_id],
+                    [a for a, company, _ in actions if company == company_id],
+                    [f for f in loaded.features if f.account_id == company_id],
+                    naming,
+                    as_of,
+                ),
+                "users": len({u for _, company, u in calls if company == company_id and u is not None}),
+                "metadata": metadata,
+                "campaign": merge_all(own, "campaign").value or None,
+                "crm": crm.cells if crm is not None else None,
+                "hubspot_id": crm.record_id if crm is not None else None,
+            }
+        )
+        tables["marts.company_metadata"] += metadata_rows("company", company_id, metadata)
+
+    # users
+    users = {user for _, _, user in calls + actions if user is not None}
+    users |= {f.user_id for f in loaded.features}
+    users |= {u.id for u in loaded.updates if u.entity == "user"}
+    tables["marts.user_profiles"] = []
+    tables["marts.user_metadata"] = []
+    for user_id in sorted(users):
+        own = [u for u in loaded.updates if u.entity == "user" and u.id == user_id]
+        metadata = merge_all(own, "metadata").value
+        email = email_key(text_at(metadata, "email"))
+        crm = contact_crm.get(email) if email is not None else None
+        tables["marts.user_profiles"].append(
+            {
+                "user_id": user_id,
+                "email": email,
+                "name": text_at(metadata, "name"),
+                "first_name": text_at(metadata, "first_name"),
+                "last_name": text_at(metadata, "last_name"),
+                "phone": text_at(metadata, "phone"),
+                "photo_url": text_at(metadata, "photo_url"),
+                "company_id": claims.company_of_user.last(user_id),
+                **profile_counts(
+                    [c for c, _, user in calls if user == user_id],
+                    [a for a, _, user in actions if user == user_id],
+                    [f for f in loaded.features if f.user_id == user_id],
+                    own,
+                    as_of,
+                ),
+                "metadata": metadata,
+                "campaign": merge_all(own, "campaign").value or None,
+                "crm": crm.cells if crm is not None else None,
+                "hubspot_id": crm.record_id if crm is not None else None,
+            }
+        )
+        tables["marts.user_metadata"] += metadata_rows("user", user_id, metadata)
+
+    # aliases
+    tables["marts.company_aliases"] = alias_rows(
+        "company_id", claims.company_of_token, [(c, company) for c, company, _ in calls]
+    )
+    tables["marts.user_aliases"] = alias_rows(
+        "user_id", claims.user_of_token, [(c, user) for c, _, user in calls]
+    )
+    tables["marts.alias_conflicts"] = []
+    for token, made in sorted(claims.company_of_token.of.items()):
+        claimants = sorted({claim.claimant for claim in made})
+        if len(claimants) > 1:
+            tables["marts.alias_conflicts"].append({"session_token": token, "company_ids": claimants})
+
+    # daily usage
+    tables["marts.company_usage_daily"] = []
+    for day, company in sorted({(c.at.date(), co) for c, co, _ in calls}, key=lambda g: (g[0], g[1] or "")):
+        group = [(c, user) for c, co, user in calls if (c.at.date(), co) == (day, company)]
+        tables["marts.company_usage_daily"].append(
+            {
+                "day": day,
+                "company_id": company,
+                **call_counts([c for c, _ in group]),
+                "users": len({user for _, user in group if user is not None}),
+                "first_at": min(c.at for c, _ in group),
+                "last_at": max(c.at for c, _ in group),
+            }
+        )
+    tables["marts.user_usage_daily"] = []
+    for day, user in sorted({(c.at.date(), us) for c, _, us in calls}, key=lambda g: (g[0], g[1] or "")):
+        own_calls = [c for c, _, us in calls if (c.at.date(), us) == (day, user)]
+        tables["marts.user_usage_daily"].append(
+            {
+                "day": day,
+                "user_id": user,
+                **call_counts(own_calls),
+                "first_at": min(c.at for c in own_calls),
+                "last_at": max(c.at for c in own_calls),
+            }
+        )
+
+    tables["marts.daily_feature_totals"] = feature_rows(loaded.features)
+    tables["marts.metadata_schema"] = schema_rows(loaded)
+    tables["marts.metadata_conflicts"] = loaded.conflicts
+    tables["ops.files"] = loaded.files
+    tables["ops.rejects"] = loaded.rejects
+    tables["ops.repairs"] = loaded.repairs
+    return tables
+
+
+def leaf_times(
+    nights: Sequence[Night], settings: OracleSettings = DEFAULTS
+) -> dict[tuple[str, str, str], datetime]:
+    """(entity, id, path) -> `updated_at` of that row in marts.company_metadata / marts.user_metadata."""
+    loaded = load(nights, settings)
+    times = {}
+    for entity, own_id in {(u.entity, u.id) for u in loaded.updates}:
+        own = [u for u in loaded.updates if (u.entity, u.id) == (entity, own_id)]
+        for path, at in merge_all(own, "metadata").written.items():
+            times[entity, own_id, ".".join(path)] = at
+    return times
+
+
+def attributed_via(
+    nights: Sequence[Night], settings: OracleSettings = DEFAULTS
+) -> dict[Order, tuple[str | None, str, str | None]]:
+    """Place of each loaded API call -> (company, attributed_via, user)."""
+    loaded = load(nights, settings)
+    claims = claims_of(loaded.updates)
+    return {c.order: (*company_of(c, claims), user_of(c, claims)) for c in loaded.calls}
+
+
+def restatements(nights: Sequence[Night], settings: OracleSettings = DEFAULTS) -> list[Row]:
+    """What each night's claims moved, of the API calls that earlier nights had loaded."""
+    loaded = load(nights, settings)
+    rows: list[Row] = []
+    for night in range(1, len(nights)):
+        before = claims_of(u for u in loaded.updates if u.night < night)
+        after = claims_of(u for u in loaded.updates if u.night <= night)
+        moved: dict[tuple[date, str | None, str | None], list[int]] = {}
+        for call in loaded.calls:
+            if call.night >= night:
+                continue
+            was, now = company_of(call, before)[0], company_of(call, after)[0]
+            if was != now:
+                moved.setdefault((call.at.date(), was, now), []).append(call.weight)
+        for (day, was, now), weights in sorted(
+            moved.items(), key=lambda m: (m[0][0], m[0][1] or "", m[0][2] or "")
+        ):
+            rows.append(
+                {
+                    "night": night,
+                    "day": day,
+                    "company_id_before": was,
+                    "company_id_after": now,
+                    "calls": saturated(weights),
+                }
+            )
+    return rows
