@@ -1181,6 +1181,12 @@ def crm_by_key(loaded: Loaded, source: str) -> dict[str, CrmRow]:
     return {key: rows[0] for key, rows in by_key.items() if len(rows) == 1}
 
 
+def phone_of(metadata: dict[str, Json] | None) -> str | None:
+    """A phone number that was sent as a JSON integer is one all the same."""
+    phone = (metadata or {}).get("phone")
+    return str(phone) if isinstance(phone, int) and not isinstance(phone, bool) else text_at(metadata, "phone")
+
+
 def text_at(metadata: dict[str, Json] | None, key: str) -> str | None:
     value = (metadata or {}).get(key)
     return value if isinstance(value, str) else None
@@ -1300,7 +1306,7 @@ def expected(
                 "name": text_at(metadata, "name"),
                 "first_name": text_at(metadata, "first_name"),
                 "last_name": text_at(metadata, "last_name"),
-                "phone": text_at(metadata, "phone"),
+                "phone": phone_of(metadata),
                 "photo_url": text_at(metadata, "photo_url"),
                 "company_id": claims.company_of_user.last(user_id),
                 **profile_counts(

@@ -256,19 +256,19 @@ def _merge_entities(work: Build, entity: str, ids: list[str], locks: _Locks) -> 
 
 
 def _company(metadata: dict[str, Any], domain: str | None) -> tuple[str | None, ...]:
-    name = _text(metadata.get("name")) or _text(metadata.get("company_name"))
+    name = _string(metadata.get("name")) or _string(metadata.get("company_name"))
     return domain_key(domain if domain is not None else metadata.get("company_domain")), name
 
 
 def _user(metadata: dict[str, Any]) -> tuple[str | None, ...]:
-    return email_key(metadata.get("email")), *(_text(metadata.get(column)) for column in _USER_COLUMNS)
+    phone = metadata.get("phone")
+    if isinstance(phone, int) and not isinstance(phone, bool):
+        metadata = {**metadata, "phone": str(phone)}
+    return email_key(metadata.get("email")), *(_string(metadata.get(column)) for column in _USER_COLUMNS)
 
 
-def _text(value: Any) -> str | None:
-    """A value for a text column; numbers as they are written."""
-    if isinstance(value, str):
-        return value
-    return json.dumps(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+def _string(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _json(branch: Branch | None) -> str | None:

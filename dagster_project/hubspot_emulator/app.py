@@ -11,6 +11,7 @@ import random
 import re
 import threading
 import time
+import traceback
 import uuid
 from collections import Counter, deque
 from collections.abc import Callable
@@ -28,7 +29,7 @@ from .faults import Fault, FaultPlan
 from .limits import Limits, RateLimiter, rate_body
 from .operations import Account, Operations
 from .options import Options
-from .routes import ROUTES, WRITES, Request
+from .routes import ROUTES, WRITES, Request, tidy
 from .server import Reply, Server
 from .store import Store
 
@@ -150,20 +151,29 @@ class Emulator:
     # one call
 
     def _answer(self, method: str, target: str, headers: Any, raw: bytes, closing: threading.Event) -> Reply:
-        path, _, query_text = target.partition("?")
+        path, _, query = target.partition("?")
         if path.startswith("/__emulator__/"):
-            return self._control(method, path, query_text, raw)
+            return self._control(method, path, query, raw)
         started = time.perf_counter()
-        match, operation, allowed = self._match(method, path)
+        match, operation, known_path = self._match(method, path)
         call = Call(method, path, operation, 0, self._clock())
         with self._log_lock:
             self._log.append(call)
+        extra: dict[str, str] = {}
         try:
-            reply = self._handle(
-                method, path, query_text, headers, raw, match, operation, allowed, call, closing
+            if match is None:
+                if known_path:
+                    raise ApiError(405, "METHOD_NOT_ALLOWED", f"Method {method} is not allowed for {path}")
+                raise not_found(f"No resource at {path}")
+            reply = self._admit(call, headers, extra) or self._handle(
+                call, self._request(call, match, query, headers, raw), extra, closing
             )
         except ApiError as error:
-            reply = self._error(error.status, error.body)
+            reply = self._error(error.status, error.body, extra)
+        except Exception as error:
+            traceback.print_exc()
+            message = f"the emulator broke: {error!r}"
+            reply = self._error(500, {"status": "error", "category": "INTERNAL_ERROR", "message": message})
         call.status = 0 if reply.cut == "all" else reply.status
         call.seconds = time.perf_counter() - started
         with self._log_lock:
@@ -176,6 +186,7 @@ class Emulator:
         return reply
 
     def _match(self, method: str, path: str) -> tuple[re.Match[str] | None, str, bool]:
+        """The route's match, the operation, and whether the path is known at all."""
         known = False
         for wanted, pattern, operation in ROUTES:
             match = pattern.match(path)
@@ -190,59 +201,44 @@ class Emulator:
                     except ApiError:
                         operation = f"unknown.{operation[8:]}"
                 return match, operation, True
-        return None, "unknown", not known
+        return None, "unknown", known
 
-    def _handle(
-        self,
-        method: str,
-        path: str,
-        query_text: str,
-        headers: Any,
-        raw: bytes,
-        match: re.Match[str] | None,
-        operation: str,
-        allowed: bool,
-        call: Call,
-        closing: threading.Event,
-    ) -> Reply:
-        if match is None:
-            if not allowed:
-                raise ApiError(405, "METHOD_NOT_ALLOWED", f"Method {method} is not allowed for {path}")
-            raise not_found(f"No resource at {path}")
-        oauth = (
-            False if operation == "oauth.token" else self.access.authorise(headers.get("Authorization", ""))
-        )
-        extra: dict[str, str] = {}
-        if operation != "oauth.token":
-            policy, extra = self.limiter.take(operation.endswith(".search"), oauth)
-            if policy is not None:
-                if self.options.retry_after:
-                    extra["Retry-After"] = "1" if policy == "SECONDLY" else "10"
-                return self._error(429, rate_body(policy), extra)
-        args = {name: unquote(value) for name, value in match.groupdict().items()}
+    def _admit(self, call: Call, headers: Any, extra: dict[str, str]) -> Reply | None:
+        """Checks the token and counts the call; fills in its rate headers. A reply if it is refused."""
+        if call.operation == "oauth.token":
+            return None
+        oauth = self.access.authorise(headers.get("Authorization", ""))
+        policy, counted = self.limiter.take(call.operation.endswith(".search"), oauth)
+        extra.update(counted)
+        if policy is None:
+            return None
+        if self.options.retry_after:
+            extra["Retry-After"] = "1" if policy == "SECONDLY" else "10"
+        return self._error(429, rate_body(policy), extra)
+
+    def _request(self, call: Call, match: re.Match[str], query: str, headers: Any, raw: bytes) -> Request:
         request = Request(
-            operation,
-            path,
-            args,
-            parse_qs(query_text),
-            None,
-            "V" in args,
-            args.get("V", "v3"),
-            self.store.now(),
+            call.operation,
+            call.path,
+            {name: unquote(value) for name, value in match.groupdict().items()},
+            parse_qs(query),
+            started=self.store.now(),
         )
-        self._read_body(method, headers, raw, request)
+        self._read_body(call.method, headers, raw, request)
         call.inputs = _count_inputs(request.body)
+        return request
+
+    def _handle(self, call: Call, request: Request, extra: dict[str, str], closing: threading.Event) -> Reply:
         if self.options.latency:
             closing.wait(self.options.latency)
-        faults = self.faults.pick(method, path, operation)
+        faults = self.faults.pick(call.method, call.path, call.operation)
         call.faults = tuple(fault.do for fault in faults)
         for fault in faults:
             early = self._before(fault, request, extra, closing)
             if early is not None:
                 return early
-        if operation != "oauth.token":
-            kind = self.store.type(args["o"]).name if "o" in args else ""
-            self.access.check_scope(operation, kind)
+        kind = self.store.type(request.args["o"]).name if "o" in request.args else ""
+        self.access.check_scope(call.operation, kind)
         try:
             with self.store.lock:
                 status, body = self._operations.dispatch(request)
@@ -276,6 +272,7 @@ class Emulator:
             raise bad_request(
                 "Invalid input JSON: " + ("a list is needed" if wants_list else "an object is needed")
             )
+        tidy(request.operation, request.body)
 
     # faults
 

@@ -16,7 +16,7 @@ from typing import Any
 from .errors import ApiError, Json, RowError, bad_request
 from .options import Options
 from .store import ObjectType, Plan, Record, Store, name_holder
-from .values import iso, normal_key
+from .values import as_id, iso, normal_key
 
 
 @dataclass
@@ -87,13 +87,10 @@ class Batches:
         found: dict[int, Record] = {}
         missing: list[str] = []
         for one in dict.fromkeys(ids):
-            if archived:
-                record = kind.archived.get(int(one)) if one.isascii() and one.isdigit() else None
-            else:
-                record = self._store.lookup(kind, one, id_property)
+            record = kind.archived.get(as_id(one)) if archived else self._store.lookup(kind, one, id_property)
             if record is not None:
                 found[record.id] = record
-            elif id_property is not None or one.isdigit():
+            elif id_property is not None or as_id(one) >= 0:
                 missing.append(one)
         errors = [self._missing(kind, missing, "get")] if missing else []
         return self._outcome(200, [kind.public(record, names) for record in found.values()], errors)
@@ -125,7 +122,7 @@ class Batches:
             record = self._store.lookup(kind, one, id_property)
             if record is None:
                 rows.append(None)
-                if id_property is not None or one.isdigit():
+                if id_property is not None or as_id(one) >= 0:
                     missing.append(one)
             else:
                 rows.append(self._store.plan(kind, item.get("properties"), record, claimed, row, rules))
@@ -156,7 +153,7 @@ class Batches:
             given = item.get("properties")
             if record is None and id_property is None:
                 rows.append(None)
-                if one.isdigit():
+                if as_id(one) >= 0:
                     missing.append(one)
                 continue
             if record is None and isinstance(given, dict):
@@ -213,8 +210,6 @@ class Batches:
         for row, plan in enumerate(rows):
             if isinstance(plan, Plan):
                 new = plan.record is None
-                if plan.record is not None and plan.record.id not in kind.records:
-                    continue
                 record = self._store.write(kind, plan)
                 made[row] = str(record.id)
                 shown = kind.public(record, [prop.name for prop, _ in plan.values], nulls=not upsert)

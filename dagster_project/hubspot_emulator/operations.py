@@ -16,7 +16,7 @@ from .routes import Request
 from .schema import Rule
 from .search import search
 from .store import ObjectType, Store
-from .values import iso, normal_key
+from .values import as_id, iso, normal_key
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Operations:
     def _rules(self, request: Request) -> bool:
         """Whether the account's own validation rules apply: they do from 2026-09 on."""
         wish = self.options.enforce_rules
-        return wish == "always" or (wish == "dated" and request.dated and request.version >= "2026-09")
+        return wish == "always" or (wish == "dated" and request.args.get("V", "") >= "2026-09")
 
     def _objects_list(self, request: Request) -> tuple[int, Any]:
         kind = self._kind(request)
@@ -78,7 +78,7 @@ class Operations:
     def _objects_get(self, request: Request) -> tuple[int, Any]:
         kind, text = self._kind(request), request.args["id"]
         if request.flag("archived"):
-            record = kind.archived.get(int(text)) if text.isascii() and text.isdigit() else None
+            record = kind.archived.get(as_id(text))
         else:
             record = self._one_record(request, kind)
         if record is None:
@@ -257,14 +257,8 @@ class Operations:
         return 200, {"list": self.store.create_list(request.body).as_json()}
 
     def _lists_list(self, request: Request) -> tuple[int, Any]:
-        wanted = request.names("listIds") or []
-        return 200, {
-            "lists": [
-                self.store.lists[int(i)].as_json()
-                for i in wanted
-                if i.isdigit() and int(i) in self.store.lists
-            ]
-        }
+        wanted = {str(one.id): one for one in self.store.lists.values()}
+        return 200, {"lists": [wanted[i].as_json() for i in request.names("listIds") or [] if i in wanted]}
 
     def _lists_get(self, request: Request) -> tuple[int, Any]:
         return 200, {"list": self.store.segment(request.args["list"]).as_json()}
@@ -336,6 +330,7 @@ class Operations:
 
 
 def _int(text: str, name: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 19):
+    number = as_id(text)
+    if number < 0:
         raise bad_request(f"{name} must be a number")
-    return int(text)
+    return number

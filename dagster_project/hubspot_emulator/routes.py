@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from .errors import bad_request
+
 
 @dataclass
 class Request:
@@ -15,9 +17,7 @@ class Request:
     path: str
     args: dict[str, str]
     query: dict[str, list[str]]
-    body: Any
-    dated: bool
-    version: str = ""
+    body: Any = None
     started: int = 0
     form: dict[str, str] = field(default_factory=dict)
 
@@ -114,3 +114,41 @@ def _routes() -> list[tuple[str, re.Pattern[str], str]]:
 
 
 ROUTES = _routes()
+
+
+_TEXT = "name label type fieldType groupName description dataSensitivity calculationFormula idProperty query"
+_SHAPES: dict[str, type] = {
+    **dict.fromkeys(_TEXT.split(), str),
+    **dict.fromkeys(("hidden", "formField", "hasUniqueValue", "externalOptions", "archived"), bool),
+    **dict.fromkeys(("displayOrder",), int),
+    **dict.fromkeys(("inputs", "options", "filterGroups", "sorts", "ruleArguments"), list),
+    **dict.fromkeys(("recordIdsToAdd", "recordIdsToRemove"), list),
+}
+
+
+def tidy(operation: str, body: Any) -> None:
+    """Refuses a body whose known keys have the wrong JSON type; a key that is null counts as left out.
+
+    The values of a record's properties are not touched.
+    """
+    if not isinstance(body, dict):
+        return
+    for key in [key for key, value in body.items() if value is None]:
+        del body[key]
+    for key, value in body.items():
+        wanted = _SHAPES.get(key)
+        fits = wanted is None or (
+            isinstance(value, wanted) and (wanted is bool or not isinstance(value, bool))
+        )
+        if not fits or (wanted is int and abs(value) >= 2**31):
+            raise bad_request(f"Invalid input JSON: {key} is not of the right type", context={"key": [key]})
+    verb = operation.rpartition(".")[2]
+    names = body.get("properties")
+    if verb in ("search", "batch_read") and names is not None and not _texts(names):
+        raise bad_request("Invalid input JSON: properties must be a list of names")
+    for part in (*body.get("inputs", ()), *body.get("options", ())):
+        tidy("", part)
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)

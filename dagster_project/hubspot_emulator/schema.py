@@ -67,13 +67,11 @@ class Property:
     updated: int = 0
     archived_at: int | None = None
     option_values: frozenset[str] = frozenset()
+    read_only: bool = False
 
     def __post_init__(self) -> None:
+        self.read_only = self.calculated or self.read_only_value
         self.option_values = frozenset(option["value"] for option in self.options)
-
-    @property
-    def read_only(self) -> bool:
-        return self.calculated or self.read_only_value
 
     def as_json(self) -> Json:
         body: Json = {

@@ -12,7 +12,7 @@ from typing import Any
 
 from .errors import Json, bad_request
 from .store import ObjectType, Record, Store
-from .values import epoch_ms, split_multi
+from .values import as_id, epoch_ms, split_multi
 
 MAX_PAGE, MAX_RESULTS, MAX_VALUES = 200, 10_000, 100
 MAX_GROUPS, MAX_FILTERS, MAX_ALL_FILTERS = 5, 6, 18
@@ -119,7 +119,7 @@ def _indexed(kind: ObjectType, item: Json) -> set[int] | None:
     if name == kind.key:
         return {i for value in values for i in kind.index.get(str(value).lower(), ())}
     if name == "hs_object_id":
-        return {int(value) for value in values if str(value).isascii() and str(value).isdigit()}
+        return {as_id(str(value)) for value in values}
     return None
 
 
@@ -144,22 +144,22 @@ def _passes(store: Store, kind: ObjectType, record: Record, item: Json) -> bool:
     if operator in ("IN", "NOT_IN"):
         return bool(any(one in item["values"] for one in own) == (operator == "IN"))
     wanted = item["value"]
-    number = kind.schema.properties[name].type
+    of = kind.schema.properties[name].type
     if operator in ("EQ", "NEQ"):
-        left = _comparable(number, value)
-        same = wanted.lower() in own or (left is not None and left == _comparable(number, wanted))
+        left = _comparable(of, value)
+        same = wanted.lower() in own or (left is not None and left == _comparable(of, wanted))
         return bool(same == (operator == "EQ"))
     if operator in ("CONTAINS_TOKEN", "NOT_CONTAINS_TOKEN"):
         token = wanted.lower().strip("*")
         return bool(any(token in one for one in own) == (operator == "CONTAINS_TOKEN"))
     if value is None:
         return False
-    left = _comparable(number, value)
-    right: Any = _comparable(number, wanted)
+    left = _comparable(of, value)
+    right: Any = _comparable(of, wanted)
     if left is None or right is None:
         left, right = value.lower(), wanted.lower()
     if operator == "BETWEEN":
-        high: Any = _comparable(number, item["highValue"])
+        high: Any = _comparable(of, item["highValue"])
         return bool(right <= left <= (item["highValue"].lower() if isinstance(left, str) else high))
     outcomes = {"LT": left < right, "LTE": left <= right, "GT": left > right, "GTE": left >= right}
     return bool(outcomes[operator])

@@ -20,10 +20,19 @@ from . import values
 from .errors import Json, Problem, RowError, bad_request, invalid, not_found
 from .options import Options
 from .schema import Property, Schema, company_schema, contact_schema, unknown_id_property
-from .values import iso, normal_key, split_multi
+from .values import as_id, iso, normal_key, split_multi
 
 FIRST_ID = 171_591_000_001
 _MAX_SHARED = 200_000
+_MAX_PENDING = 50_000
+
+# Read from the record's own facts, not from its values.
+COMPUTED = frozenset(
+    {
+        *("hs_object_id", "createdate", "lastmodifieddate", "hs_lastmodifieddate", "hs_merged_object_ids"),
+        *("hs_email_domain", "num_associated_contacts"),
+    }
+)
 
 
 class Record:
@@ -103,7 +112,7 @@ class ObjectType:
         self.unique: dict[str, dict[str, int]] = {}
         self.merged: dict[int, int] = {}
         self.sources: dict[int, list[int]] = {}
-        self.pending: deque[tuple[float, int, Record | None]] = deque()
+        self.pending: deque[tuple[float, int, Record | None]] = deque(maxlen=_MAX_PENDING)
         self.key_slot = schema.properties[key].slot
         self.more_slot = schema.properties[more].slot
 
@@ -114,9 +123,7 @@ class ObjectType:
 
     def find(self, text: str) -> Record | None:
         """A live record by its id; an id that was merged away leads to the record that is left."""
-        if not (text.isascii() and text.isdigit() and len(text) < 19):
-            return None
-        return self.records.get(self.resolve(int(text)))
+        return self.records.get(self.resolve(as_id(text)))
 
     def by_key(self, text: str) -> list[Record]:
         """Records with this email or domain, primary or additional."""
@@ -128,6 +135,11 @@ class ObjectType:
 
     def value(self, record: Record, name: str) -> str | None:
         """A property's value for reading; some are not stored but follow from the record."""
+        prop = self.schema.properties.get(name)
+        if prop is None:
+            return None
+        if name not in COMPUTED:
+            return record.get(prop.slot)
         if name == "hs_object_id":
             return str(record.id)
         if name == "createdate":
@@ -138,10 +150,7 @@ class ObjectType:
             return ";".join(map(str, self.sources.get(record.id, ()))) or None
         if name == "hs_email_domain":
             return (record.get(self.key_slot) or "").rpartition("@")[2] or None
-        if name == "num_associated_contacts":
-            return "0"
-        prop = self.schema.properties.get(name)
-        return None if prop is None else record.get(prop.slot)
+        return "0" if name == "num_associated_contacts" else None
 
     def public(self, record: Record, names: list[str] | None = None, nulls: bool = True) -> Json:
         """The record as the API shows it: the asked properties that exist, and always id and dates."""
@@ -460,7 +469,7 @@ class Store:
         return segment
 
     def segment(self, text: str) -> Segment:
-        found = self.lists.get(int(text)) if text.isascii() and text.isdigit() else None
+        found = self.lists.get(as_id(text))
         if found is None:
             raise not_found(f"List does not exist with ID {text}.")
         return found
@@ -482,7 +491,7 @@ class Store:
                 segment.members[record.id] = now
                 added.append(str(record.id))
         for record_id in remove:
-            known = kind.resolve(int(record_id)) if record_id.isascii() and record_id.isdigit() else -1
+            known = kind.resolve(as_id(record_id))
             if segment.members.pop(known, None) is not None:
                 removed.append(str(known))
             elif kind.find(record_id) is None:

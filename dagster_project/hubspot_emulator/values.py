@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from .errors import Problem
@@ -32,6 +33,7 @@ _EMAIL = re.compile(
 )
 
 
+@lru_cache(maxsize=8192)
 def iso(ms: int) -> str:
     """Epoch milliseconds as ``2026-09-01T12:00:00.000Z``."""
     whole, rest = divmod(ms, 1000)
@@ -62,6 +64,11 @@ def is_email(text: str) -> bool:
 def normal_key(text: str) -> str:
     """Emails and domains are stored trimmed and in lower case."""
     return text.strip().lower()
+
+
+def as_id(text: str) -> int:
+    """A record's or list's id as a number; -1 for what is none."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else -1
 
 
 def split_multi(text: str | None) -> list[str]:

@@ -28,18 +28,18 @@ def read(part: FilePart, *, exact: bool) -> Iterator[Record]:
         return
     with open_bytes(part) as stream:
         line_number = part.start_line
-        first = True
+        at_start = part.start_byte == 0
         for line in stream:
             line_number += 1
-            if first:
-                first = False
-                if part.start_byte == 0:
-                    line = line.removeprefix(BOM)
-                if line.lstrip(_BLANK)[:1] == b"[" and part.start_byte == 0 and not _is_json(line):
-                    yield from _array_or_lines(part, line, stream.read(), exact)
-                    return
-            if line.strip(_BLANK):
-                yield from _line(line, line_number, exact)
+            if line_number == 1 and at_start:
+                line = line.removeprefix(BOM)
+            if not line.strip(_BLANK):
+                continue
+            if at_start and line.lstrip(_BLANK)[:1] == b"[" and not _is_json(line):
+                yield from _array_or_lines(part, line_number, line, stream.read(), exact)
+                return
+            at_start = False
+            yield from _line(line, line_number, exact)
 
 
 def read_lines(part: FilePart, wanted: set[int], *, exact: bool) -> Iterator[Record]:
@@ -61,14 +61,14 @@ def _is_json(line: bytes) -> bool:
     return True
 
 
-def _array_or_lines(part: FilePart, head: bytes, rest: bytes, exact: bool) -> Iterator[Record]:
-    """A file whose first line opens an array without being one: the whole file is an array, or lines."""
+def _array_or_lines(part: FilePart, number: int, head: bytes, rest: bytes, exact: bool) -> Iterator[Record]:
+    """A file whose first record line opens an array without being one: the whole file is an array, or lines."""
     try:
-        yield from _array(head + rest, part.start_line + 1, exact)
+        yield from _array(head + rest, 1, exact)
     except BadJson as error:
         if part.format.startswith("json") and not part.format.startswith("jsonl"):
             raise UnreadableFile(f"not one whole JSON array: {error}") from None
-        for line_number, line in enumerate((head + rest).split(b"\n"), part.start_line + 1):
+        for line_number, line in enumerate((head + rest).split(b"\n"), number):
             if line.strip(_BLANK):
                 yield from _line(line, line_number, exact)
 

@@ -20,7 +20,7 @@ import duckdb
 
 from dagster_project.settings import Settings
 
-from .database import Connection, transaction, value
+from .database import Connection, append_rows, transaction, value
 from .models import Check, Model
 
 _STATE = """
@@ -32,6 +32,9 @@ CREATE TABLE IF NOT EXISTS core.builds (
 CREATE TABLE IF NOT EXISTS core.changed_days (model VARCHAR, day DATE, version BIGINT);
 CREATE TABLE IF NOT EXISTS core.check_results (
     model VARCHAR, name VARCHAR, warns BOOLEAN, failures BIGINT, sample VARCHAR);
+CREATE TABLE IF NOT EXISTS core.column_lineage (
+    model VARCHAR, column_name VARCHAR, source_model VARCHAR, source_column VARCHAR);
+COMMENT ON TABLE core.column_lineage IS 'Which columns each column of a query is computed from.';
 COMMENT ON TABLE core.builds IS 'What each table was last built from.';
 COMMENT ON TABLE core.changed_days IS 'Which days of a daily table changed in which version of it.';
 COMMENT ON TABLE core.check_results IS 'The last result of each check.';
@@ -42,6 +45,10 @@ _STATE_COMMENTS = {
         "version": "counts the times its content changed", "through_load": "the last load_seq that is merged in",
         "generation": "of the raw rows; a full rebuild begins a new one", "built_at": "UTC",
         "row_count": "rows after the build",
+    },
+    "core.column_lineage": {
+        "model": "schema.table", "column_name": "a column of it", "source_model": "schema.table that it is computed from",
+        "source_column": "a column of that",
     },
     "core.changed_days": {"model": "schema.table", "day": "GMT day", "version": "version of the table, see core.builds"},
     "core.check_results": {
@@ -178,6 +185,8 @@ def _bring_up_to_date(work: Build, group: list[Model]) -> None:
         version = work._versions.get(model.name, 0) + bool(changed[model.name])
         work._versions[model.name] = version
         rows = _count(work.connection, model.name)
+        if (state := work._state.get(model.name)) is None or state[0] != work._code(model):
+            _note_lineage(work, model)
         work.connection.execute("DELETE FROM core.builds WHERE model = ?", [model.name])
         work.connection.execute(
             "INSERT INTO core.builds SELECT ?, ?, ?, ?, (SELECT coalesce(max(load_seq), 0) FROM raw.files), ?, ?, ?",
@@ -320,7 +329,7 @@ def _drop_gone(work: Build) -> None:
     """Tables whose file is gone go too."""
     for name in set(work._state) - set(work.models):
         work.connection.execute(f"DROP TABLE IF EXISTS {name}")
-        for table in ("builds", "changed_days", "check_results"):
+        for table in ("builds", "changed_days", "check_results", "column_lineage"):
             work.connection.execute(f"DELETE FROM core.{table} WHERE model = ?", [name])
 
 
@@ -345,6 +354,14 @@ def checks_of(model: Model) -> Iterator[Check]:
         keys = ", ".join(model.grain)
         yield Check("grain_is_unique", f"SELECT {keys}, count(*) AS copies FROM {model.name} GROUP BY {keys} HAVING count(*) > 1")
     yield from model.checks
+
+
+def _note_lineage(work: Build, model: Model) -> None:
+    from .lineage import column_lineage  # reads queries: only when one has changed
+
+    work.connection.execute("DELETE FROM core.column_lineage WHERE model = ?", [model.name])
+    append_rows(work.connection, "core.column_lineage", [
+        (model.name, column, *source) for column, sources in column_lineage(model, work.models).items() for source in sources])
 
 
 def _stored_checks(work: Build, model: Model) -> tuple[CheckResult, ...]:

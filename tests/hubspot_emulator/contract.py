@@ -1,8 +1,8 @@
 """A requests session that holds every request and every answer against HubSpot's OpenAPI documents.
 
-Stricter than the documents in one point: a key that they do not name is an error too. Looser where live answers
-and guides are known to differ from them: see ``OPTIONAL`` and ``EXTRA`` below, 207 answers (declared as 200 or
-201) and the body of a 429 (no ``category``).
+Stricter than the documents in one point: a key that they do not name is an error too. Looser where live
+answers and guides are known to differ from them: see ``OPTIONAL`` and ``EXTRA`` below, 207 answers
+(declared as 200 or 201) and the body of a 429 (no ``category``).
 """
 
 from __future__ import annotations
@@ -146,10 +146,13 @@ DOCUMENTS = [Document(path) for path in sorted(FOLDER.glob("*.json"))]
 
 def dated(path: str) -> str:
     """The documents' spelling of a path in either dialect."""
-    path = re.sub(r"^/crm/v3/property-validations(?=/|$)", "/crm/property-validations/2026-03", path)
-    path = re.sub(r"^/crm/v3/(\w+)(?=/|$)", r"/crm/\1/2026-09", path)
-    path = path.replace("/account-info/v3/", "/account-info/2026-03/")
-    return re.sub(r"^/crm/property-validations/[\d-]+", "/crm/property-validations/2026-03", path)
+    path = re.sub(r"^/crm/(?:v3/([\w-]+)|([\w-]+)/\d{4}-\d\d)(?=/|$)", _area, path)
+    return path.replace("/account-info/v3/", "/account-info/2026-03/")
+
+
+def _area(match: re.Match[str]) -> str:
+    area = match[1] or match[2]
+    return f"/crm/{area}/{'2026-03' if area == 'property-validations' else '2026-09'}"
 
 
 def operation(method: str, path: str) -> Operation:
@@ -183,3 +186,6 @@ class Client(requests.Session):
         if not (answer.ok and not answer.content):
             matched.check_answer(answer)
         return answer
+
+    def post(self, url: str, **more: Any) -> requests.Response:  # type: ignore[override]
+        return self.request("POST", url, **more)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -44,7 +43,9 @@ def test_one_command_starts_it_and_an_interrupt_ends_it(tmp_path: Path) -> None:
         "--records",
         str(records),
     ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ}) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
+    ) as process:
         assert process.stdout is not None
         base = process.stdout.readline().split()[-1]
         hint = process.stdout.readline().strip()

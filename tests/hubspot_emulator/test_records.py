@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
+import requests
 
 from dagster_project.hubspot_emulator import Options
 
@@ -13,7 +15,7 @@ from .conftest import Hub
 OBJECTS = ("/crm/v3/objects", "/crm/objects/2026-09", "/crm/objects/2026-03")
 
 
-def row(trace: str, **properties: str) -> dict[str, object]:
+def row(trace: str, **properties: str) -> dict[str, Any]:
     return {"objectWriteTraceId": trace, "properties": properties}
 
 
@@ -44,7 +46,9 @@ def test_object_types_go_by_name_and_by_number_and_nothing_else(hub: Hub) -> Non
     for kind in ("companies", "company", "0-2"):
         assert hub.client.get(f"/crm/objects/2026-09/{kind}").status_code == 200
     assert hub.client.get("/crm/objects/2026-09/deals").status_code == 400
-    assert hub.client.get("/crm/objects/2031-09/contacts", bad=True).status_code == 404 if False else True
+    for path in ("/crm/objects/2031-09/contacts", "/crm/v2/objects/contacts", "/nonsense"):
+        assert requests.get(hub.base_url + path, headers=hub.auth, timeout=5).status_code == 404
+    assert requests.put(f"{hub.base_url}/crm/objects/2026-09/contacts", timeout=5).status_code == 405
 
 
 def test_an_existing_email_is_a_conflict_that_names_its_holder(hub: Hub) -> None:
@@ -71,7 +75,7 @@ def test_pages_cover_every_record_once(make_hub: Callable[..., Hub]) -> None:
 
 @pytest.mark.parametrize("what", ["read", "create", "update", "upsert", "archive"])
 def test_a_hundred_inputs_and_not_one_more(hub: Hub, what: str) -> None:
-    def inputs(count: int) -> list[dict[str, object]]:
+    def inputs(count: int) -> list[dict[str, Any]]:
         if what == "create":
             return [{"properties": {"firstname": "x"}} for _ in range(count)]
         if what == "upsert":
@@ -374,3 +378,58 @@ def test_a_body_that_is_not_json_is_refused(hub: Hub) -> None:
     assert (
         hub.client.post(url, data=b"{}", headers={"Content-Type": "text/plain"}, bad=True).status_code == 415
     )
+
+
+def test_the_remaining_switches(make_hub: Callable[..., Hub]) -> None:
+    hub = make_hub(
+        options=Options(
+            search_lag=0,
+            full_errors=False,
+            first_error_only=False,
+            json_scalars=True,
+            shuffle=False,
+            duplicate_reads="dedupe",
+            email_has_unique_value=False,
+            search_matches_additional=False,
+            enforce_rules="never",
+        )
+    )
+    bad = [{"properties": {"email": "bad"}}, {"properties": {"nonsense": "1"}}]
+    codes = [error["code"] for error in hub.batch("create", bad).json()["errors"]]
+    assert codes == ["INVALID_EMAIL", "PROPERTY_DOESNT_EXIST"]
+    made = hub.batch(
+        "create", [{"properties": {"firstname": 17}}, {"properties": {"firstname": True}}], bad=True
+    )
+    assert [one["properties"]["firstname"] for one in made.json()["results"]] == ["17", "true"]
+    held = hub.store.put("contacts", {"email": "a@x.com", "hs_additional_emails": "b@x.com"})
+    assert len(hub.batch("read", [{"id": held}, {"id": held}]).json()["results"]) == 1
+    wanted = {"propertyName": "email", "operator": "EQ", "value": "b@x.com"}
+    assert hub.search(wanted).json()["total"] == 0
+    assert hub.client.get("/crm/properties/2026-09/contacts/email").json()["hasUniqueValue"] is False
+    assert (
+        hub.client.post("/crm/v3/objects/contacts", json={"properties": {"email": "b@x.com"}}).status_code
+        == 409
+    )
+    url = f"{hub.base_url}/crm/v3/objects/contacts/batch/update"
+    answer = requests.post(
+        url, json={"inputs": [{"id": "77", "properties": {}}]}, headers=hub.auth, timeout=5
+    )
+    assert set(answer.json()["errors"][0]) == {"status", "category", "message", "context"}
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("objects/2026-09/contacts/batch/read", {"inputs": [{"id": "1"}], "properties": 5}),
+        (
+            "objects/2026-09/contacts/batch/update",
+            {"inputs": [{"id": "1", "idProperty": [], "properties": {}}]},
+        ),
+        ("objects/2026-09/contacts/batch/update", {"inputs": [{"id": 1, "properties": {}}]}),
+        ("objects/2026-09/contacts/batch/create", {"inputs": "x"}),
+        ("objects/2026-09/contacts/search", {"filterGroups": [5]}),
+        ("properties/2026-09/contacts/groups", {"name": "g", "label": "G", "displayOrder": "x"}),
+    ],
+)
+def test_bodies_of_the_wrong_shape_are_refused(hub: Hub, path: str, body: object) -> None:
+    assert hub.client.post(f"/crm/{path}", json=body, bad=True).status_code == 400

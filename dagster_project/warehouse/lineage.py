@@ -1,0 +1,59 @@
+"""Which columns of which tables a model's column is computed from, read from its query."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from sqlglot import exp, parse_one
+from sqlglot.errors import SqlglotError
+from sqlglot.optimizer.qualify import qualify
+from sqlglot.optimizer.scope import Scope, build_scope
+
+from .models import Model
+
+Source = tuple[str, str]  # schema.table, column
+
+
+def column_lineage(model: Model, models: Mapping[str, Model]) -> dict[str, list[Source]]:
+    """Column to the columns of other models that it is computed from; empty where a query cannot be read."""
+    if not model.query:
+        return {}
+    schema: dict[str, dict[str, dict[str, str]]] = {}
+    for name in model.inputs:
+        if name in models:
+            schema.setdefault(models[name].schema, {})[models[name].table] = {c.name: c.type for c in models[name].columns}
+    try:
+        tree = qualify(
+            parse_one(model.query, dialect="duckdb"), dialect="duckdb", schema=schema, quote_identifiers=False,
+            validate_qualify_columns=False, infer_schema=True,
+        )
+        scope = build_scope(tree)
+    except SqlglotError:
+        return {}
+    if scope is None:
+        return {}
+    return {c.name: sorted(set(_sources(c.name, scope)) & _known(models)) for c in model.columns}
+
+
+def _known(models: Mapping[str, Model]) -> set[Source]:
+    return {(m.name, c.name) for m in models.values() for c in m.columns}
+
+
+def _sources(column: str, scope: Scope) -> Iterator[Source]:
+    """Where a column of a scope's result comes from, through subqueries and common table expressions."""
+    if isinstance(scope.expression, exp.SetOperation):
+        names = [e.alias_or_name for e in scope.expression.selects]
+        for branch in scope.union_scopes:
+            selects = [e.alias_or_name for e in branch.expression.selects]
+            if column in names and names.index(column) < len(selects):
+                yield from _sources(selects[names.index(column)], branch)
+        return
+    for projection in scope.expression.selects:
+        if projection.alias_or_name != column:
+            continue
+        for found in projection.find_all(exp.Column):
+            source = scope.sources.get(found.table)
+            if isinstance(source, exp.Table):
+                yield f"{source.db}.{source.name}", found.name
+            elif isinstance(source, Scope):
+                yield from _sources(found.name, source)

@@ -1,0 +1,69 @@
+"""A warehouse in a folder of its own: raw files in, tables out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+from dagster_project import nightly
+from dagster_project.nightly import LoadResult
+from dagster_project.settings import Settings
+from dagster_project.warehouse.build import Built
+from dagster_project.warehouse.database import open_warehouse
+from dagster_project.warehouse.publish import publish
+
+Row = dict[str, Any]
+_JSON_COLUMNS = {"metadata", "campaign", "crm"}
+
+
+class Warehouse:
+    """Runs nights on the files that a test puts into raw/."""
+
+    def __init__(self, folder: Path, **sections: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self.raw = folder / "raw"
+        self.raw.mkdir(parents=True, exist_ok=True)
+        self.settings = Settings.model_validate({"data": folder, "raw": self.raw, **sections})
+        self.loaded = LoadResult()
+        self.built: dict[str, Built] = {}
+
+    def put(self, path: str, content: bytes | str | Iterable[Any]) -> Path:
+        """Write a raw file: bytes, text, or records as JSON lines."""
+        file = self.raw / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if not isinstance(content, bytes | str):
+            content = "".join(json.dumps(record) + "\n" for record in content)
+        file.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return file
+
+    def night(
+        self, as_of: date = date(2026, 3, 31), now: datetime | None = None, *, full: bool = False,
+        run_id: str = "run", publishes: bool = False,
+    ) -> Warehouse:
+        with open_warehouse(self.settings) as connection:
+            self.loaded = nightly.load_new_files(connection, self.settings, now=now, full=full)
+            self.built = nightly.build_tables(connection, self.settings, as_of=as_of, now=now, run_id=run_id)
+            if publishes:
+                publish(connection, self.settings)
+        return self
+
+    def query(self, query: str) -> list[Row]:
+        with open_warehouse(self.settings) as connection:
+            relation = connection.sql(query)
+            return [dict(zip(relation.columns, row, strict=True)) for row in relation.fetchall()]
+
+    def table(self, name: str) -> list[Row]:
+        rows = self.query(f"FROM {name}")
+        for row in rows:
+            for column in _JSON_COLUMNS & set(row):
+                if row[column] is not None:
+                    row[column] = json.loads(row[column])
+        return rows
+
+    def one(self, name: str, **key: Any) -> Row:
+        found = [row for row in self.table(name) if all(row[k] == v for k, v in key.items())]
+        assert len(found) == 1, f"{len(found)} rows of {name} for {key}"
+        return found[0]

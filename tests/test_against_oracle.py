@@ -1,0 +1,155 @@
+"""The warehouse against a second reading of the contract (oracle.py), on random nasty traffic.
+
+Also what must not matter: how files are split over nights, and whether a table is built step by step or all anew.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness import Row, Warehouse
+from hypothesis import HealthCheck, Phase, given, settings
+from oracle import Night, OracleSettings, expected, restatements
+from raw_traffic import AS_OF, FEATURE_SETTINGS, claim_nights, feature_nights, metadata_nights, nights
+
+# Shrinking runs a warehouse hundreds of times; the traffic is small as it is.
+QUICK = settings(
+    max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True,
+    phases=[Phase.explicit, Phase.generate],
+)
+
+
+@contextmanager
+def ran(traffic: Sequence[Night], oracle: OracleSettings = OracleSettings()) -> Iterator[Warehouse]:
+    """A warehouse after all nights."""
+    folder = Path(tempfile.mkdtemp(prefix="warehouse-"))
+    try:
+        warehouse = Warehouse(
+            folder,
+            features={"feature_limit": oracle.feature_limit, "module_limit": oracle.module_limit,
+                      "accept_backdated": oracle.accept_backdated},
+            metadata={"on_conflict": oracle.on_conflict, "lock_scope": oracle.lock_scope, "pins": dict(oracle.pins)},
+        )
+        for index, night in enumerate(traffic):
+            write(warehouse, night)
+            warehouse.night(AS_OF, night.at, run_id=str(index))
+        yield warehouse
+    finally:
+        shutil.rmtree(folder)
+
+
+def write(warehouse: Warehouse, night: Night) -> None:
+    for path in night.removed:
+        (warehouse.raw / path).unlink()
+    for path, content in night.files.items():
+        warehouse.put(path, content)
+
+
+def comparable(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
+    def plain(row: Row) -> str:
+        values = {c: row[c] for c in columns}
+        if "error" in values:
+            values["error"] = bool(values["error"])
+        if "value" in values and "expected_type" in values:
+            values["value"] = json.loads(values["value"])
+        return json.dumps(values, sort_keys=True, default=str, ensure_ascii=False)
+
+    return sorted(plain(row) for row in rows)
+
+
+def assert_same(warehouse: Warehouse, wanted: dict[str, list[Row]], skip: set[str] = frozenset()) -> None:  # type: ignore[assignment]
+    for name, rows in wanted.items():
+        if name in skip:
+            continue
+        got = warehouse.table(name)
+        columns = sorted(set(rows[0] if rows else []) & set(got[0] if got else rows[0] if rows else []))
+        columns = [c for c in columns if c not in ("raw", "detail")]
+        assert comparable(got, columns) == comparable(rows, columns), name
+
+
+@QUICK
+@given(traffic=nights())
+def test_all_tables(traffic: list[Night]) -> None:
+    with ran(traffic) as warehouse:
+        assert_same(warehouse, expected(traffic, AS_OF))
+
+
+@QUICK
+@given(traffic=claim_nights())
+def test_claims_and_restatements(traffic: list[Night]) -> None:
+    with ran(traffic) as warehouse:
+        assert_same(warehouse, expected(traffic, AS_OF))
+        wanted = [{**row, "run": str(row["night"])} for row in restatements(traffic)]
+        columns = ["run", "day", "company_id_before", "company_id_after", "calls"]
+        assert comparable(warehouse.table("ops.restatements"), columns) == comparable(wanted, columns)
+
+
+METADATA_SETTINGS = [
+    OracleSettings(),
+    OracleSettings(pins={"phone": "string", "a": "object"}),
+    OracleSettings(on_conflict="reject_update"),
+    OracleSettings(lock_scope="entity"),
+]
+
+
+@pytest.mark.parametrize("oracle", METADATA_SETTINGS, ids=["default", "pins", "reject_update", "entity"])
+@settings(QUICK, max_examples=12)
+@given(traffic=metadata_nights())
+def test_metadata(oracle: OracleSettings, traffic: list[Night]) -> None:
+    skip = {"marts.metadata_schema"} if oracle.lock_scope == "entity" else set()
+    with ran(traffic, oracle) as warehouse:
+        assert_same(warehouse, expected(traffic, AS_OF, oracle), skip)
+
+
+@pytest.mark.parametrize("oracle", [OracleSettings(), FEATURE_SETTINGS], ids=["default", "small limits"])
+@settings(QUICK, max_examples=15)
+@given(traffic=feature_nights())
+def test_features(oracle: OracleSettings, traffic: list[Night]) -> None:
+    with ran(traffic, oracle) as warehouse:
+        assert_same(warehouse, expected(traffic, AS_OF, oracle))
+
+
+def bytes_are_there(traffic: Sequence[Night]) -> bool:
+    """Whether a full rebuild can be had: nothing was removed or rewritten that was loaded."""
+    content: dict[str, bytes] = {}
+    for night in traffic:
+        if night.removed:
+            return False
+        for path, data in night.files.items():
+            before = content.get(path)
+            grew = path.endswith(("jsonl", "json", "ndjson", "csv")) and before is not None and data.startswith(before) and before.endswith(b"\n")
+            if before not in (None, data) and not grew and not path.startswith("crm/"):
+                return False
+            content[path] = data
+    return True
+
+
+HISTORY = {"ops.restatements", "marts.cohort_changes"}
+
+
+def every_table(warehouse: Warehouse) -> dict[str, list[str]]:
+    names = [row["name"] for row in warehouse.query(
+        "SELECT schema_name || '.' || table_name AS name FROM duckdb_tables() "
+        "WHERE database_name = 'warehouse' AND schema_name IN ('marts', 'ops')")]
+    found: dict[str, Any] = {}
+    for name in names:
+        rows = warehouse.table(name)
+        columns = [c for c in (rows[0] if rows else []) if c not in ("updated_at", "entered_at")]
+        found[name] = comparable(rows, columns)
+    return found
+
+
+@QUICK
+@given(traffic=nights().filter(bytes_are_there))
+def test_full_equals_incremental(traffic: list[Night]) -> None:
+    with ran(traffic) as warehouse:
+        before = every_table(warehouse)
+        warehouse.night(AS_OF, traffic[-1].at, full=True, run_id="full")
+        assert every_table(warehouse) == before
