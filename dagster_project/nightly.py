@@ -42,6 +42,14 @@ def utc_now() -> datetime:
     return datetime.now(timezone.utc).replace(tzinfo=None)
 
 
+def day_of(text: str | None) -> date | None:
+    """An as-of day as given by a person. Raises ValueError that says what is right."""
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError:
+        raise ValueError(f"as-of {text!r}: must be a day such as 2026-03-31") from None
+
+
 @cache
 def models() -> Mapping[str, Model]:
     """All tables that are computed, in the order in which they are built."""
@@ -88,7 +96,3 @@ def build_tables(
     now = now or utc_now()
     return build(connection, settings, models(), as_of=as_of or now.date(), now=now, run_id=run_id,
                  selected=selected, progress=lambda name: tell(f"building {name}"))
-
-
-def raw_source(table: str) -> Source:
-    return next(source for source in all_sources() if source.table == table)

@@ -147,6 +147,7 @@ def build(
             # All tables are there before the first is computed: some are read as they were before.
             if _ensure_table(work, model):
                 state.pop(model.name, None)
+        selected = _with_companions(selected, models)
         done: set[str] = set()
         for model in models.values():
             if model.name in done or (selected is not None and model.name not in selected):
@@ -161,9 +162,15 @@ def build(
     return work._built
 
 
+def _with_companions(selected: set[str] | None, models: Mapping[str, Model]) -> set[str] | None:
+    """Tables that tell of the step from one build to the next must take that step together."""
+    together = {name for m in models.values() for name in (*m.previous, *([m.name] if m.previous or m.rebuild == "append" else []))}
+    return selected | together if selected is not None and selected & together else selected
+
+
 def _bring_up_to_date(work: Build, group: list[Model]) -> None:
-    reads = sorted({name for model in group for name in model.inputs if name not in model.previous}
-                   - {model.name for model in group})
+    # What is read as it was before counts, too: once it has moved on, what was computed from it is out of date.
+    reads = sorted({name for model in group for name in model.inputs} - {model.name for model in group})
     inputs: dict[str, Any] = {name: work._versions.get(name, 0) for name in reads}
     inputs["generation"] = work._versions["raw.generation"]
     if any(model.uses_as_of for model in group):

@@ -25,7 +25,7 @@ def column_lineage(model: Model, models: Mapping[str, Model]) -> dict[str, list[
     try:
         tree = qualify(
             parse_one(model.query, dialect="duckdb"), dialect="duckdb", schema=schema, quote_identifiers=False,
-            validate_qualify_columns=False, infer_schema=True,
+            validate_qualify_columns=False,
         )
         scope = build_scope(tree)
     except SqlglotError:
@@ -43,7 +43,7 @@ def _sources(column: str, scope: Scope) -> Iterator[Source]:
     """Where a column of a scope's result comes from, through subqueries and common table expressions."""
     if isinstance(scope.expression, exp.SetOperation):
         names = [e.alias_or_name for e in scope.expression.selects]
-        for branch in scope.union_scopes:
+        for branch in scope.set_operation_scopes:
             selects = [e.alias_or_name for e in branch.expression.selects]
             if column in names and names.index(column) < len(selects):
                 yield from _sources(selects[names.index(column)], branch)

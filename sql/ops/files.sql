@@ -22,6 +22,8 @@
 --   files_are_not_rewritten (warn): SELECT path, note FROM ops.files WHERE note LIKE '%stays loaded'
 WITH refused AS (
     SELECT file_seq, count(*) AS updates FROM core.rejected_updates GROUP BY 1
+), repaired AS (
+    SELECT file_seq, count(DISTINCT (line, element)) AS records FROM ops.repairs GROUP BY 1
 )
 SELECT
     f.file_seq, f.source, f.path, f.sha256, f.bytes, f.received_date, f.first_seen_at,
@@ -29,8 +31,9 @@ SELECT
     coalesce(f.loaded, 0) - coalesce(r.updates, 0) AS loaded,
     coalesce(f.duplicates, 0) AS duplicates,
     coalesce(f.rejected, 0) + coalesce(r.updates, 0) AS rejected,
-    coalesce(f.repaired, 0) AS repaired,
+    coalesce(p.records, 0) AS repaired,
     f.error,
     f.note
 FROM raw.files AS f
 LEFT JOIN refused AS r ON r.file_seq = f.file_seq
+LEFT JOIN repaired AS p ON p.file_seq = f.file_seq

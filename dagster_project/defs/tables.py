@@ -1,0 +1,150 @@
+"""Models as assets: one asset a table, built together in one step and one transaction, with their checks."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from dagster_project import nightly, progress
+from dagster_project.settings import load_settings
+from dagster_project.sources import all_sources
+from dagster_project.warehouse.build import BuildError, Built, ChecksFailed, CheckResult, checks_of
+from dagster_project.warehouse.database import Connection, DatabaseError, open_warehouse
+from dagster_project.warehouse.models import Model
+
+from .raw import OWNERS, POOL, raw_key
+
+_PREVIEW_ROWS = 10
+_PREVIEW_CELL = 60
+# Tokens may be real API keys: previews show how they begin.
+_SECRET_COLUMNS = {"session_token"}
+_RAW_ASSETS = {source.table for source in all_sources()}
+
+
+class BuildConfig(dg.Config):
+    """as_of: the GMT day (YYYY-MM-DD) at whose end all windows end; default: today."""
+
+    as_of: str | None = None
+
+
+def model_key(name: str) -> dg.AssetKey:
+    return dg.AssetKey(name.split("."))
+
+
+def _deps(model: Model) -> list[dg.AssetKey]:
+    keys = []
+    for name in model.inputs:
+        if name.startswith("raw."):
+            if name.removeprefix("raw.") in _RAW_ASSETS:
+                keys.append(raw_key(name.removeprefix("raw.")))
+        elif name not in model.previous and nightly.models()[name].by != (model.by or ""):
+            keys.append(model_key(name))
+    return keys
+
+
+def _spec(model: Model) -> dg.AssetSpec:
+    return dg.AssetSpec(
+        key=model_key(model.name),
+        deps=_deps(model),
+        group_name=model.schema,
+        description=f"{model.about}\n\n**Grain:** {', '.join(model.grain) or 'none'}",
+        kinds={"duckdb", "python" if model.by else "sql"},
+        owners=OWNERS,
+        code_version=model.code,
+        metadata={
+            "dagster/column_schema": dg.TableSchema(
+                [dg.TableColumn(c.name, c.type, description=c.about) for c in model.columns]),
+            "file": f"sql/{model.schema}/{model.table}.sql",
+        },
+    )
+
+
+def _check_specs(model: Model) -> list[dg.AssetCheckSpec]:
+    return [
+        dg.AssetCheckSpec(check.name, asset=model_key(model.name), blocking=not check.warns,
+                          description=f"No rows from:\n\n```sql\n{check.query}\n```")
+        for check in checks_of(model)
+    ]
+
+
+@dg.multi_asset(
+    name="build_tables",
+    specs=[_spec(model) for model in nightly.models().values()],
+    check_specs=[check for model in nightly.models().values() for check in _check_specs(model)],
+    can_subset=True,
+    pool=POOL,
+)
+def tables(
+    context: dg.AssetExecutionContext, config: BuildConfig
+) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:  # type: ignore[type-arg]
+    """Bring every table that is out of date up to date, check it, and keep all of it or nothing."""
+    settings = load_settings()
+    selected = {".".join(key.path) for key in context.selected_asset_keys}
+    try:
+        as_of = nightly.day_of(config.as_of)
+        with open_warehouse(settings, context.log.info) as connection:
+            built = nightly.build_tables(
+                connection, settings, as_of=as_of, run_id=context.run_id, selected=selected, tell=progress.tell)
+            results = [_result(connection, built[name]) for name in nightly.models() if name in selected]
+    except ChecksFailed as failed:
+        for result in failed.results:
+            if result.model in selected:
+                yield _check_result(result)
+        raise dg.Failure(f"checks failed, nothing was changed:\n{failed}", allow_retries=False) from failed
+    except (BuildError, DatabaseError, ValueError) as error:
+        raise dg.Failure(str(error), allow_retries=isinstance(error, DatabaseError)) from error
+    progress.results["build"] = built
+    yield from results
+
+
+def _result(connection: Connection, built: Built) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    metadata: dict[str, dg.MetadataValue] = {  # type: ignore[type-arg]
+        "dagster/row_count": dg.MetadataValue.int(built.rows),
+        "changed": dg.MetadataValue.bool(built.changed),
+    }
+    if built.changed:
+        lineage = _lineage(connection, built.model)
+        if lineage:
+            metadata["dagster/column_lineage"] = dg.MetadataValue.column_lineage(dg.TableColumnLineage(lineage))
+        if not built.model.startswith("core."):
+            metadata["preview"] = dg.MetadataValue.md(_preview(connection, built.model))
+    return dg.MaterializeResult(
+        model_key(built.model), metadata=metadata, check_results=[_check_result(check) for check in built.checks])
+
+
+def _check_result(result: CheckResult) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        passed=result.passed, check_name=result.name, asset_key=model_key(result.model),
+        severity=dg.AssetCheckSeverity.WARN if result.warns else dg.AssetCheckSeverity.ERROR,
+        metadata={"rows": result.failures, **({"sample": dg.MetadataValue.json({"rows": result.sample})} if result.failures else {})},
+    )
+
+
+def _lineage(connection: Connection, model: str) -> dict[str, list[dg.TableColumnDep]]:
+    found: dict[str, list[dg.TableColumnDep]] = {}
+    for column, source, source_column in connection.execute(
+        "SELECT column_name, source_model, source_column FROM core.column_lineage WHERE model = ? ORDER BY ALL", [model]
+    ).fetchall():
+        found.setdefault(column, []).append(dg.TableColumnDep(asset_key=model_key(source), column_name=source_column))
+    return found
+
+
+def _preview(connection: Connection, model: str) -> str:
+    """The first rows as a Markdown table."""
+    relation = connection.sql(f"FROM {model} LIMIT {_PREVIEW_ROWS}")
+    lines = [" | ".join(relation.columns), " | ".join("---" for _ in relation.columns)]
+    lines += [
+        " | ".join(_cell(column, cell) for column, cell in zip(relation.columns, row, strict=True))
+        for row in relation.fetchall()
+    ]
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+def _cell(column: str, cell: object) -> str:
+    if cell is None:
+        return ""
+    text = " ".join(str(cell).split()).replace("|", "\\|").replace("<", "&lt;")
+    if column in _SECRET_COLUMNS:
+        return f"{text[:4]}…"
+    return text if len(text) <= _PREVIEW_CELL else f"{text[:_PREVIEW_CELL]}…"
+
+

@@ -1,0 +1,253 @@
+"""What each model's query computes, case by case, and what all models have in common.
+
+A case is a folder `tests/models/<schema>.<table>/<what_it_shows>/`; its name is the fact that it tests. In it:
+
+    given.<schema>.<table>.csv   rows of a table that the query reads (`given.raw.api_calls.csv`), any number of files
+    expect.csv                   the rows that must come out, in any order
+    params.json                  optional: {"as_of": "2026-03-31", "since": 0, "run_id": "run",
+                                 "now": "2026-04-01 02:00:00", "failing_checks": []}; those are the defaults
+
+Columns may be a subset of the table's: what is not given is null, what is not expected is not looked at. An empty
+cell is null, `""` is the empty string. A list is written `"[a, b]"`. Types are those of the model's header, or of
+the raw table. What comes out must also keep the model's grain and checks, but for those in `failing_checks`.
+
+Models that a module computes (`by:`) have their cases in test_frames.py: what they do needs several nights.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+import sqlglot
+from dagster_project import nightly
+from dagster_project.sources import all_sources
+from dagster_project.warehouse import registry
+from dagster_project.warehouse.build import checks_of
+from dagster_project.warehouse.models import Column, Model, parse_model, tables_in
+from sqlglot import exp
+
+CASES = Path(__file__).parent / "models"
+MODELS = dict(nightly.models())
+QUERIES = {name: model for name, model in MODELS.items() if model.query}
+DEFAULTS = {"as_of": "2026-03-31", "since": 0, "run_id": "run", "now": "2026-04-01 02:00:00", "failing_checks": []}
+# The largest tables: what reads them must run on another engine without a change of meaning.
+EVENTS = {"raw.api_calls", "raw.actions", "raw.feature_events"}
+
+Rows = Counter[tuple[Any, ...]]
+
+
+@pytest.fixture
+def database() -> Iterator[duckdb.DuckDBPyConnection]:
+    """Every table of every model and all raw tables, empty."""
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("ATTACH ':memory:' AS raw")
+        registry.prepare(connection)
+        for source in all_sources():
+            for table, columns in source.tables.items():
+                connection.execute(f"CREATE TABLE raw.{table} ({columns})")
+        connection.execute("CREATE SCHEMA core; CREATE SCHEMA marts; CREATE SCHEMA ops; CREATE SCHEMA outbound;")
+        for model in MODELS.values():
+            connection.execute(_create(model.name, model.columns))
+        yield connection
+
+
+def _create(table: str, columns: tuple[Column, ...]) -> str:
+    return f"CREATE TABLE {table} ({', '.join(f'{c.name} {c.type}' for c in columns)})"
+
+
+def _types(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:
+    described = connection.execute(f"DESCRIBE {table}").fetchall()
+    return {row[0]: row[1] for row in described}
+
+
+def _read(connection: duckdb.DuckDBPyConnection, file: Path, types: dict[str, str]) -> tuple[list[str], str]:
+    """The columns of a case's file, and the query that reads its rows."""
+    with file.open(newline="", encoding="utf-8") as stream:
+        header = next(csv.reader(stream))
+    unknown = [name for name in header if name not in types]
+    assert not unknown, f"{file.name}: no such column: {', '.join(unknown)}"
+    columns = ", ".join(f"'{name}': '{types[name]}'" for name in header)
+    return header, (
+        f"SELECT * FROM read_csv('{file}', header = true, auto_detect = false, delim = ',', quote = '\"', "
+        f"escape = '\"', nullstr = '', allow_quoted_nulls = false, columns = {{{columns}}})"
+    )
+
+
+def _parameters(query: str, given: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in given.items() if f"${key}" in query}
+
+
+def _cases() -> list[Any]:
+    return [
+        pytest.param(case, id=f"{folder.name}/{case.name}")
+        for folder in sorted(CASES.iterdir()) for case in sorted(folder.iterdir())
+    ]
+
+
+@pytest.mark.parametrize("case", _cases())
+def test_case(case: Path, database: duckdb.DuckDBPyConnection) -> None:
+    model = QUERIES[case.parent.name]
+    file = case / "params.json"
+    given = DEFAULTS | (json.loads(file.read_text()) if file.exists() else {})
+    assert set(given) == set(DEFAULTS), f"params.json knows {', '.join(DEFAULTS)}"
+    for file in sorted(case.glob("given.*.csv")):
+        table = file.name.removeprefix("given.").removesuffix(".csv")
+        assert table in model.inputs, f"{model.name} does not read {table}"
+        names, rows = _read(database, file, _types(database, table))
+        database.execute(f"INSERT INTO {table} ({', '.join(names)}) {rows}")
+
+    database.execute(_create("computed", model.columns))
+    names = ", ".join(c.name for c in model.columns)
+    database.execute(
+        f"INSERT INTO computed SELECT {names} FROM ({model.query})", _parameters(model.query, given))
+
+    names_expected, rows = _read(database, case / "expect.csv", {c.name: c.type for c in model.columns})
+    expected = _multiset(database, rows)
+    assert _multiset(database, f"SELECT {', '.join(names_expected)} FROM computed") == expected
+
+    database.execute(f"DELETE FROM {model.name}")
+    database.execute(f"INSERT INTO {model.name} FROM computed")
+    if model.grain:
+        grain = ", ".join(model.grain)
+        assert not database.execute(f"SELECT {grain} FROM computed GROUP BY ALL HAVING count(*) > 1").fetchall()
+    failing = [check.name for check in checks_of(model) if database.execute(check.query).fetchall()]
+    assert failing == given["failing_checks"]
+
+
+def _multiset(connection: duckdb.DuckDBPyConnection, query: str) -> Rows:
+    rows = connection.execute(query).fetchall()
+    return Counter(tuple(tuple(v) if isinstance(v, list) else v for v in row) for row in rows)
+
+
+# Conventions
+
+
+@pytest.mark.parametrize("name", sorted(QUERIES))
+def test_every_query_has_a_case(name: str) -> None:
+    assert [case for case in (CASES / name).glob("*") if (case / "expect.csv").is_file()], (
+        f"tests/models/{name}/ has no case; see the top of this file for what one is")
+
+
+def test_case_folders_are_of_models_with_a_query() -> None:
+    assert {folder.name for folder in CASES.iterdir()} <= set(QUERIES)
+
+
+def test_case_folders_hold_nothing_else() -> None:
+    files = [file for file in CASES.glob("*/*/*") if file.name not in ("expect.csv", "params.json")]
+    assert [f for f in files if not (f.name.startswith("given.") and f.name.endswith(".csv"))] == []
+
+
+@pytest.mark.parametrize("name", sorted(QUERIES))
+def test_header_and_query_agree(name: str, database: duckdb.DuckDBPyConnection) -> None:
+    model = QUERIES[name]
+    described = database.execute(f"DESCRIBE {model.query}", _parameters(model.query, DEFAULTS)).fetchall()
+    assert [row[0] for row in described] == [c.name for c in model.columns]
+    for (_, given, *_), column in zip(described, model.columns, strict=True):
+        casts = database.execute(
+            f"SELECT can_cast_implicitly(NULL::{given}, NULL::{column.type})").fetchall()[0][0]
+        assert casts, f"{column.name} is {column.type} in the header, the query gives {given}"
+
+
+@pytest.mark.parametrize("name", sorted(n for n, model in MODELS.items() if list(checks_of(model))))
+def test_checks_run(name: str, database: duckdb.DuckDBPyConnection) -> None:
+    for check in checks_of(MODELS[name]):
+        assert database.execute(check.query).fetchall() == [], f"{check.name} fails on empty tables"
+
+
+# The portable subset
+
+
+def portability(query: str) -> list[str]:
+    """What in a query another engine would refuse, or read as something else; each with the reason."""
+    found: list[str] = []
+    for node in sqlglot.parse_one(query, dialect="duckdb").walk():
+        name = node.sql(dialect="duckdb")[:80]
+        match node:
+            case exp.ArgMax() | exp.ArgMin():
+                found.append(f"{name}: which row wins a tie differs; use QUALIFY row_number()")
+            case exp.AggFunc() if node.find(exp.Order):
+                found.append(f"{name}: an ordered aggregate is not understood everywhere; use QUALIFY")
+            case exp.Pivot():
+                found.append("PIVOT: differs in every engine; use sum(CASE ...)")
+            case exp.Join() if node.args.get("method") == "ASOF":
+                found.append("ASOF JOIN: DuckDB's own; use a range of days")
+            case exp.Columns():
+                found.append(f"{name}: DuckDB's own; name the columns")
+            case exp.SetOperation() if node.args.get("by_name"):
+                found.append("BY NAME: DuckDB's own; list the columns in one order")
+            case exp.DateDiff() | exp.TimestampDiff() | exp.DatetimeDiff():
+                found.append(f"{name}: counts borders here and elapsed units there; compare days")
+            case exp.TimeToUnix() | exp.UnixToTime():
+                found.append(f"{name}: units and rounding differ; keep timestamps")
+            case exp.Extract() if node.name.lower() == "epoch":
+                found.append(f"{name}: units and rounding differ; keep timestamps")
+            case exp.Cast() if node.to.this in exp.DataType.TEXT_TYPES:
+                found.append(f"{name}: how a value is written as text differs; keep its type")
+            case exp.DataType() if node.this in _ZONED:
+                found.append(f"{name}: depends on the session's time zone; TIMESTAMP is UTC here")
+            case exp.AtTimeZone():
+                found.append(f"{name}: depends on the session's time zone; TIMESTAMP is UTC here")
+            case exp.RegexpReplace() if not node.args.get("modifiers"):
+                found.append(f"{name}: replaces the first match here, all of them there; say 'g'")
+            case exp.DataType() if node.this in (exp.DataType.Type.JSON, exp.DataType.Type.JSONB):
+                found.append(f"{name}: JSON types differ; take it apart when loading")
+            case exp.Anonymous():
+                found.append(f"{name}: no function that other engines are known to have")
+            case exp.Func() if "JSON" in type(node).__name__.upper():
+                found.append(f"{name}: JSON functions and paths differ; take it apart when loading")
+    return found
+
+
+_ZONED = {exp.DataType.Type.TIMESTAMPTZ, exp.DataType.Type.TIMESTAMPLTZ, exp.DataType.Type.TIMETZ}
+
+
+@pytest.mark.parametrize("name", sorted(n for n, m in QUERIES.items() if EVENTS & set(m.inputs)))
+def test_reader_of_events_is_portable(name: str) -> None:
+    query = QUERIES[name].query
+    assert portability(query) == []
+    (spark,) = sqlglot.transpile(
+        query, read="duckdb", write="spark", unsupported_level=sqlglot.ErrorLevel.RAISE)
+    tree = sqlglot.parse_one(spark, dialect="spark")
+    assert {f"{t.db}.{t.name}" for t in tree.find_all(exp.Table) if t.db} == set(tables_in(query))
+    assert tree.named_selects == [c.name for c in QUERIES[name].columns]
+
+
+@pytest.mark.parametrize("query", [
+    "SELECT arg_max(a, b) FROM t", "SELECT min_by(a, b) FROM t",
+    "SELECT list(a ORDER BY b) FROM t", "SELECT string_agg(a, ',' ORDER BY b) FROM t", "SELECT first(a ORDER BY b) FROM t",
+    "SELECT m ->> '$.a' FROM t", "SELECT json_extract(m, '$.a') FROM t", "SELECT json_keys(m) FROM t",
+    "SELECT to_json(a) FROM t", "SELECT CAST(a AS JSON) FROM t",
+    "PIVOT t ON a USING sum(b)", "FROM t PIVOT (sum(a) FOR b IN (1, 2))", "SELECT * FROM a ASOF JOIN b ON a.x >= b.x",
+    "SELECT COLUMNS('x.*') FROM t", "SELECT a FROM t UNION ALL BY NAME SELECT a FROM s",
+    "SELECT date_diff('day', a, b) FROM t", "SELECT date_sub('day', a, b) FROM t",
+    "SELECT epoch(a) FROM t", "SELECT epoch_us(a) FROM t", "SELECT extract(epoch FROM a) FROM t",
+    "SELECT CAST(a AS VARCHAR) FROM t", "SELECT a::text FROM t", "SELECT TRY_CAST(a AS VARCHAR) FROM t",
+    "SELECT regexp_replace(a, 'b', 'c') FROM t",
+    "SELECT CAST(a AS TIMESTAMPTZ) FROM t", "SELECT a AT TIME ZONE 'UTC' FROM t", "SELECT now() FROM t",
+])
+def test_portability_finds(query: str) -> None:
+    assert len(portability(query)) >= 1
+
+
+def test_portability_leaves_plain_sql_alone() -> None:
+    assert portability("""
+        SELECT CAST(at AS DATE) AS day, coalesce(a, '') AS a, regexp_replace(b, 'x', 'y', 'g') AS b, count(*) AS n,
+               min(CASE WHEN status BETWEEN 200 AND 299 THEN at END) AS first_at
+        FROM raw.api_calls AS c JOIN t ON t.a = c.a
+        WHERE load_seq > $since
+        GROUP BY 1, 2, 3
+        QUALIFY row_number() OVER (PARTITION BY a ORDER BY day DESC, b) = 1""") == []
+
+
+def test_models_that_read_events_are_seen() -> None:
+    """The lint above finds them by what they read."""
+    model = parse_model("core.x", "-- About.\n-- columns:\n--   n  BIGINT  number\nSELECT count(*) AS n FROM raw.actions\n")
+    assert EVENTS & set(model.inputs)
