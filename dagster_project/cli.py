@@ -54,8 +54,12 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--as-of", type=click.DateTime(["%Y-%m-%d"]), metavar="YYYY-MM-DD",
-              help="The day at whose end all windows and cohorts end. Default: today (GMT).")
+@click.option(
+    "--as-of",
+    type=click.DateTime(["%Y-%m-%d"]),
+    metavar="YYYY-MM-DD",
+    help="The day at whose end all windows and cohorts end. Default: today (GMT).",
+)
 @click.option("--full", is_flag=True, help="Rebuild every table from the raw files.")
 @_explained
 def run(settings: Settings, as_of: datetime | None, full: bool) -> None:
@@ -70,6 +74,21 @@ def run(settings: Settings, as_of: datetime | None, full: bool) -> None:
     if outcome.failure is not None:
         raise Failed(f"the run failed; what is published is as it was.\n{outcome.failure}")
     summary.show_run(settings, outcome)
+
+
+@main.command()
+@click.argument("query")
+@_explained
+def sql(settings: Settings, query: str) -> None:
+    """Ask the published database: warehouse sql "FROM marts.company_profiles"."""
+    import duckdb
+
+    from dagster_project import summary
+
+    try:
+        summary.show_query(settings, query)
+    except duckdb.Error as error:
+        raise Failed(str(error)) from error
 
 
 @main.command()

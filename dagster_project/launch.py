@@ -63,8 +63,10 @@ def nightly(settings: Settings, *, as_of: date | None, full: bool, tell: Tell) -
     from dagster_project.definitions import defs
 
     config: dict[str, Any] = {
-        "ops": {"load_raw_files": {"config": {"full": full}},
-                "build_tables": {"config": {"as_of": as_of.isoformat() if as_of else None}}},
+        "ops": {
+            "load_raw_files": {"config": {"full": full}},
+            "build_tables": {"config": {"as_of": as_of.isoformat() if as_of else None}},
+        },
         "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
     }
     progress.listener = tell
@@ -73,13 +75,22 @@ def nightly(settings: Settings, *, as_of: date | None, full: bool, tell: Tell) -
         with dg.DagsterInstance.get() as instance:
             job = defs().resolve_job_def("nightly")
             result = job.execute_in_process(
-                run_config=config, instance=instance, raise_on_error=False, tags={"launched_by": "warehouse run"})
+                run_config=config,
+                instance=instance,
+                raise_on_error=False,
+                tags={"launched_by": "warehouse run"},
+            )
     finally:
         progress.listener = None
     outcome = Outcome(
-        result.run_id, loaded=progress.results.get("load", LoadResult()), built=progress.results.get("build", {}))
+        result.run_id,
+        loaded=progress.results.get("load", LoadResult()),
+        built=progress.results.get("build", {}),
+    )
     if not result.success:
-        outcome.failure = _reason(result) + f"\nRun {result.run_id} in Dagster's UI (`make ui`) has the whole log."
+        outcome.failure = (
+            _reason(result) + f"\nRun {result.run_id} in Dagster's UI (`make ui`) has the whole log."
+        )
     return outcome
 
 

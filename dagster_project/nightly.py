@@ -8,11 +8,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, timezone
+from datetime import UTC, date, datetime
 from functools import cache
 
 from dagster_project.settings import Settings, project_root
-from dagster_project.sources import Source, all_sources, loading
+from dagster_project.sources import all_sources, loading
 from dagster_project.sources.loading import LoadSummary
 from dagster_project.warehouse import registry
 from dagster_project.warehouse.build import Built, build
@@ -39,7 +39,7 @@ class LoadResult:
 
 
 def utc_now() -> datetime:
-    return datetime.now(timezone.utc).replace(tzinfo=None)
+    return datetime.now(UTC).replace(tzinfo=None)
 
 
 def day_of(text: str | None) -> date | None:
@@ -57,8 +57,13 @@ def models() -> Mapping[str, Model]:
 
 
 def load_new_files(
-    connection: Connection, settings: Settings, *, now: datetime | None = None, full: bool = False,
-    selected: Iterable[str] | None = None, tell: Tell = _silent,
+    connection: Connection,
+    settings: Settings,
+    *,
+    now: datetime | None = None,
+    full: bool = False,
+    selected: Iterable[str] | None = None,
+    tell: Tell = _silent,
 ) -> LoadResult:
     """Number and load what is new below raw/. full: load everything again, as it was loaded before.
 
@@ -76,23 +81,44 @@ def load_new_files(
         tell(f"full rebuild: {result.replayed_files} files are loaded again")
     found = registry.discover(connection, settings.raw, folders, now or utc_now(), tell)
     result.new_files, result.known_files, result.warnings = found.new_files, found.known_files, found.warnings
-    result.unknown = [path for path in registry.walk(settings.raw) if registry.folder_of(path, folders) is None]
+    result.unknown = [
+        path for path in registry.walk(settings.raw) if registry.folder_of(path, folders) is None
+    ]
     wanted = {s.folder: s for s in sources if selected is None or s.table in selected}
     pending = [part for part in found.pending if part.source in wanted]
     done = itertools.count(1)
     for folder, parts in itertools.groupby(pending, key=lambda part: part.source):
         source = wanted[folder]
-        summary = loading.load(connection, settings, source, list(parts),
-                               lambda part: tell(f"loading {next(done)}/{len(pending)} {part.path}"))
+        summary = loading.load(
+            connection,
+            settings,
+            source,
+            list(parts),
+            lambda part: tell(f"loading {next(done)}/{len(pending)} {part.path}"),
+        )
         result.summaries.setdefault(folder, LoadSummary()).merge(summary)
     return result
 
 
 def build_tables(
-    connection: Connection, settings: Settings, *, as_of: date | None = None, now: datetime | None = None,
-    run_id: str = "manual", selected: set[str] | None = None, tell: Tell = _silent,
+    connection: Connection,
+    settings: Settings,
+    *,
+    as_of: date | None = None,
+    now: datetime | None = None,
+    run_id: str = "manual",
+    selected: set[str] | None = None,
+    tell: Tell = _silent,
 ) -> dict[str, Built]:
     """Bring the computed tables up to date, with their checks, in one transaction."""
     now = now or utc_now()
-    return build(connection, settings, models(), as_of=as_of or now.date(), now=now, run_id=run_id,
-                 selected=selected, progress=lambda name: tell(f"building {name}"))
+    return build(
+        connection,
+        settings,
+        models(),
+        as_of=as_of or now.date(),
+        now=now,
+        run_id=run_id,
+        selected=selected,
+        progress=lambda name: tell(f"building {name}"),
+    )

@@ -50,7 +50,11 @@ class ScheduleSettings(_Section):
 
 class HubspotSettings(_Section):
     live: bool = False
-    portal_id: int | None = None
+    portal_id: int | None = Field(None, ge=1)
+    rate_share: float = Field(1.0, gt=0, le=1)
+    daily_share: float = Field(1.0, gt=0, le=1)
+    timeout_seconds: int = Field(30, ge=1, le=600)
+    recreate_deleted: bool = False
 
 
 class Settings(_Section):
@@ -89,7 +93,27 @@ def project_root() -> Path:
 
 def hubspot_token() -> str | None:
     """The HubSpot access token, or None. It is handed to the HTTP session only, never stored."""
-    return os.environ.get("HUBSPOT_ACCESS_TOKEN") or None
+    return os.environ.get("HUBSPOT_ACCESS_TOKEN", "").strip() or None
+
+
+def hubspot_oauth() -> tuple[str, str, str] | None:
+    """An OAuth app's client id, client secret and refresh token, or None. As secret as the token."""
+    names = ("HUBSPOT_CLIENT_ID", "HUBSPOT_CLIENT_SECRET", "HUBSPOT_REFRESH_TOKEN")
+    client_id, client_secret, refresh_token = (os.environ.get(name, "").strip() for name in names)
+    return (
+        (client_id, client_secret, refresh_token) if client_id and client_secret and refresh_token else None
+    )
+
+
+def hubspot_base_url() -> str:
+    """Where HubSpot's API answers. Raises SettingsError on what is no http(s) address."""
+    url = (os.environ.get("HUBSPOT_BASE_URL") or "https://api.hubapi.com").strip().rstrip("/")
+    if not url.startswith(("https://", "http://")):
+        raise SettingsError(
+            f"HUBSPOT_BASE_URL = {url!r}: must begin with https:// (or http:// for an emulator); "
+            "unset it for HubSpot's own address"
+        )
+    return url
 
 
 def load_settings() -> Settings:

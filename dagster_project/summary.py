@@ -16,7 +16,8 @@ from dagster_project.sources import all_sources
 from dagster_project.warehouse import registry
 from dagster_project.warehouse.database import Connection, open_published
 
-_console = Console(highlight=False)
+# Where nobody told how wide the screen is (a log, a pipe), tables get the room they need.
+_console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 _PROFILES = 20
 
 
@@ -34,10 +35,16 @@ def show_run(settings: Settings, outcome: Outcome) -> None:
     """The end of a run: what was loaded, what changed, what wants attention, who is who, how to go on."""
     loaded = outcome.loaded
     if loaded.summaries:
-        table = _table("Loaded", "source", *(f">{name}" for name in (
-            "files", "records", "loaded", "duplicates", "rejected", "repaired")))
+        table = _table(
+            "Loaded",
+            "source",
+            *(f">{name}" for name in ("files", "records", "loaded", "duplicates", "rejected", "repaired")),
+        )
         for source, s in sorted(loaded.summaries.items()):
-            table.add_row(source, *(f"{n:,}" for n in (s.files, s.records, s.loaded, s.duplicates, s.rejected, s.repaired)))
+            table.add_row(
+                source,
+                *(f"{n:,}" for n in (s.files, s.records, s.loaded, s.duplicates, s.rejected, s.repaired)),
+            )
         _console.print(table)
     else:
         _console.print(f"Nothing new below {settings.raw}: {loaded.known_files} files are loaded already.")
@@ -45,37 +52,63 @@ def show_run(settings: Settings, outcome: Outcome) -> None:
     _console.print(f"{changed} of {len(outcome.built)} tables changed." if changed else "No table changed.")
     _attention(outcome)
     with open_published(settings) as connection:
-        _print(connection, "Rejected records, all time", """
+        _print(
+            connection,
+            "Rejected records, all time",
+            """
             SELECT source, reason, count(*) AS records, any_value(detail) AS example FROM ops.rejects
-            GROUP BY ALL ORDER BY records DESC, source, reason LIMIT 12""")
-        _print(connection, f"Company profiles (the {_PROFILES} busiest)", f"""
+            GROUP BY ALL ORDER BY records DESC, source, reason LIMIT 12""",
+        )
+        _print(
+            connection,
+            f"Company profiles (the {_PROFILES} busiest)",
+            f"""
             SELECT company_id, company_name, company_domain, calls_7d, calls_30d, errors_4xx + errors_5xx AS errors,
                    users, feature_total_30d AS features, strftime(last_seen_at, '%Y-%m-%d %H:%M') AS last_seen,
                    array_to_string(cohorts, ', ') AS cohorts
-            FROM marts.company_profiles ORDER BY calls_30d DESC, company_id LIMIT {_PROFILES}""")
+            FROM marts.company_profiles ORDER BY calls_30d DESC, company_id LIMIT {_PROFILES}""",
+        )
         day = connection.execute("SELECT as_of FROM marts.as_of").fetchall()[0][0]
     _console.print(f"Windows end with {day} (GMT). Published: {settings.analytics_file}")
-    _console.print("Look at it:  [bold]warehouse status[/]   [bold]make sql[/] (DuckDB)   [bold]make ui[/] (Dagster)")
+    _console.print(
+        'Look at it:  [bold]warehouse status[/]   [bold]warehouse sql "FROM marts.company_profiles"[/]   [bold]make ui[/]'
+    )
 
 
 def show_status(settings: Settings) -> None:
     """What is published; files with errors; files that no source reads."""
     with open_published(settings) as connection:
-        _print(connection, "Loaded files", """
+        _print(
+            connection,
+            "Loaded files",
+            """
             SELECT source, count(*) AS files, sum(records)::BIGINT AS records, sum(loaded)::BIGINT AS loaded,
                    sum(duplicates)::BIGINT AS duplicates, sum(rejected)::BIGINT AS rejected,
                    sum(repaired)::BIGINT AS repaired, strftime(max(first_seen_at), '%Y-%m-%d %H:%M') AS newest
-            FROM ops.files WHERE error IS NULL GROUP BY ALL ORDER BY source""")
-        _print(connection, "Unreadable files (tried again each run)", """
+            FROM ops.files WHERE error IS NULL GROUP BY ALL ORDER BY source""",
+        )
+        _print(
+            connection,
+            "Unreadable files (tried again each run)",
+            """
             SELECT f.file_seq, f.path, f.error FROM ops.files f JOIN core.check_results c
               ON c.model = 'ops.files' AND c.name = 'files_are_readable' AND c.failures > 0
-            WHERE f.error IS NOT NULL ORDER BY f.file_seq""")
-        _print(connection, "Checks that warn", """
+            WHERE f.error IS NOT NULL ORDER BY f.file_seq""",
+        )
+        _print(
+            connection,
+            "Checks that warn",
+            """
             SELECT model AS "table", name AS "check", failures AS rows, sample FROM core.check_results
-            WHERE failures > 0 ORDER BY model, name""")
-        _print(connection, "Tables", """
+            WHERE failures > 0 ORDER BY model, name""",
+        )
+        _print(
+            connection,
+            "Tables",
+            """
             SELECT model AS "table", row_count AS rows, strftime(built_at, '%Y-%m-%d %H:%M') AS changed
-            FROM core.builds WHERE model NOT LIKE 'core.%' ORDER BY model""")
+            FROM core.builds WHERE model NOT LIKE 'core.%' ORDER BY model""",
+        )
     folders = [source.as_folder for source in all_sources()]
     unknown = [path for path in registry.walk(settings.raw) if registry.folder_of(path, folders) is None]
     if unknown:
@@ -85,14 +118,27 @@ def show_status(settings: Settings) -> None:
         _console.print(table)
 
 
+def show_query(settings: Settings, query: str) -> None:
+    """The answer to a query on the published database. Raises duckdb.Error."""
+    with open_published(settings) as connection:
+        _print(connection, "", query)
+
+
 def _attention(outcome: Outcome) -> None:
     lines = [
         *(f"left alone, folder or format not known: {path}" for path in outcome.loaded.unknown),
         *outcome.loaded.warnings,
-        *(f"unreadable, nothing of it is loaded: {line}"
-          for summary in outcome.loaded.summaries.values() for line in summary.unreadable),
-        *(f"check {check.model}.{check.name}: {check.failures} rows, such as {check.sample[:160]}"
-          for table in outcome.built.values() for check in table.checks if not check.passed),
+        *(
+            f"unreadable, nothing of it is loaded: {line}"
+            for summary in outcome.loaded.summaries.values()
+            for line in summary.unreadable
+        ),
+        *(
+            f"check {check.model}.{check.name}: {check.failures} rows, such as {check.sample[:160]}"
+            for table in outcome.built.values()
+            for check in table.checks
+            if not check.passed
+        ),
     ]
     for line in lines:
         _console.print(f"[yellow]![/] {_safe(line)}")
@@ -114,8 +160,13 @@ def _table(title: str, *columns: str) -> Table:
     """A table; a column whose name begins with `>` holds numbers."""
     table = Table(title=title, title_justify="left", title_style="bold")
     for column in columns:
-        table.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left",
-                         overflow="ellipsis", max_width=48)
+        table.add_column(
+            column.removeprefix(">"),
+            justify="right" if column.startswith(">") else "left",
+            overflow="ellipsis",
+            max_width=48,
+            no_wrap=column.startswith(">"),
+        )
     return table
 
 

@@ -40,8 +40,13 @@ class Warehouse:
         return file
 
     def night(
-        self, as_of: date = date(2026, 3, 31), now: datetime | None = None, *, full: bool = False,
-        run_id: str = "run", publishes: bool = False,
+        self,
+        as_of: date = date(2026, 3, 31),
+        now: datetime | None = None,
+        *,
+        full: bool = False,
+        run_id: str = "run",
+        publishes: bool = False,
     ) -> Warehouse:
         with open_warehouse(self.settings) as connection:
             self.loaded = nightly.load_new_files(connection, self.settings, now=now, full=full)

@@ -16,26 +16,36 @@ from typing import Any
 import pytest
 from harness import Row, Warehouse
 from hypothesis import HealthCheck, Phase, given, settings
-from oracle import Night, OracleSettings, expected, restatements
+from oracle import DEFAULTS, Night, OracleSettings, expected, restatements
 from raw_traffic import AS_OF, FEATURE_SETTINGS, claim_nights, feature_nights, metadata_nights, nights
 
 # Shrinking runs a warehouse hundreds of times; the traffic is small as it is.
 QUICK = settings(
-    max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True,
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    derandomize=True,
     phases=[Phase.explicit, Phase.generate],
 )
 
 
 @contextmanager
-def ran(traffic: Sequence[Night], oracle: OracleSettings = OracleSettings()) -> Iterator[Warehouse]:
+def ran(traffic: Sequence[Night], oracle: OracleSettings = DEFAULTS) -> Iterator[Warehouse]:
     """A warehouse after all nights."""
     folder = Path(tempfile.mkdtemp(prefix="warehouse-"))
     try:
         warehouse = Warehouse(
             folder,
-            features={"feature_limit": oracle.feature_limit, "module_limit": oracle.module_limit,
-                      "accept_backdated": oracle.accept_backdated},
-            metadata={"on_conflict": oracle.on_conflict, "lock_scope": oracle.lock_scope, "pins": dict(oracle.pins)},
+            features={
+                "feature_limit": oracle.feature_limit,
+                "module_limit": oracle.module_limit,
+                "accept_backdated": oracle.accept_backdated,
+            },
+            metadata={
+                "on_conflict": oracle.on_conflict,
+                "lock_scope": oracle.lock_scope,
+                "pins": dict(oracle.pins),
+            },
         )
         for index, night in enumerate(traffic):
             write(warehouse, night)
@@ -124,7 +134,12 @@ def bytes_are_there(traffic: Sequence[Night]) -> bool:
             return False
         for path, data in night.files.items():
             before = content.get(path)
-            grew = path.endswith(("jsonl", "json", "ndjson", "csv")) and before is not None and data.startswith(before) and before.endswith(b"\n")
+            grew = (
+                path.endswith(("jsonl", "json", "ndjson", "csv"))
+                and before is not None
+                and data.startswith(before)
+                and before.endswith(b"\n")
+            )
             if before not in (None, data) and not grew and not path.startswith("crm/"):
                 return False
             content[path] = data
@@ -135,9 +150,13 @@ HISTORY = {"ops.restatements", "marts.cohort_changes"}
 
 
 def every_table(warehouse: Warehouse) -> dict[str, list[str]]:
-    names = [row["name"] for row in warehouse.query(
-        "SELECT schema_name || '.' || table_name AS name FROM duckdb_tables() "
-        "WHERE database_name = 'warehouse' AND schema_name IN ('marts', 'ops')")]
+    names = [
+        row["name"]
+        for row in warehouse.query(
+            "SELECT schema_name || '.' || table_name AS name FROM duckdb_tables() "
+            "WHERE database_name = 'warehouse' AND schema_name IN ('marts', 'ops')"
+        )
+    ]
     found: dict[str, Any] = {}
     for name in names:
         rows = warehouse.table(name)

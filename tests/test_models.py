@@ -1,15 +1,16 @@
 """What each model's query computes, case by case, and what all models have in common.
 
-A case is a folder `tests/models/<schema>.<table>/<what_it_shows>/`; its name is the fact that it tests. In it:
+A case is a folder `tests/models/<schema>.<table>/<what_it_shows>/`; its name is the fact it tests. In it:
 
-    given.<schema>.<table>.csv   rows of a table that the query reads (`given.raw.api_calls.csv`), any number of files
+    given.<schema>.<table>.csv   rows of a table that the query reads (`given.raw.api_calls.csv`), any number
     expect.csv                   the rows that must come out, in any order
     params.json                  optional: {"as_of": "2026-03-31", "since": 0, "run_id": "run",
                                  "now": "2026-04-01 02:00:00", "failing_checks": []}; those are the defaults
 
-Columns may be a subset of the table's: what is not given is null, what is not expected is not looked at. An empty
-cell is null, `""` is the empty string. A list is written `"[a, b]"`. Types are those of the model's header, or of
-the raw table. What comes out must also keep the model's grain and checks, but for those in `failing_checks`.
+Columns may be a subset of the table's: what is not given is null, what is not expected is not looked at. An
+empty cell is null, `""` is the empty string. A list is written `"[a, b]"`. Types are those of the model's
+header, or of the raw table. What comes out must also keep the model's grain and pass its checks, but for
+those in `failing_checks`.
 
 Models that a module computes (`by:`) have their cases in test_frames.py: what they do needs several nights.
 """
@@ -26,17 +27,25 @@ from typing import Any
 import duckdb
 import pytest
 import sqlglot
+from sqlglot import exp
+
 from dagster_project import nightly
 from dagster_project.sources import all_sources
 from dagster_project.warehouse import registry
 from dagster_project.warehouse.build import checks_of
-from dagster_project.warehouse.models import Column, Model, parse_model, tables_in
-from sqlglot import exp
+from dagster_project.warehouse.models import Model, parse_model, tables_in
 
 CASES = Path(__file__).parent / "models"
 MODELS = dict(nightly.models())
 QUERIES = {name: model for name, model in MODELS.items() if model.query}
-DEFAULTS = {"as_of": "2026-03-31", "since": 0, "run_id": "run", "now": "2026-04-01 02:00:00", "failing_checks": []}
+RAW_TABLES = {f"raw.{table}": columns for source in all_sources() for table, columns in source.tables.items()}
+DEFAULTS: dict[str, Any] = {
+    "as_of": "2026-03-31",
+    "since": 0,
+    "run_id": "run",
+    "now": "2026-04-01 02:00:00",
+    "failing_checks": [],
+}
 # The largest tables: what reads them must run on another engine without a change of meaning.
 EVENTS = {"raw.api_calls", "raw.actions", "raw.feature_events"}
 
@@ -45,22 +54,27 @@ Rows = Counter[tuple[Any, ...]]
 
 @pytest.fixture
 def database() -> Iterator[duckdb.DuckDBPyConnection]:
-    """Every table of every model and all raw tables, empty."""
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("ATTACH ':memory:' AS raw")
-        registry.prepare(connection)
-        for source in all_sources():
-            for table, columns in source.tables.items():
-                connection.execute(f"CREATE TABLE raw.{table} ({columns})")
-        connection.execute("CREATE SCHEMA core; CREATE SCHEMA marts; CREATE SCHEMA ops; CREATE SCHEMA outbound;")
-        for model in MODELS.values():
-            connection.execute(_create(model.name, model.columns))
         yield connection
 
 
-def _create(table: str, columns: tuple[Column, ...]) -> str:
-    return f"CREATE TABLE {table} ({', '.join(f'{c.name} {c.type}' for c in columns)})"
+def _prepare(connection: duckdb.DuckDBPyConnection, model: Model) -> set[str]:
+    """Make the model's table and all that its query and its checks read, empty. Returns what may be given."""
+    registry.prepare(connection)
+    connection.execute("CREATE SCHEMA core; CREATE SCHEMA marts; CREATE SCHEMA ops; CREATE SCHEMA outbound")
+    read = {*model.inputs, *(name for check in checks_of(model) for name in tables_in(check.query))}
+    for name in read | {model.name}:
+        if name in MODELS:
+            connection.execute(_create(name, MODELS[name]))
+        elif name in RAW_TABLES:
+            connection.execute(f"CREATE TABLE {name} ({RAW_TABLES[name]})")
+    return read - {model.name}
+
+
+def _create(table: str, model: Model) -> str:
+    return f"CREATE TABLE {table} ({', '.join(f'{c.name} {c.type}' for c in model.columns)})"
 
 
 def _types(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:
@@ -68,14 +82,14 @@ def _types(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:
     return {row[0]: row[1] for row in described}
 
 
-def _read(connection: duckdb.DuckDBPyConnection, file: Path, types: dict[str, str]) -> tuple[list[str], str]:
+def _read(file: Path, types: dict[str, str]) -> tuple[str, str]:
     """The columns of a case's file, and the query that reads its rows."""
     with file.open(newline="", encoding="utf-8") as stream:
         header = next(csv.reader(stream))
     unknown = [name for name in header if name not in types]
     assert not unknown, f"{file.name}: no such column: {', '.join(unknown)}"
     columns = ", ".join(f"'{name}': '{types[name]}'" for name in header)
-    return header, (
+    return ", ".join(header), (
         f"SELECT * FROM read_csv('{file}', header = true, auto_detect = false, delim = ',', quote = '\"', "
         f"escape = '\"', nullstr = '', allow_quoted_nulls = false, columns = {{{columns}}})"
     )
@@ -88,7 +102,8 @@ def _parameters(query: str, given: dict[str, Any]) -> dict[str, Any]:
 def _cases() -> list[Any]:
     return [
         pytest.param(case, id=f"{folder.name}/{case.name}")
-        for folder in sorted(CASES.iterdir()) for case in sorted(folder.iterdir())
+        for folder in sorted(CASES.iterdir())
+        for case in sorted(folder.iterdir())
     ]
 
 
@@ -98,26 +113,26 @@ def test_case(case: Path, database: duckdb.DuckDBPyConnection) -> None:
     file = case / "params.json"
     given = DEFAULTS | (json.loads(file.read_text()) if file.exists() else {})
     assert set(given) == set(DEFAULTS), f"params.json knows {', '.join(DEFAULTS)}"
+    may_be_given = _prepare(database, model)
     for file in sorted(case.glob("given.*.csv")):
         table = file.name.removeprefix("given.").removesuffix(".csv")
-        assert table in model.inputs, f"{model.name} does not read {table}"
-        names, rows = _read(database, file, _types(database, table))
-        database.execute(f"INSERT INTO {table} ({', '.join(names)}) {rows}")
+        assert table in may_be_given, f"{model.name} does not read {table}"
+        names, rows = _read(file, _types(database, table))
+        database.execute(f"INSERT INTO {table} ({names}) {rows}")
 
-    database.execute(_create("computed", model.columns))
     names = ", ".join(c.name for c in model.columns)
     database.execute(
-        f"INSERT INTO computed SELECT {names} FROM ({model.query})", _parameters(model.query, given))
+        f"INSERT INTO {model.name} SELECT {names} FROM ({model.query})", _parameters(model.query, given)
+    )
 
-    names_expected, rows = _read(database, case / "expect.csv", {c.name: c.type for c in model.columns})
-    expected = _multiset(database, rows)
-    assert _multiset(database, f"SELECT {', '.join(names_expected)} FROM computed") == expected
-
-    database.execute(f"DELETE FROM {model.name}")
-    database.execute(f"INSERT INTO {model.name} FROM computed")
+    names, rows = _read(case / "expect.csv", {c.name: c.type for c in model.columns})
+    assert _multiset(database, f"SELECT {names} FROM {model.name}") == _multiset(database, rows)
     if model.grain:
         grain = ", ".join(model.grain)
-        assert not database.execute(f"SELECT {grain} FROM computed GROUP BY ALL HAVING count(*) > 1").fetchall()
+        twice = database.execute(
+            f"SELECT {grain} FROM {model.name} GROUP BY ALL HAVING count(*) > 1"
+        ).fetchall()
+        assert twice == [], f"{model.name} is not one row a {grain}"
     failing = [check.name for check in checks_of(model) if database.execute(check.query).fetchall()]
     assert failing == given["failing_checks"]
 
@@ -133,7 +148,8 @@ def _multiset(connection: duckdb.DuckDBPyConnection, query: str) -> Rows:
 @pytest.mark.parametrize("name", sorted(QUERIES))
 def test_every_query_has_a_case(name: str) -> None:
     assert [case for case in (CASES / name).glob("*") if (case / "expect.csv").is_file()], (
-        f"tests/models/{name}/ has no case; see the top of this file for what one is")
+        f"tests/models/{name}/ has no case; see the top of this file for what one is"
+    )
 
 
 def test_case_folders_are_of_models_with_a_query() -> None:
@@ -148,16 +164,19 @@ def test_case_folders_hold_nothing_else() -> None:
 @pytest.mark.parametrize("name", sorted(QUERIES))
 def test_header_and_query_agree(name: str, database: duckdb.DuckDBPyConnection) -> None:
     model = QUERIES[name]
+    _prepare(database, model)
     described = database.execute(f"DESCRIBE {model.query}", _parameters(model.query, DEFAULTS)).fetchall()
     assert [row[0] for row in described] == [c.name for c in model.columns]
     for (_, given, *_), column in zip(described, model.columns, strict=True):
         casts = database.execute(
-            f"SELECT can_cast_implicitly(NULL::{given}, NULL::{column.type})").fetchall()[0][0]
+            f"SELECT can_cast_implicitly(NULL::{given}, NULL::{column.type})"
+        ).fetchall()[0][0]
         assert casts, f"{column.name} is {column.type} in the header, the query gives {given}"
 
 
 @pytest.mark.parametrize("name", sorted(n for n, model in MODELS.items() if list(checks_of(model))))
 def test_checks_run(name: str, database: duckdb.DuckDBPyConnection) -> None:
+    _prepare(database, MODELS[name])
     for check in checks_of(MODELS[name]):
         assert database.execute(check.query).fetchall() == [], f"{check.name} fails on empty tables"
 
@@ -214,40 +233,64 @@ def test_reader_of_events_is_portable(name: str) -> None:
     query = QUERIES[name].query
     assert portability(query) == []
     (spark,) = sqlglot.transpile(
-        query, read="duckdb", write="spark", unsupported_level=sqlglot.ErrorLevel.RAISE)
+        query, read="duckdb", write="spark", unsupported_level=sqlglot.ErrorLevel.RAISE
+    )
     tree = sqlglot.parse_one(spark, dialect="spark")
+    assert isinstance(tree, exp.Query)
     assert {f"{t.db}.{t.name}" for t in tree.find_all(exp.Table) if t.db} == set(tables_in(query))
     assert tree.named_selects == [c.name for c in QUERIES[name].columns]
 
 
-@pytest.mark.parametrize("query", [
-    "SELECT arg_max(a, b) FROM t", "SELECT min_by(a, b) FROM t",
-    "SELECT list(a ORDER BY b) FROM t", "SELECT string_agg(a, ',' ORDER BY b) FROM t", "SELECT first(a ORDER BY b) FROM t",
-    "SELECT m ->> '$.a' FROM t", "SELECT json_extract(m, '$.a') FROM t", "SELECT json_keys(m) FROM t",
-    "SELECT to_json(a) FROM t", "SELECT CAST(a AS JSON) FROM t",
-    "PIVOT t ON a USING sum(b)", "FROM t PIVOT (sum(a) FOR b IN (1, 2))", "SELECT * FROM a ASOF JOIN b ON a.x >= b.x",
-    "SELECT COLUMNS('x.*') FROM t", "SELECT a FROM t UNION ALL BY NAME SELECT a FROM s",
-    "SELECT date_diff('day', a, b) FROM t", "SELECT date_sub('day', a, b) FROM t",
-    "SELECT epoch(a) FROM t", "SELECT epoch_us(a) FROM t", "SELECT extract(epoch FROM a) FROM t",
-    "SELECT CAST(a AS VARCHAR) FROM t", "SELECT a::text FROM t", "SELECT TRY_CAST(a AS VARCHAR) FROM t",
-    "SELECT regexp_replace(a, 'b', 'c') FROM t",
-    "SELECT CAST(a AS TIMESTAMPTZ) FROM t", "SELECT a AT TIME ZONE 'UTC' FROM t", "SELECT now() FROM t",
-])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT arg_max(a, b) FROM t",
+        "SELECT min_by(a, b) FROM t",
+        "SELECT list(a ORDER BY b) FROM t",
+        "SELECT string_agg(a, ',' ORDER BY b) FROM t",
+        "SELECT first(a ORDER BY b) FROM t",
+        "SELECT m ->> '$.a' FROM t",
+        "SELECT json_extract(m, '$.a') FROM t",
+        "SELECT json_keys(m) FROM t",
+        "SELECT to_json(a) FROM t",
+        "SELECT CAST(a AS JSON) FROM t",
+        "PIVOT t ON a USING sum(b)",
+        "FROM t PIVOT (sum(a) FOR b IN (1, 2))",
+        "SELECT * FROM a ASOF JOIN b ON a.x >= b.x",
+        "SELECT COLUMNS('x.*') FROM t",
+        "SELECT a FROM t UNION ALL BY NAME SELECT a FROM s",
+        "SELECT date_diff('day', a, b) FROM t",
+        "SELECT date_sub('day', a, b) FROM t",
+        "SELECT epoch(a) FROM t",
+        "SELECT epoch_us(a) FROM t",
+        "SELECT extract(epoch FROM a) FROM t",
+        "SELECT CAST(a AS VARCHAR) FROM t",
+        "SELECT a::text FROM t",
+        "SELECT TRY_CAST(a AS VARCHAR) FROM t",
+        "SELECT regexp_replace(a, 'b', 'c') FROM t",
+        "SELECT CAST(a AS TIMESTAMPTZ) FROM t",
+        "SELECT a AT TIME ZONE 'UTC' FROM t",
+        "SELECT now() FROM t",
+    ],
+)
 def test_portability_finds(query: str) -> None:
     assert len(portability(query)) >= 1
 
 
 def test_portability_leaves_plain_sql_alone() -> None:
-    assert portability("""
-        SELECT CAST(at AS DATE) AS day, coalesce(a, '') AS a, regexp_replace(b, 'x', 'y', 'g') AS b, count(*) AS n,
-               min(CASE WHEN status BETWEEN 200 AND 299 THEN at END) AS first_at
+    assert (
+        portability("""
+        SELECT CAST(at AS DATE) AS day, coalesce(a, '') AS a, regexp_replace(b, 'x', 'y', 'g') AS b,
+               count(*) AS n, min(CASE WHEN status BETWEEN 200 AND 299 THEN at END) AS first_at
         FROM raw.api_calls AS c JOIN t ON t.a = c.a
         WHERE load_seq > $since
         GROUP BY 1, 2, 3
-        QUALIFY row_number() OVER (PARTITION BY a ORDER BY day DESC, b) = 1""") == []
+        QUALIFY row_number() OVER (PARTITION BY a ORDER BY day DESC, b) = 1""")
+        == []
+    )
 
 
 def test_models_that_read_events_are_seen() -> None:
     """The lint above finds them by what they read."""
-    model = parse_model("core.x", "-- About.\n-- columns:\n--   n  BIGINT  number\nSELECT count(*) AS n FROM raw.actions\n")
-    assert EVENTS & set(model.inputs)
+    text = "-- About.\n-- columns:\n--   n  BIGINT  number\nSELECT count(*) AS n FROM raw.actions\n"
+    assert EVENTS & set(parse_model("core.x", text).inputs)

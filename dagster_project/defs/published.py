@@ -1,5 +1,7 @@
 """What analysts open, as an asset: `analytics.duckdb`, replaced when everything before it went well."""
 
+from typing import Any
+
 import dagster as dg
 
 from dagster_project import nightly, progress
@@ -20,7 +22,7 @@ from .tables import model_key
     owners=OWNERS,
     pool=POOL,
 )
-def analytics(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]
+def analytics(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
     """Publish. A run that changed nothing leaves the published file as it is."""
     settings = load_settings()
     built = progress.results.get("build")
@@ -34,7 +36,10 @@ def analytics(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # typ
                 size = publish(connection, settings)
     except DatabaseError as error:
         raise dg.Failure(str(error)) from error
-    return dg.MaterializeResult(metadata={
-        "bytes": dg.MetadataValue.int(size), "replaced": dg.MetadataValue.bool(not unchanged),
-        "path": dg.MetadataValue.path(str(settings.analytics_file)),
-    })
+    return dg.MaterializeResult(
+        metadata={
+            "bytes": dg.MetadataValue.int(size),
+            "replaced": dg.MetadataValue.bool(not unchanged),
+            "path": dg.MetadataValue.path(str(settings.analytics_file)),
+        }
+    )

@@ -1,6 +1,7 @@
 """Sources as assets: one asset a raw table, loaded together in one step."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import dagster as dg
 
@@ -46,7 +47,7 @@ def _spec(source: Source) -> dg.AssetSpec:
     can_subset=True,
     pool=POOL,
 )
-def raw_tables(context: dg.AssetExecutionContext, config: LoadConfig) -> Iterator[dg.MaterializeResult]:  # type: ignore[type-arg]
+def raw_tables(context: dg.AssetExecutionContext, config: LoadConfig) -> Iterator[dg.MaterializeResult[Any]]:
     """Find what is new below raw/ and load it."""
     settings = load_settings()
     selected = {key.path[-1] for key in context.selected_asset_keys}
@@ -57,21 +58,28 @@ def raw_tables(context: dg.AssetExecutionContext, config: LoadConfig) -> Iterato
 
     try:
         with open_warehouse(settings, context.log.info) as connection:
-            result = nightly.load_new_files(connection, settings, full=config.full, selected=selected, tell=tell)
+            result = nightly.load_new_files(
+                connection, settings, full=config.full, selected=selected, tell=tell
+            )
     except (DatabaseError, MissingFiles) as error:
         raise dg.Failure(str(error), allow_retries=isinstance(error, DatabaseError)) from error
     progress.results["load"] = result
-    for warning in [*result.warnings, *(f"not read: {path}: unknown folder or format" for path in result.unknown)]:
+    for warning in [
+        *result.warnings,
+        *(f"not read: {path}: unknown folder or format" for path in result.unknown),
+    ]:
         context.log.warning(warning)
     for source in all_sources():
         if source.table in selected:
-            yield dg.MaterializeResult(raw_key(source.table), metadata=_told(result.summaries.get(source.folder)))
+            yield dg.MaterializeResult(
+                raw_key(source.table), metadata=_told(result.summaries.get(source.folder))
+            )
 
 
-def _told(summary: LoadSummary | None) -> dict[str, dg.MetadataValue]:  # type: ignore[type-arg]
+def _told(summary: LoadSummary | None) -> dict[str, dg.MetadataValue]:
     """The account of one source's load."""
     summary = summary or LoadSummary()
-    told: dict[str, dg.MetadataValue] = {  # type: ignore[type-arg]
+    told: dict[str, dg.MetadataValue] = {
         name: dg.MetadataValue.int(getattr(summary, name))
         for name in ("files", "bytes", "records", "loaded", "duplicates", "rejected", "repaired")
     }

@@ -1,13 +1,14 @@
 """Models as assets: one asset a table, built together in one step and one transaction, with their checks."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import dagster as dg
 
 from dagster_project import nightly, progress
 from dagster_project.settings import load_settings
 from dagster_project.sources import all_sources
-from dagster_project.warehouse.build import BuildError, Built, ChecksFailed, CheckResult, checks_of
+from dagster_project.warehouse.build import BuildError, Built, CheckResult, ChecksFailed, checks_of
 from dagster_project.warehouse.database import Connection, DatabaseError, open_warehouse
 from dagster_project.warehouse.models import Model
 
@@ -52,7 +53,8 @@ def _spec(model: Model) -> dg.AssetSpec:
         code_version=model.code,
         metadata={
             "dagster/column_schema": dg.TableSchema(
-                [dg.TableColumn(c.name, c.type, description=c.about) for c in model.columns]),
+                [dg.TableColumn(c.name, c.type, description=c.about) for c in model.columns]
+            ),
             "file": f"sql/{model.schema}/{model.table}.sql",
         },
     )
@@ -60,8 +62,12 @@ def _spec(model: Model) -> dg.AssetSpec:
 
 def _check_specs(model: Model) -> list[dg.AssetCheckSpec]:
     return [
-        dg.AssetCheckSpec(check.name, asset=model_key(model.name), blocking=not check.warns,
-                          description=f"No rows from:\n\n```sql\n{check.query}\n```")
+        dg.AssetCheckSpec(
+            check.name,
+            asset=model_key(model.name),
+            blocking=not check.warns,
+            description=f"No rows from:\n\n```sql\n{check.query}\n```",
+        )
         for check in checks_of(model)
     ]
 
@@ -75,7 +81,7 @@ def _check_specs(model: Model) -> list[dg.AssetCheckSpec]:
 )
 def tables(
     context: dg.AssetExecutionContext, config: BuildConfig
-) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:  # type: ignore[type-arg]
+) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
     """Bring every table that is out of date up to date, check it, and keep all of it or nothing."""
     settings = load_settings()
     selected = {".".join(key.path) for key in context.selected_asset_keys}
@@ -83,7 +89,13 @@ def tables(
         as_of = nightly.day_of(config.as_of)
         with open_warehouse(settings, context.log.info) as connection:
             built = nightly.build_tables(
-                connection, settings, as_of=as_of, run_id=context.run_id, selected=selected, tell=progress.tell)
+                connection,
+                settings,
+                as_of=as_of,
+                run_id=context.run_id,
+                selected=selected,
+                tell=progress.tell,
+            )
             results = [_result(connection, built[name]) for name in nightly.models() if name in selected]
     except ChecksFailed as failed:
         for result in failed.results:
@@ -96,35 +108,48 @@ def tables(
     yield from results
 
 
-def _result(connection: Connection, built: Built) -> dg.MaterializeResult:  # type: ignore[type-arg]
-    metadata: dict[str, dg.MetadataValue] = {  # type: ignore[type-arg]
+def _result(connection: Connection, built: Built) -> dg.MaterializeResult[Any]:
+    metadata: dict[str, dg.MetadataValue] = {
         "dagster/row_count": dg.MetadataValue.int(built.rows),
         "changed": dg.MetadataValue.bool(built.changed),
     }
     if built.changed:
         lineage = _lineage(connection, built.model)
         if lineage:
-            metadata["dagster/column_lineage"] = dg.MetadataValue.column_lineage(dg.TableColumnLineage(lineage))
+            metadata["dagster/column_lineage"] = dg.MetadataValue.column_lineage(
+                dg.TableColumnLineage(lineage)
+            )
         if not built.model.startswith("core."):
             metadata["preview"] = dg.MetadataValue.md(_preview(connection, built.model))
     return dg.MaterializeResult(
-        model_key(built.model), metadata=metadata, check_results=[_check_result(check) for check in built.checks])
+        model_key(built.model),
+        metadata=metadata,
+        check_results=[_check_result(check) for check in built.checks],
+    )
 
 
 def _check_result(result: CheckResult) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
-        passed=result.passed, check_name=result.name, asset_key=model_key(result.model),
+        passed=result.passed,
+        check_name=result.name,
+        asset_key=model_key(result.model),
         severity=dg.AssetCheckSeverity.WARN if result.warns else dg.AssetCheckSeverity.ERROR,
-        metadata={"rows": result.failures, **({"sample": dg.MetadataValue.json({"rows": result.sample})} if result.failures else {})},
+        metadata={
+            "rows": result.failures,
+            **({"sample": dg.MetadataValue.json({"rows": result.sample})} if result.failures else {}),
+        },
     )
 
 
 def _lineage(connection: Connection, model: str) -> dict[str, list[dg.TableColumnDep]]:
     found: dict[str, list[dg.TableColumnDep]] = {}
     for column, source, source_column in connection.execute(
-        "SELECT column_name, source_model, source_column FROM core.column_lineage WHERE model = ? ORDER BY ALL", [model]
+        "SELECT column_name, source_model, source_column FROM core.column_lineage WHERE model = ? ORDER BY ALL",
+        [model],
     ).fetchall():
-        found.setdefault(column, []).append(dg.TableColumnDep(asset_key=model_key(source), column_name=source_column))
+        found.setdefault(column, []).append(
+            dg.TableColumnDep(asset_key=model_key(source), column_name=source_column)
+        )
     return found
 
 
@@ -146,5 +171,3 @@ def _cell(column: str, cell: object) -> str:
     if column in _SECRET_COLUMNS:
         return f"{text[:4]}…"
     return text if len(text) <= _PREVIEW_CELL else f"{text[:_PREVIEW_CELL]}…"
-
-

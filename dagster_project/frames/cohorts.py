@@ -41,7 +41,9 @@ def cohorts(folder: Path | None = None) -> list[Cohort]:
 
 def reads() -> set[str]:
     """The tables that cohorts read, of this build."""
-    return {f"{t.db}.{t.name}" for cohort in cohorts() for t in _of_this_build(cohort).find_all(exp.Table) if t.db}
+    return {
+        f"{t.db}.{t.name}" for cohort in cohorts() for t in _of_this_build(cohort).find_all(exp.Table) if t.db
+    }
 
 
 def fingerprint() -> str:
@@ -57,30 +59,43 @@ def build(work: Build) -> set[str]:
         try:
             connection.execute(
                 f"INSERT INTO found SELECT DISTINCT ?, ?, {cohort.entity}_id FROM ({query}) WHERE {cohort.entity}_id IS NOT NULL",
-                [cohort.name, cohort.entity])
+                [cohort.name, cohort.entity],
+            )
         except Exception as error:
             raise BuildError(f"sql/cohorts/{cohort.entity}__{cohort.name}.sql: {error}") from error
     changes = 0
-    for change, these, those in (("left", "marts.cohort_members", "found"), ("entered", "found", "marts.cohort_members")):
-        changes += value(connection, f"""
+    for change, these, those in (
+        ("left", "marts.cohort_members", "found"),
+        ("entered", "found", "marts.cohort_members"),
+    ):
+        changes += value(
+            connection,
+            f"""
             INSERT INTO marts.cohort_changes
-            SELECT cohort, entity, id, ?, '{change}' FROM {these} ANTI JOIN {those} USING (cohort, entity, id)""", [work.now])
+            SELECT cohort, entity, id, ?, '{change}' FROM {these} ANTI JOIN {those} USING (cohort, entity, id)""",
+            [work.now],
+        )
     if not changes:
         return set()
-    connection.execute("""DELETE FROM marts.cohort_members WHERE (cohort, entity, id) NOT IN (SELECT (cohort, entity, id) FROM found)""")
-    connection.execute("""
+    connection.execute(
+        """DELETE FROM marts.cohort_members WHERE (cohort, entity, id) NOT IN (SELECT (cohort, entity, id) FROM found)"""
+    )
+    connection.execute(
+        """
         INSERT INTO marts.cohort_members
-        SELECT cohort, entity, id, ? FROM found ANTI JOIN marts.cohort_members USING (cohort, entity, id)""", [work.now])
+        SELECT cohort, entity, id, ? FROM found ANTI JOIN marts.cohort_members USING (cohort, entity, id)""",
+        [work.now],
+    )
     return {"marts.cohort_members", "marts.cohort_changes"}
 
 
-def _of_this_build(cohort: Cohort) -> exp.Expression:
+def _of_this_build(cohort: Cohort) -> exp.Expr:
     """The query, reading profiles before cohorts are written into them."""
     return _redirected(cohort.query).copy()
 
 
 @cache
-def _redirected(query: str) -> exp.Expression:
+def _redirected(query: str) -> exp.Expr:
     tree = sqlglot.parse_one(query, dialect="duckdb")
     for table in tree.find_all(exp.Table):
         if table.db == "marts" and table.name in _PROFILES:

@@ -18,8 +18,13 @@ from dagster_project.warehouse.build import Build
 
 OBEYS = "metadata"  # the section of the settings on which the tables depend
 TABLES = (
-    "core.company_metadata", "core.user_metadata", "core.rejected_updates", "marts.company_metadata",
-    "marts.user_metadata", "marts.metadata_schema", "marts.metadata_conflicts",
+    "core.company_metadata",
+    "core.user_metadata",
+    "core.rejected_updates",
+    "marts.company_metadata",
+    "marts.user_metadata",
+    "marts.metadata_schema",
+    "marts.metadata_conflicts",
 )
 _ENTITIES = {"company": "companies", "user": "users"}
 _USER_COLUMNS = ("name", "first_name", "last_name", "phone", "photo_url")
@@ -41,8 +46,13 @@ def build(work: Build) -> set[str]:
     if since == 0:
         changed |= set(TABLES)
     for entity in _ENTITIES:
-        ids = [row[0] for row in connection.execute(
-            f"SELECT DISTINCT {entity}_id FROM raw.{entity}_updates WHERE load_seq > ? ORDER BY 1", [since]).fetchall()]
+        ids = [
+            row[0]
+            for row in connection.execute(
+                f"SELECT DISTINCT {entity}_id FROM raw.{entity}_updates WHERE load_seq > ? ORDER BY 1",
+                [since],
+            ).fetchall()
+        ]
         for start in range(0, len(ids), _MERGED_AT_ONCE):
             _merge_entities(work, entity, ids[start : start + _MERGED_AT_ONCE], locks)
             changed |= {f"core.{entity}_metadata", f"marts.{entity}_metadata"}
@@ -61,7 +71,8 @@ class _Locks:
         self.locks: dict[LockKey, Lock] = {
             (entity, entity_id, key): (kind, pinned, file_seq, line)
             for key, kind, pinned, file_seq, line, entity, entity_id in self.connection.execute(
-                "SELECT * FROM marts.metadata_schema").fetchall()
+                "SELECT * FROM marts.metadata_schema"
+            ).fetchall()
         }
         self.changed: dict[LockKey, Lock] = {}
         for key, kind in self.pins.items():
@@ -84,18 +95,23 @@ class _Locks:
         """Lock the keys of new updates, list their conflicts. Returns the tables that changed."""
         conflicts: list[tuple[Any, ...]] = []
         refused: list[tuple[Any, ...]] = []
-        cursor = self.connection.cursor().execute("""
+        cursor = self.connection.cursor().execute(
+            """
             SELECT 'company', company_id, file_seq, line, element, metadata, load_seq FROM raw.company_updates
             WHERE load_seq > $since AND metadata IS NOT NULL
             UNION ALL
             SELECT 'user', user_id, file_seq, line, element, metadata, load_seq FROM raw.user_updates
             WHERE load_seq > $since AND metadata IS NOT NULL
-            ORDER BY load_seq, line, element""", {"since": since})
+            ORDER BY load_seq, line, element""",
+            {"since": since},
+        )
         while rows := cursor.fetchmany(10_000):
             for entity, entity_id, file_seq, line, element, text, _ in rows:
                 found: list[tuple[Any, ...]] = []
                 made: dict[LockKey, Lock] = {}
-                self._learn(json.loads(text), "", self.scope(entity, entity_id), (file_seq, line), found, made)
+                self._learn(
+                    json.loads(text), "", self.scope(entity, entity_id), (file_seq, line), found, made
+                )
                 conflicts += [(entity, entity_id, *f, file_seq, line, element) for f in found]
                 if found and self.refuses:
                     key, path, expected, actual, _ = found[0]
@@ -110,9 +126,14 @@ class _Locks:
                 _insert(self.connection, table, more)
                 changed.add(table)
         if self.changed:
-            self.connection.execute("CREATE OR REPLACE TEMP TABLE new_locks AS FROM marts.metadata_schema LIMIT 0")
-            _insert(self.connection, "new_locks", [
-                (key, *lock, entity, entity_id) for (entity, entity_id, key), lock in self.changed.items()])
+            self.connection.execute(
+                "CREATE OR REPLACE TEMP TABLE new_locks AS FROM marts.metadata_schema LIMIT 0"
+            )
+            _insert(
+                self.connection,
+                "new_locks",
+                [(key, *lock, entity, entity_id) for (entity, entity_id, key), lock in self.changed.items()],
+            )
             self.connection.execute("""DELETE FROM marts.metadata_schema AS s USING new_locks AS n
                 WHERE n.key = s.key AND n.entity = s.entity AND n.entity_id = s.entity_id""")
             self.connection.execute("INSERT INTO marts.metadata_schema FROM new_locks")
@@ -120,8 +141,13 @@ class _Locks:
         return changed
 
     def _learn(
-        self, value: Any, path: str, scope: tuple[str, str], place: tuple[int, int],
-        conflicts: list[tuple[Any, ...]], made: dict[LockKey, Lock],
+        self,
+        value: Any,
+        path: str,
+        scope: tuple[str, str],
+        place: tuple[int, int],
+        conflicts: list[tuple[Any, ...]],
+        made: dict[LockKey, Lock],
     ) -> None:
         """Walk a value in document order: lock what is new, list what does not fit (and leave out what is in it)."""
         if isinstance(value, list):
@@ -151,7 +177,8 @@ class _Locks:
         """A value without what does not fit the locks."""
         if isinstance(value, dict):
             return {
-                key: self.kept(inner, scope) for key, inner in value.items()
+                key: self.kept(inner, scope)
+                for key, inner in value.items()
                 if inner is None or self.expected(scope, key) in (None, type_of(inner))
             }
         if isinstance(value, list):
@@ -165,7 +192,9 @@ def type_of(value: Any) -> str:
         return "boolean"
     if isinstance(value, int | float):
         return "number"
-    return {str: "string", dict: "object", list: "array"}[type(value)]
+    if isinstance(value, str):
+        return "string"
+    return "object" if isinstance(value, dict) else "array"
 
 
 class Branch(dict[str, Any]):
@@ -212,7 +241,11 @@ def leaves(node: Branch, path: str = "") -> Iterator[tuple[str, str, str, float 
                 yield where, "object", "{}", None, inner.at
         elif inner.value is not None:
             value = inner.value
-            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+            text = (
+                value
+                if isinstance(value, str)
+                else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+            )
             number = None
             if type_of(value) == "number":
                 try:
@@ -225,12 +258,15 @@ def leaves(node: Branch, path: str = "") -> Iterator[tuple[str, str, str, float 
 def _merge_entities(work: Build, entity: str, ids: list[str], locks: _Locks) -> None:
     """Merge all updates of some companies or users again, and replace their rows."""
     connection = work.connection
-    updates = connection.execute(f"""
+    updates = connection.execute(
+        f"""
         SELECT u.{entity}_id, u.effective_at, u.metadata, u.campaign, u.company_domain
         FROM raw.{entity}_updates AS u
         LEFT JOIN core.rejected_updates AS r ON r.file_seq = u.file_seq AND r.line = u.line AND r.element = u.element
         WHERE u.{entity}_id IN (SELECT unnest(?::VARCHAR[])) AND r.file_seq IS NULL
-        ORDER BY u.{entity}_id, u.effective_at, u.file_seq, u.line, u.element""", [ids]).fetchall()
+        ORDER BY u.{entity}_id, u.effective_at, u.file_seq, u.line, u.element""",
+        [ids],
+    ).fetchall()
     rows: list[tuple[Any, ...]] = []
     paths: list[tuple[Any, ...]] = []
     for entity_id, group in _grouped(updates):

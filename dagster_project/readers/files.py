@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -75,13 +76,13 @@ def open_bytes(part: FilePart) -> Iterator[IO[bytes]]:
         with part.file.open("rb") as raw:
             if part.format.endswith(".gz"):
                 with gzip.GzipFile(fileobj=raw) as stream:
-                    yield io.BufferedReader(stream, 1 << 20)  # type: ignore[arg-type,type-var]
+                    yield io.BufferedReader(stream, 1 << 20)
             elif part.format.endswith(".zst"):
                 yield io.BufferedReader(_WholeFrames(raw), 1 << 20)
             else:
                 raw.seek(part.start_byte)
                 yield io.BufferedReader(_Limited(raw, part.end_byte - part.start_byte), 1 << 20)
-    except (OSError, EOFError, zstandard.ZstdError, gzip.zlib.error) as error:  # type: ignore[attr-defined]
+    except (OSError, EOFError, zstandard.ZstdError, zlib.error) as error:
         raise UnreadableFile(f"{type(error).__name__}: {_plain(error)}") from error
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
-from datetime import date, datetime, timezone
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -128,7 +128,9 @@ def _parquet(part: FilePart) -> Iterator[Record]:
         with pq.ParquetFile(part.file) as file:
             number = 0
             for batch in file.iter_batches(batch_size=10_000):
-                batch = batch.cast(pa.schema([f.with_type(_microseconds(f.type)) for f in batch.schema]), safe=False)
+                batch = batch.cast(
+                    pa.schema([f.with_type(_microseconds(f.type)) for f in batch.schema]), safe=False
+                )
                 for row in batch.to_pylist():
                     number += 1
                     repairs: list[tuple[str, str]] = []
@@ -159,7 +161,7 @@ def _plain(value: Any, path: str, repairs: list[tuple[str, str]]) -> Any:
         return [_plain(item, f"{path}[{i}]", repairs) for i, item in enumerate(value)]
     if isinstance(value, datetime):
         if value.tzinfo:
-            value = value.astimezone(timezone.utc).replace(tzinfo=None)
+            value = value.astimezone(UTC).replace(tzinfo=None)
         return value.isoformat()
     if isinstance(value, date):
         return value.isoformat()

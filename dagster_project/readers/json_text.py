@@ -38,7 +38,7 @@ def _number(text: str) -> object:
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_last_wins, parse_int=_number)
-_scan: Callable[[str, int], tuple[Any, int]] = _DECODER.scan_once
+_scan: Callable[[str, int], tuple[Any, int]] = _DECODER.scan_once  # type: ignore[attr-defined]
 _WHITESPACE = re.compile(r"[ \t\n\r]*")
 
 

@@ -26,6 +26,8 @@ def redact(text: str) -> str:
         text = _ESCAPED_ASCII.sub(
             lambda m: m.group(0) if m.group(1) in ("22", "5c", "5C") else chr(int(m.group(1), 16)), text
         )
-    text = _CREDENTIAL.sub(lambda m: f'{m[1]}{m[2]}{m[1]}{m[3]}' + ("null" if m[4] == "null" else '"***"'), text)
+    text = _CREDENTIAL.sub(
+        lambda m: f"{m[1]}{m[2]}{m[1]}{m[3]}" + ("null" if m[4] == "null" else '"***"'), text
+    )
     text = _PAIR.sub(r'\1"***"', text)
     return text.encode("utf-8", "replace")[:_MAX_CHARS].decode("utf-8", "ignore")

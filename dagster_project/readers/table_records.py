@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import zipfile
+import zlib
 from collections.abc import Iterator
 from datetime import date, datetime
 from typing import Any
@@ -36,7 +37,9 @@ def read(part: FilePart) -> Iterator[Record]:
 
 def _header_line(part: FilePart) -> list[str]:
     """The header of a CSV file of which only the added part is read."""
-    whole = FilePart(part.file_seq, part.source, part.path, part.file, 0, 0, part.start_byte, None, part.first_seen)
+    whole = FilePart(
+        part.file_seq, part.source, part.path, part.file, 0, 0, part.start_byte, None, part.first_seen
+    )
     with open_bytes(whole) as stream:
         text = io.TextIOWrapper(stream, "utf-8-sig", "replace", newline="")
         return next(csv.reader(text), [])
@@ -66,13 +69,19 @@ def _csv(data: bytes, lines_before: int, header: list[str] | None) -> Iterator[R
         except StopIteration:
             return
         except csv.Error as error:
-            raise UnreadableFile(f"not a readable CSV file: line {lines_before + start + 1}: {error}") from error
+            raise UnreadableFile(
+                f"not a readable CSV file: line {lines_before + start + 1}: {error}"
+            ) from error
         line_number, start = lines_before + start + 1, reader.line_num
         raw = "".join(lines).rstrip("\r\n")
         if header is None:
             header = row
         elif row:
-            repairs = [("invalid_text", "bytes that are not UTF-8 became U+FFFD")] if damaged and "\ufffd" in raw else []
+            repairs = (
+                [("invalid_text", "bytes that are not UTF-8 became U+FFFD")]
+                if damaged and "\ufffd" in raw
+                else []
+            )
             yield Record(line_number, 1, _row(header, row), lambda r=raw: r, repairs)  # type: ignore[misc]
 
 
@@ -85,7 +94,9 @@ def _xlsx(data: bytes, lines_before: int) -> tuple[list[Record], int]:
     """The rows of every sheet; sheets go on where the one before ended."""
     try:
         workbook = python_calamine.load_workbook(io.BytesIO(data))
-        sheets = [workbook.get_sheet_by_name(name).to_python(skip_empty_area=False) for name in workbook.sheet_names]
+        sheets = [
+            workbook.get_sheet_by_name(name).to_python(skip_empty_area=False) for name in workbook.sheet_names
+        ]
     except (python_calamine.CalamineError, ValueError, OSError) as error:
         raise UnreadableFile(f"not a readable XLSX file: {error}") from error
     records: list[Record] = []
@@ -118,7 +129,11 @@ def _zip(part: FilePart) -> Iterator[Record]:
     try:
         with zipfile.ZipFile(part.file) as archive:
             members = sorted(
-                (m for m in archive.infolist() if not m.is_dir() and m.filename.lower().endswith((".csv", ".xlsx"))),
+                (
+                    m
+                    for m in archive.infolist()
+                    if not m.is_dir() and m.filename.lower().endswith((".csv", ".xlsx"))
+                ),
                 key=lambda m: m.filename.encode(),
             )
             if not members:
@@ -134,5 +149,12 @@ def _zip(part: FilePart) -> Iterator[Record]:
                 else:
                     yield from _csv(data, lines, None)
                     lines += data.count(b"\n") + (not data.endswith(b"\n"))
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError, zipfile.zlib.error) as error:  # type: ignore[attr-defined]
+    except (
+        zipfile.BadZipFile,
+        NotImplementedError,
+        RuntimeError,
+        OSError,
+        EOFError,
+        zlib.error,
+    ) as error:
         raise UnreadableFile(f"not a readable ZIP file: {error}") from error

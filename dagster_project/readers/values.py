@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import date, datetime, timedelta
 
 import idna
@@ -33,7 +34,12 @@ def time_of(value: object) -> datetime | None:
     year, month, day, hour, minute, second, fraction, zone = match.groups()
     try:
         at = datetime(  # noqa: DTZ001 - the warehouse keeps UTC without a zone
-            int(year), int(month), int(day), int(hour or 0), int(minute or 0), int(second or 0),
+            int(year),
+            int(month),
+            int(day),
+            int(hour or 0),
+            int(minute or 0),
+            int(second or 0),
             int(fraction[:6].ljust(6, "0")) if fraction else 0,
         )
         if zone and zone != "Z":
@@ -74,11 +80,9 @@ def domain_key(value: object) -> str | None:
     host = re.sub(r":\d*$", "", host).strip().rstrip(".")
     host = host.removeprefix("www.")
     if not host.isascii():
-        try:
+        # A name that IDNA does not know (an emoji domain, say) still matches itself as it is.
+        with suppress(idna.IDNAError, UnicodeError):
             host = idna.encode(host, uts46=True).decode("ascii")
-        except (idna.IDNAError, UnicodeError):
-            # Not a name that IDNA knows (an emoji domain, say): the text itself still matches itself.
-            pass
     return host or None
 
 

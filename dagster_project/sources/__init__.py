@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from dagster_project.warehouse.registry import Folder
 
 if TYPE_CHECKING:
-    from .loading import Loader, LoadContext
+    from .loading import LoadContext, Loader
 
 PLACE = "load_seq BIGINT, file_seq BIGINT, line BIGINT, element BIGINT"
 

@@ -13,7 +13,9 @@ from . import PLACE, Source
 from .events import drop_duplicates, key_of
 from .loading import FileLoad, Incoming, LoadContext, Loader, objects, received
 
-COLUMNS = "event_at TIMESTAMP, company_id VARCHAR, user_id VARCHAR, session_token VARCHAR, action_name VARCHAR"
+COLUMNS = (
+    "event_at TIMESTAMP, company_id VARCHAR, user_id VARCHAR, session_token VARCHAR, action_name VARCHAR"
+)
 
 
 class ActionLoader(Loader):
@@ -40,15 +42,23 @@ class ActionLoader(Loader):
                 return
             at = given
         if is_future(at, received_date, load.part.first_seen):
-            load.reject(record, "future", f"request.time {at.isoformat()} is past the received date by more than 24 h")
+            load.reject(
+                record, "future", f"request.time {at.isoformat()} is past the received date by more than 24 h"
+            )
             return
         load.repair(record, record.repairs)
         name = value.get("action_name")
-        self.rows.add((
-            *load.place(record), key_of(value, request), at,
-            id_of(value.get("company_id")), id_of(value.get("user_id")), id_of(value.get("session_token")),
-            name if isinstance(name, str) else None,
-        ))
+        self.rows.add(
+            (
+                *load.place(record),
+                key_of(value, request),
+                at,
+                id_of(value.get("company_id")),
+                id_of(value.get("user_id")),
+                id_of(value.get("session_token")),
+                name if isinstance(name, str) else None,
+            )
+        )
 
     def finish(self, loads: Sequence[FileLoad]) -> None:
         drop_duplicates(self.connection, "incoming_actions", "action_keys", loads)

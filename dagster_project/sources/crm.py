@@ -22,8 +22,12 @@ class ExportLoader(Loader):
     """Reads exports of one object; headers may be labels or internal names."""
 
     def __init__(
-        self, context: LoadContext, table: str, key_headers: tuple[str, ...],
-        match_key: Callable[[object], str | None], name: Callable[[dict[str, str]], str | None],
+        self,
+        context: LoadContext,
+        table: str,
+        key_headers: tuple[str, ...],
+        match_key: Callable[[object], str | None],
+        name: Callable[[dict[str, str]], str | None],
     ) -> None:
         self.connection, self.table = context.connection, table
         self.key_headers, self.match_key, self.name = key_headers, match_key, name
@@ -41,10 +45,15 @@ class ExportLoader(Loader):
             load.reject(record, "bad_crm_row", "no Record ID")
             return
         load.repair(record, record.repairs)
-        self.rows.add((
-            *load.place(record), record_id.strip(), self.match_key(first(row, self.key_headers)), self.name(row),
-            json.dumps(row, ensure_ascii=False, separators=(",", ":")),
-        ))
+        self.rows.add(
+            (
+                *load.place(record),
+                record_id.strip(),
+                self.match_key(first(row, self.key_headers)),
+                self.name(row),
+                json.dumps(row, ensure_ascii=False, separators=(",", ":")),
+            )
+        )
 
     def finish(self, loads: Sequence[FileLoad]) -> None:
         self.connection.execute(f"INSERT INTO raw.{self.table} SELECT * FROM {self.rows.name}")

@@ -18,6 +18,7 @@ SOURCE = Source(
     formats=table_records.EXPORT_FORMATS,
     tables={"crm_companies": DDL},
     loader=lambda context: ExportLoader(
-        context, "crm_companies", _DOMAIN, domain_key, lambda row: first(row, ("Company name", "name"))),
+        context, "crm_companies", _DOMAIN, domain_key, lambda row: first(row, ("Company name", "name"))
+    ),
     replaces=True,
 )

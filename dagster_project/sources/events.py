@@ -48,16 +48,27 @@ class ApiCallLoader(Loader):
             return
         received_date, _ = received(load, value)
         if is_future(at, received_date, load.part.first_seen):
-            load.reject(record, "future", f"request.time {at.isoformat()} is past the received date by more than 24 h")
+            load.reject(
+                record, "future", f"request.time {at.isoformat()} is past the received date by more than 24 h"
+            )
             return
         weight, repairs = weight_of(value.get("weight"))
         load.repair(record, [*record.repairs, *repairs])
-        self.rows.add((
-            *load.place(record), key_of(value, request), at,
-            id_of(value.get("company_id")), id_of(value.get("user_id")), id_of(value.get("session_token")),
-            _status(value.get("response")), weight, _is_blocked(value.get("blocked_by")),
-            _text(request.get("verb")), route_of(request.get("uri")),
-        ))
+        self.rows.add(
+            (
+                *load.place(record),
+                key_of(value, request),
+                at,
+                id_of(value.get("company_id")),
+                id_of(value.get("user_id")),
+                id_of(value.get("session_token")),
+                _status(value.get("response")),
+                weight,
+                _is_blocked(value.get("blocked_by")),
+                _text(request.get("verb")),
+                route_of(request.get("uri")),
+            )
+        )
 
     def finish(self, loads: Sequence[FileLoad]) -> None:
         drop_duplicates(self.connection, "incoming_api_calls", "api_call_keys", loads)
@@ -79,14 +90,19 @@ def drop_duplicates(connection: Any, incoming: str, keys: str, loads: Sequence[F
         SELECT load_seq, line, element FROM incoming_keys
         JOIN (SELECT key, bool_or(known) AS known FROM repeated_keys GROUP BY key) USING (key)
         QUALIFY known OR row_number() OVER (PARTITION BY key ORDER BY load_seq, line, element) > 1""")
-    counts = dict(connection.execute("SELECT load_seq, count(*) FROM duplicates GROUP BY load_seq").fetchall())
+    counts = dict(
+        connection.execute("SELECT load_seq, count(*) FROM duplicates GROUP BY load_seq").fetchall()
+    )
     if counts:
         connection.execute(f"""DELETE FROM {incoming} USING duplicates d
             WHERE d.load_seq = {incoming}.load_seq AND d.line = {incoming}.line AND d.element = {incoming}.element""")
         for load in loads:
             load.duplicates += counts.get(load.load_seq, 0)
-    connection.execute(f"INSERT INTO raw.{keys} SELECT DISTINCT key FROM incoming_keys ANTI JOIN raw.{keys} USING (key)"
-                       if counts else f"INSERT INTO raw.{keys} SELECT key FROM incoming_keys")
+    connection.execute(
+        f"INSERT INTO raw.{keys} SELECT DISTINCT key FROM incoming_keys ANTI JOIN raw.{keys} USING (key)"
+        if counts
+        else f"INSERT INTO raw.{keys} SELECT key FROM incoming_keys"
+    )
 
 
 def key_of(value: dict[str, Any], request: dict[str, Any]) -> str | None:

@@ -14,7 +14,6 @@ import duckdb
 import simdjson
 
 from dagster_project.readers.files import FilePart, open_bytes
-
 from dagster_project.warehouse.database import value
 
 from .loading import FileLoad, Incoming
@@ -23,7 +22,8 @@ from .loading import FileLoad, Incoming
 SMALLEST_BYTES = 1_000_000
 _FORMATS = {
     f"{kind}{packed}": compression
-    for kind in ("json", "jsonl", "ndjson") for packed, compression in (("", "none"), (".gz", "gzip"), (".zst", "zstd"))
+    for kind in ("json", "jsonl", "ndjson")
+    for packed, compression in (("", "none"), (".gz", "gzip"), (".zst", "zstd"))
 }
 # Past this share of odd lines the file is better read record by record at once.
 _MOST_ODD = 0.2
@@ -45,7 +45,9 @@ WITH parsed AS (
     FROM parsed
 ), typed AS (
     SELECT line, headers, header_key,
-        CASE WHEN regexp_full_match(CAST(time AS VARCHAR), '"\\d{4}-\\d\\d-\\d\\d[T ]([01]\\d|2[0-3]):\\d\\d(:\\d\\d(\\.\\d+)?)?(Z|[+-](0\\d|1[0-3]):?[0-5]\\d)?"')
+        CASE WHEN regexp_full_match(CAST(time AS VARCHAR),
+                 '"\\d{4}-\\d\\d-\\d\\d[T ]([01]\\d|2[0-3]):\\d\\d(:\\d\\d(\\.\\d+)?)?'
+                 || '(Z|[+-](0\\d|1[0-3]):?[0-5]\\d)?"')
              THEN timezone('UTC', TRY_CAST(CAST(time AS VARCHAR)[2:-2] AS TIMESTAMPTZ)) END AS event_at,
         CAST(status AS VARCHAR) AS status_text, CAST(weight AS VARCHAR) AS weight_text,
         plain(transaction_id) AS transaction_id, plain(company_id) AS company_id, plain(user_id) AS user_id,
@@ -101,14 +103,18 @@ def read(connection: Any, load: FileLoad, rows: Incoming) -> set[int] | None:
     connection.execute(_MACROS)
     latest = _latest(part)
     try:
-        connection.execute(f"CREATE OR REPLACE TEMP TABLE fast_api_calls AS {_QUERY}", {
-            "file": str(part.file), "compression": _FORMATS[part.format], "latest": latest})
+        connection.execute(
+            f"CREATE OR REPLACE TEMP TABLE fast_api_calls AS {_QUERY}",
+            {"file": str(part.file), "compression": _FORMATS[part.format], "latest": latest},
+        )
     except duckdb.Error:
         # DuckDB met something it will not read (a list in a line, a repeated key, …) and says so for the whole file.
         return None
     if value(connection, "SELECT count(*) FROM fast_api_calls") != lines:
         return None
-    odd = {row[0] for row in connection.execute("SELECT line FROM fast_api_calls WHERE is_odd").fetchall()} | flagged
+    odd = {
+        row[0] for row in connection.execute("SELECT line FROM fast_api_calls WHERE is_odd").fetchall()
+    } | flagged
     if len(odd) > max(lines * _MOST_ODD, 1000):
         return None
     connection.execute("CREATE OR REPLACE TEMP TABLE odd_lines (line BIGINT)")
@@ -134,7 +140,7 @@ def _survey(part: FilePart) -> tuple[int, set[int]] | None:
     flagged: set[int] = set()
     number = 0
     with open_bytes(part) as stream:
-        for number, line in enumerate(stream, 1):  # noqa: B007
+        for number, line in enumerate(stream, 1):
             try:
                 parse(line)
             except (ValueError, RuntimeError, UnicodeDecodeError):

@@ -42,7 +42,11 @@ class FeatureLoader(Loader):
         for field, name, original in self.connection.execute("SELECT * FROM raw.feature_names").fetchall():
             self.originals.setdefault((field, name), set()).add(original)
         self.keys: set[bytes] = set()
-        self.new: dict[str, list[tuple[Any, ...]]] = {"feature_slots": [], "feature_names": [], "feature_keys": []}
+        self.new: dict[str, list[tuple[Any, ...]]] = {
+            "feature_slots": [],
+            "feature_names": [],
+            "feature_keys": [],
+        }
 
     def read(self, load: FileLoad) -> None:
         slots = {kind: set(names) for kind, names in self.slots.items()}
@@ -67,8 +71,10 @@ class FeatureLoader(Loader):
                 del self.new[table][length:]
             raise
 
-    def _check(self, load: FileLoad, record: Record, value: dict[str, Any], csv: bool) -> tuple[Any, ...] | None:
-        """The checks that look at one record alone; the row, or None where it is rejected or zero."""
+    def _check(
+        self, load: FileLoad, record: Record, value: dict[str, Any], csv: bool
+    ) -> tuple[Any, ...] | None:
+        """The checks that look at one record alone; the row, or None where it is rejected."""
         account, user = id_of(value.get("account_id")), id_of(value.get("user_id"))
         names = {name: id_of(value.get(name)) for name in _NAMES}
         if account is None or user is None or names["feature_id"] is None:
@@ -83,18 +89,25 @@ class FeatureLoader(Loader):
         not_finite = any(w == "non_finite_number" and "total" in d.split(", ") for w, d in record.repairs)
         total = None if not_finite else total_of(given, csv)
         if total is None:
-            load.reject(record, "bad_total", "total is not finite" if not_finite else f"total is {str(given)[:100]!r}")
-            return None
-        if total == 0:
-            load.repair(record, [*record.repairs, *self._cuts({name: text or "" for name, text in names.items()})])
+            load.reject(
+                record, "bad_total", "total is not finite" if not_finite else f"total is {str(given)[:100]!r}"
+            )
             return None
         received_date, _ = received(load, value)
-        reason = self._misdated(at, received_date, load)
+        reason = self._misdated(at, received_date, load) if total else None
         if reason:
             load.reject(record, reason, f"timestamp {at.isoformat()}, received {received_date or 'unknown'}")
             return None
-        return (*load.place(record), at, account, user, names["product_id"] or "", names["module_id"] or "",
-                names["feature_id"], total)
+        return (
+            *load.place(record),
+            at,
+            account,
+            user,
+            names["product_id"] or "",
+            names["module_id"] or "",
+            names["feature_id"],
+            total,
+        )
 
     def _misdated(self, at: datetime, received_date: Any, load: FileLoad) -> str | None:
         if received_date is None:
@@ -103,7 +116,9 @@ class FeatureLoader(Loader):
             return "future"
         return "backdated" if at.date() < received_date and not self.settings.accept_backdated else None
 
-    def _decide(self, load: FileLoad, waiting: Sequence[tuple[Record, dict[str, Any], tuple[Any, ...]]]) -> None:
+    def _decide(
+        self, load: FileLoad, waiting: Sequence[tuple[Record, dict[str, Any], tuple[Any, ...]]]
+    ) -> None:
         """What depends on the records before: duplicates, then slots, in order."""
         event_ids = [_key(value.get("event_id")) for _, value, _ in waiting]
         self._look_up({key for key in event_ids if key is not None})
@@ -111,6 +126,10 @@ class FeatureLoader(Loader):
             *head, product, module, feature, total = row
             given = {"feature_id": feature, "module_id": module, "product_id": product}
             product, module, feature = (name[:NAME_LENGTH] for name in (product, module, feature))
+            if total == 0:
+                # As if never sent: it takes no slot and no key.
+                load.repair(record, [*record.repairs, *self._cuts(given)])
+                continue
             if key is not None and key in self.keys:
                 load.duplicates += 1
                 load.repair(record, [*record.repairs, *self._cuts(given)])
@@ -128,7 +147,8 @@ class FeatureLoader(Loader):
         unknown = list(keys - self.keys)
         if unknown:
             found = self.connection.execute(
-                "SELECT key FROM raw.feature_keys WHERE key IN (SELECT unnest(?::BLOB[]))", [unknown]).fetchall()
+                "SELECT key FROM raw.feature_keys WHERE key IN (SELECT unnest(?::BLOB[]))", [unknown]
+            ).fetchall()
             self.keys.update(bytes(row[0]) for row in found)
 
     def _full(self, module: str, feature: str) -> tuple[str, str] | None:
@@ -158,12 +178,19 @@ class FeatureLoader(Loader):
             if len(name) < NAME_LENGTH:
                 continue
             if name != original:
-                repairs.append(("name_cut", f"{field} {original[:1000]!r} was cut to {NAME_LENGTH} characters"))
+                repairs.append(
+                    ("name_cut", f"{field} {original[:1000]!r} was cut to {NAME_LENGTH} characters")
+                )
             known = self.originals.setdefault((field, name), set())
             digest = hashlib.md5(original.encode(), usedforsecurity=False).hexdigest()
             if digest not in known:
                 if known:
-                    repairs.append(("names_merged", f"{field} {original[:1000]!r} is one with another name of the same beginning"))
+                    repairs.append(
+                        (
+                            "names_merged",
+                            f"{field} {original[:1000]!r} is one with another name of the same beginning",
+                        )
+                    )
                 known.add(digest)
                 self.new["feature_names"].append((field, name, digest))
         return repairs

@@ -44,11 +44,22 @@ class FileLoad:
 
     def reject(self, record: Record, reason: str, detail: str | None = None) -> None:
         self.rejected += 1
-        self.rejects.append((self.load_seq, self.part.source, *self.place(record)[1:], reason, detail and redact(detail),
-                             redact(record.raw())))
+        self.rejects.append(
+            (
+                self.load_seq,
+                self.part.source,
+                *self.place(record)[1:],
+                reason,
+                detail and redact(detail),
+                redact(record.raw()),
+            )
+        )
 
     def repair(self, record: Record, repairs: Iterable[tuple[str, str]]) -> None:
-        rows = [(self.load_seq, self.part.source, *self.place(record)[1:], what, redact(detail)) for what, detail in repairs]
+        rows = [
+            (self.load_seq, self.part.source, *self.place(record)[1:], what, redact(detail))
+            for what, detail in repairs
+        ]
         self.repaired += bool(rows)
         self.repairs += rows
 
@@ -138,7 +149,10 @@ def prepare(connection: Connection, sources: Iterable[Source]) -> None:
 
 
 def load(
-    connection: Connection, settings: Settings, source: Source, parts: Sequence[FilePart],
+    connection: Connection,
+    settings: Settings,
+    source: Source,
+    parts: Sequence[FilePart],
     progress: Callable[[FilePart], None] = lambda _: None,
 ) -> LoadSummary:
     """Load files of one source, in the order given. Each batch is one transaction in `raw`."""
@@ -156,7 +170,9 @@ def load(
                     loads.append(one)
                     load_seq += 1
                 else:
-                    connection.execute("UPDATE raw.files SET error = ? WHERE file_seq = ? ", [one.error, part.file_seq])
+                    connection.execute(
+                        "UPDATE raw.files SET error = ? WHERE file_seq = ? ", [one.error, part.file_seq]
+                    )
                     summary.add(one)
             for table in loader.incoming:
                 table.flush()
@@ -174,10 +190,11 @@ def _read(loader: Loader, load: FileLoad) -> None:
         before = part.file.stat()
         loader.read(load)
         after = part.file.stat()
-        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) and after.st_size != before.st_size:
-            # What was hashed may not be what was read, unless the file only grew.
-            if after.st_size < part.end_byte:
-                raise UnreadableFile("it shrank while it was read")
+        # It may grow while it is read; what was hashed is read all the same. Anything else makes it another file.
+        if after.st_size < part.end_byte or (
+            after.st_size == before.st_size and after.st_mtime_ns != before.st_mtime_ns
+        ):
+            raise UnreadableFile("it was written to while it was read")
     except (UnreadableFile, OSError) as error:
         load.error = str(error)
         for table in loader.incoming:
@@ -187,11 +204,26 @@ def _read(loader: Loader, load: FileLoad) -> None:
 def _account(connection: Connection, loads: Sequence[FileLoad]) -> None:
     append_rows(connection, "raw.rejects", [row for load in loads for row in load.rejects])
     append_rows(connection, "raw.repairs", [row for load in loads for row in load.repairs])
-    connection.execute("CREATE OR REPLACE TEMP TABLE counted (file_seq BIGINT, load_seq BIGINT, records BIGINT, "
-                       "loaded BIGINT, duplicates BIGINT, rejected BIGINT, repaired BIGINT)")
-    append_rows(connection, "counted", [
-        (one.part.file_seq, one.load_seq, one.records, one.records - one.duplicates - one.rejected,
-         one.duplicates, one.rejected, one.repaired) for one in loads])
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE counted (file_seq BIGINT, load_seq BIGINT, records BIGINT, "
+        "loaded BIGINT, duplicates BIGINT, rejected BIGINT, repaired BIGINT)"
+    )
+    append_rows(
+        connection,
+        "counted",
+        [
+            (
+                one.part.file_seq,
+                one.load_seq,
+                one.records,
+                one.records - one.duplicates - one.rejected,
+                one.duplicates,
+                one.rejected,
+                one.repaired,
+            )
+            for one in loads
+        ],
+    )
     connection.execute("""UPDATE raw.files SET load_seq = c.load_seq, records = c.records, loaded = c.loaded,
         duplicates = c.duplicates, rejected = c.rejected, repaired = c.repaired, error = NULL,
         replay_position = NULL, replay_path = NULL
@@ -239,4 +271,14 @@ def _kind(value: Any) -> str:
     return {bool: "a boolean", str: "a string", list: "an array"}.get(type(value), "a number")
 
 
-__all__ = ["PLACE", "FileLoad", "Incoming", "LoadContext", "LoadSummary", "Loader", "load", "objects", "received"]
+__all__ = [
+    "PLACE",
+    "FileLoad",
+    "Incoming",
+    "LoadContext",
+    "LoadSummary",
+    "Loader",
+    "load",
+    "objects",
+    "received",
+]

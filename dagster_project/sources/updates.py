@@ -44,12 +44,17 @@ class UpdateLoader(Loader):
         received_date, received_at = received(load, value)
         modified = time_of(value.get("modified_time"))
         if modified and is_future(modified, received_date, load.part.first_seen):
-            repairs.append(("modified_time_future", f"modified_time {modified.isoformat()} counts as missing"))
+            repairs.append(
+                ("modified_time_future", f"modified_time {modified.isoformat()} counts as missing")
+            )
             modified = None
         domain = value.get("company_domain")
         row = (
-            *load.place(record), id_of(value.get("company_id")), id_of(value.get("user_id")),
-            id_of(value.get("session_token")), modified or received_at or load.part.first_seen,
+            *load.place(record),
+            id_of(value.get("company_id")),
+            id_of(value.get("user_id")),
+            id_of(value.get("session_token")),
+            modified or received_at or load.part.first_seen,
             domain if isinstance(domain, str) and domain.strip() else None,
             _object_text(value.get("metadata"), "metadata", repairs, underscored),
             _object_text(value.get("campaign"), "campaign", repairs, lambda v, _: v),
@@ -82,11 +87,14 @@ def underscored(value: Any, repairs: list[tuple[str, str]], path: str = "") -> A
             name = key.replace(".", "_")
             where = f"{path}.{name}" if path else name
             if name in result:
-                repairs.append(("key_collision", f"{where}: {key!r} stands, {origin[name]!r} was never there"))
+                repairs.append(
+                    ("key_collision", f"{where}: {key!r} stands, {origin[name]!r} was never there")
+                )
                 del result[name]
             result[name], origin[name] = value[key], key
         return {
-            name: underscored(inner, repairs, f"{path}.{name}" if path else name) for name, inner in result.items()
+            name: underscored(inner, repairs, f"{path}.{name}" if path else name)
+            for name, inner in result.items()
         }
     if isinstance(value, list):
         return [underscored(inner, repairs, f"{path}[{i}]") for i, inner in enumerate(value)]

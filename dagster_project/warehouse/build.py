@@ -41,19 +41,32 @@ COMMENT ON TABLE core.check_results IS 'The last result of each check.';
 """
 _STATE_COMMENTS = {
     "core.builds": {
-        "model": "schema.table", "code": "hash of the model file", "inputs": "versions of what it reads, JSON",
-        "version": "counts the times its content changed", "through_load": "the last load_seq that is merged in",
-        "generation": "of the raw rows; a full rebuild begins a new one", "built_at": "UTC",
+        "model": "schema.table",
+        "code": "hash of the model file",
+        "inputs": "versions of what it reads, JSON",
+        "version": "counts the times its content changed",
+        "through_load": "the last load_seq that is merged in",
+        "generation": "of the raw rows; a full rebuild begins a new one",
+        "built_at": "UTC",
         "row_count": "rows after the build",
     },
     "core.column_lineage": {
-        "model": "schema.table", "column_name": "a column of it", "source_model": "schema.table that it is computed from",
+        "model": "schema.table",
+        "column_name": "a column of it",
+        "source_model": "schema.table that it is computed from",
         "source_column": "a column of that",
     },
-    "core.changed_days": {"model": "schema.table", "day": "GMT day", "version": "version of the table, see core.builds"},
+    "core.changed_days": {
+        "model": "schema.table",
+        "day": "GMT day",
+        "version": "version of the table, see core.builds",
+    },
     "core.check_results": {
-        "model": "schema.table", "name": "of the check", "warns": "true: a failure does not stop the build",
-        "failures": "rows that should not be", "sample": "the first of them, JSON",
+        "model": "schema.table",
+        "name": "of the check",
+        "warns": "true: a failure does not stop the build",
+        "failures": "rows that should not be",
+        "sample": "the first of them, JSON",
     },
 }
 _SAMPLE_ROWS = 5
@@ -64,7 +77,9 @@ class ChecksFailed(Exception):
     """Checks that must hold do not; nothing of the build was kept. Names each with its first rows."""
 
     def __init__(self, results: list[CheckResult]) -> None:
-        super().__init__("\n".join(f"{r.model}: {r.name}: {r.failures} rows, such as {r.sample}" for r in results))
+        super().__init__(
+            "\n".join(f"{r.model}: {r.name}: {r.failures} rows, such as {r.sample}" for r in results)
+        )
         self.results = results
 
 
@@ -115,7 +130,11 @@ class Build:
     def since(self, model: str) -> int:
         """The last load_seq that a table already holds; 0 where it is to be computed from the start."""
         state = self._state.get(model)
-        if state is None or state[4] != self._versions["raw.generation"] or state[0] != self._code(self.models[model]):
+        if (
+            state is None
+            or state[4] != self._versions["raw.generation"]
+            or state[0] != self._code(self.models[model])
+        ):
             return 0
         return int(state[3] or 0)
 
@@ -124,8 +143,15 @@ class Build:
 
 
 def build(
-    connection: Connection, settings: Settings, models: Mapping[str, Model], *, as_of: date, now: datetime, run_id: str,
-    selected: set[str] | None = None, progress: Callable[[str], None] = lambda _: None,
+    connection: Connection,
+    settings: Settings,
+    models: Mapping[str, Model],
+    *,
+    as_of: date,
+    now: datetime,
+    run_id: str,
+    selected: set[str] | None = None,
+    progress: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Built]:
     """Bring the selected tables (default: all) up to date, and check them.
 
@@ -135,10 +161,16 @@ def build(
     for table, comments in _STATE_COMMENTS.items():
         connection.execute(_comments(table, comments))
     with transaction(connection):
-        state = {row[0]: row[1:] for row in connection.execute(
-            "SELECT model, code, inputs, version, through_load, generation, row_count FROM core.builds").fetchall()}
-        versions = {f"raw.{name}": version for name, version in connection.execute(
-            "SELECT name, version FROM raw.versions").fetchall()}
+        state = {
+            row[0]: row[1:]
+            for row in connection.execute(
+                "SELECT model, code, inputs, version, through_load, generation, row_count FROM core.builds"
+            ).fetchall()
+        }
+        versions = {
+            f"raw.{name}": version
+            for name, version in connection.execute("SELECT name, version FROM raw.versions").fetchall()
+        }
         versions.setdefault("raw.generation", 0)
         versions |= {name: row[2] for name, row in state.items()}
         work = Build(connection, settings, models, as_of, now, run_id, versions, state)
@@ -164,7 +196,11 @@ def build(
 
 def _with_companions(selected: set[str] | None, models: Mapping[str, Model]) -> set[str] | None:
     """Tables that tell of the step from one build to the next must take that step together."""
-    together = {name for m in models.values() for name in (*m.previous, *([m.name] if m.previous or m.rebuild == "append" else []))}
+    together = {
+        name
+        for m in models.values()
+        for name in (*m.previous, *([m.name] if m.previous or m.rebuild == "append" else []))
+    }
     return selected | together if selected is not None and selected & together else selected
 
 
@@ -177,15 +213,20 @@ def _bring_up_to_date(work: Build, group: list[Model]) -> None:
         inputs["as_of"] = work.as_of.isoformat()
     text = json.dumps(inputs)
     stale = [
-        model for model in group
+        model
+        for model in group
         if (state := work._state.get(model.name)) is None or state[0] != work._code(model) or state[1] != text
     ]
     if not stale:
         for model in group:
-            work._built[model.name] = Built(model.name, False, int(work._state[model.name][5]), _stored_checks(work, model))
+            work._built[model.name] = Built(
+                model.name, False, int(work._state[model.name][5]), _stored_checks(work, model)
+            )
         return
     try:
-        changed = _compute_module(work, group) if group[0].by else {group[0].name: _compute(work, group[0], inputs)}
+        changed = (
+            _compute_module(work, group) if group[0].by else {group[0].name: _compute(work, group[0], inputs)}
+        )
     except duckdb.Error as error:
         raise BuildError(f"{group[0].name}: {error}") from error
     for model in group:
@@ -197,8 +238,13 @@ def _bring_up_to_date(work: Build, group: list[Model]) -> None:
         work.connection.execute("DELETE FROM core.builds WHERE model = ?", [model.name])
         work.connection.execute(
             "INSERT INTO core.builds SELECT ?, ?, ?, ?, (SELECT coalesce(max(load_seq), 0) FROM raw.files), ?, ?, ?",
-            [model.name, work._code(model), text, version, work._versions["raw.generation"], work.now, rows])
-        checks = _check(work, model) if changed[model.name] or model.name not in work._state else _stored_checks(work, model)
+            [model.name, work._code(model), text, version, work._versions["raw.generation"], work.now, rows],
+        )
+        checks = (
+            _check(work, model)
+            if changed[model.name] or model.name not in work._state
+            else _stored_checks(work, model)
+        )
         work._built[model.name] = Built(model.name, changed[model.name], rows, checks)
 
 
@@ -226,10 +272,13 @@ def _compute(work: Build, model: Model, inputs: dict[str, Any]) -> bool:
 def _replace_if_different(work: Build, model: Model) -> bool:
     """Put `computed` in the table's place. The same rows as before count as no change, so nothing follows."""
     connection = work.connection
-    if value(connection, f"""
+    if value(
+        connection,
+        f"""
         SELECT (SELECT count(*) FROM computed) = (SELECT count(*) FROM {model.name})
            AND NOT EXISTS (FROM (SELECT {_names(model)} FROM computed EXCEPT ALL SELECT {_names(model)} FROM {model.name}))
-    """):
+    """,
+    ):
         return False
     _create(work, model)
     connection.execute(f"INSERT INTO {model.name} SELECT {_names(model)} FROM computed")
@@ -239,15 +288,23 @@ def _replace_if_different(work: Build, model: Model) -> bool:
 def _stamp(work: Build, model: Model) -> None:
     """A row that is what it was keeps its stamp."""
     same = " AND ".join(
-        f"old.{c.name} IS NOT DISTINCT FROM computed.{c.name}" for c in model.columns if c.name != model.stamp)
+        f"old.{c.name} IS NOT DISTINCT FROM computed.{c.name}" for c in model.columns if c.name != model.stamp
+    )
     key = " AND ".join(f"old.{name} = computed.{name}" for name in model.grain)
-    work.connection.execute(f"UPDATE computed SET {model.stamp} = old.{model.stamp} FROM {model.name} AS old WHERE {key} AND {same}")
+    work.connection.execute(
+        f"UPDATE computed SET {model.stamp} = old.{model.stamp} FROM {model.name} AS old WHERE {key} AND {same}"
+    )
 
 
 def _merge(work: Build, model: Model, whole: bool) -> bool:
     connection = work.connection
     since = 0 if whole else work.since(model.name)
-    _run(work, model, f"CREATE OR REPLACE TEMP TABLE computed AS SELECT {_names(model)} FROM ({model.query})", since=since)
+    _run(
+        work,
+        model,
+        f"CREATE OR REPLACE TEMP TABLE computed AS SELECT {_names(model)} FROM ({model.query})",
+        since=since,
+    )
     days = _days(connection, "computed")
     if whole:
         days = sorted({*days, *_days(connection, model.name)})
@@ -255,11 +312,15 @@ def _merge(work: Build, model: Model, whole: bool) -> bool:
     elif not days:
         return False
     else:
-        connection.execute(f"INSERT INTO computed SELECT {_names(model)} FROM {model.name} WHERE {_among(days)}")
+        connection.execute(
+            f"INSERT INTO computed SELECT {_names(model)} FROM {model.name} WHERE {_among(days)}"
+        )
         connection.execute(f"DELETE FROM {model.name} WHERE {_among(days)}")
     columns = ", ".join(_aggregate(model, c.name) for c in model.columns)
     grain = ", ".join(model.grain)
-    connection.execute(f"INSERT INTO {model.name} SELECT {columns} FROM computed GROUP BY {grain} ORDER BY {grain}")
+    connection.execute(
+        f"INSERT INTO {model.name} SELECT {columns} FROM computed GROUP BY {grain} ORDER BY {grain}"
+    )
     _log_days(work, model, days)
     return True
 
@@ -268,7 +329,9 @@ def _aggregate(model: Model, column: str) -> str:
     function = model.merge.get(column)
     if function is None:
         return column
-    return f"CAST(least(sum({column}), {_LARGEST}) AS BIGINT)" if function == "sum" else f"{function}({column})"
+    return (
+        f"CAST(least(sum({column}), {_LARGEST}) AS BIGINT)" if function == "sum" else f"{function}({column})"
+    )
 
 
 def _rebuild_days(work: Build, model: Model, whole: bool) -> bool:
@@ -285,13 +348,22 @@ def _rebuild_days(work: Build, model: Model, whole: bool) -> bool:
         if work._versions.get(name, 0) == seen.get(name, 0) and name in seen:
             continue
         logged = connection.execute(
-            "SELECT day FROM core.changed_days WHERE model = ? AND version > ?", [name, seen.get(name, 0)]).fetchall()
-        changed |= {row[0] for row in logged} if work.models[name].rebuild in ("merge", "day") else set(_days(connection, name))
+            "SELECT day FROM core.changed_days WHERE model = ? AND version > ?", [name, seen.get(name, 0)]
+        ).fetchall()
+        changed |= (
+            {row[0] for row in logged}
+            if work.models[name].rebuild in ("merge", "day")
+            else set(_days(connection, name))
+        )
     if not changed:
         return False
     days = sorted(changed)
     connection.execute(f"DELETE FROM {model.name} WHERE {_among(days)}")
-    _run(work, model, f"INSERT INTO {model.name} SELECT {_names(model)} FROM ({model.query}) WHERE {_among(days)}")
+    _run(
+        work,
+        model,
+        f"INSERT INTO {model.name} SELECT {_names(model)} FROM ({model.query}) WHERE {_among(days)}",
+    )
     _log_days(work, model, days)
     return True
 
@@ -301,7 +373,10 @@ def _compute_module(work: Build, group: list[Model]) -> dict[str, bool]:
     before = {model.name: _count(work.connection, model.name) for model in group}
     module = importlib.import_module(f"dagster_project.{group[0].by}")
     changed: set[str] = module.build(work)
-    return {model.name: model.name in changed or before[model.name] != _count(work.connection, model.name) for model in group}
+    return {
+        model.name: model.name in changed or before[model.name] != _count(work.connection, model.name)
+        for model in group
+    }
 
 
 def _run(work: Build, model: Model, statement: str, since: int = 0) -> None:
@@ -313,7 +388,9 @@ def _ensure_table(work: Build, model: Model) -> bool:
     """Make the table if it is missing or has other columns than its file says. Returns whether it is new."""
     existing = work.connection.execute(
         "SELECT column_name, data_type FROM duckdb_columns() WHERE database_name = current_database() "
-        "AND schema_name = ? AND table_name = ? ORDER BY column_index", [model.schema, model.table]).fetchall()
+        "AND schema_name = ? AND table_name = ? ORDER BY column_index",
+        [model.schema, model.table],
+    ).fetchall()
     if [tuple(row) for row in existing] == [(c.name, c.type) for c in model.columns]:
         return False
     _create(work, model)
@@ -325,7 +402,8 @@ def _create(work: Build, model: Model) -> None:
     work.connection.execute(f"CREATE OR REPLACE TABLE {model.name} ({columns})")
     work.connection.execute(
         f"COMMENT ON TABLE {model.name} IS {_text(model.about)};"
-        + _comments(model.name, {c.name: c.about for c in model.columns}))
+        + _comments(model.name, {c.name: c.about for c in model.columns})
+    )
 
 
 def _comments(table: str, comments: Mapping[str, str]) -> str:
@@ -346,12 +424,20 @@ def _check(work: Build, model: Model) -> tuple[CheckResult, ...]:
         work.connection.execute(f"CREATE OR REPLACE TEMP TABLE failures AS {check.query}")
         count = _count(work.connection, "failures")
         found = work.connection.sql(f"SELECT * FROM failures LIMIT {_SAMPLE_ROWS}")
-        rows = [dict(zip(found.columns, map(str, row), strict=True)) for row in found.fetchall()] if count else []
-        results.append(CheckResult(model.name, check.name, check.warns, count, json.dumps(rows, ensure_ascii=False)))
+        rows = (
+            [dict(zip(found.columns, map(str, row), strict=True)) for row in found.fetchall()]
+            if count
+            else []
+        )
+        results.append(
+            CheckResult(model.name, check.name, check.warns, count, json.dumps(rows, ensure_ascii=False))
+        )
     work.connection.execute("DELETE FROM core.check_results WHERE model = ?", [model.name])
     for r in results:
-        work.connection.execute("INSERT INTO core.check_results VALUES (?, ?, ?, ?, ?)",
-                                [r.model, r.name, r.warns, r.failures, r.sample])
+        work.connection.execute(
+            "INSERT INTO core.check_results VALUES (?, ?, ?, ?, ?)",
+            [r.model, r.name, r.warns, r.failures, r.sample],
+        )
     return tuple(results)
 
 
@@ -359,7 +445,10 @@ def checks_of(model: Model) -> Iterator[Check]:
     """The checks of a table: those of its file, and that its grain is its grain."""
     if model.grain and model.schema != "core":
         keys = ", ".join(model.grain)
-        yield Check("grain_is_unique", f"SELECT {keys}, count(*) AS copies FROM {model.name} GROUP BY {keys} HAVING count(*) > 1")
+        yield Check(
+            "grain_is_unique",
+            f"SELECT {keys}, count(*) AS copies FROM {model.name} GROUP BY {keys} HAVING count(*) > 1",
+        )
     yield from model.checks
 
 
@@ -367,14 +456,25 @@ def _note_lineage(work: Build, model: Model) -> None:
     from .lineage import column_lineage  # reads queries: only when one has changed
 
     work.connection.execute("DELETE FROM core.column_lineage WHERE model = ?", [model.name])
-    append_rows(work.connection, "core.column_lineage", [
-        (model.name, column, *source) for column, sources in column_lineage(model, work.models).items() for source in sources])
+    append_rows(
+        work.connection,
+        "core.column_lineage",
+        [
+            (model.name, column, *source)
+            for column, sources in column_lineage(model, work.models).items()
+            for source in sources
+        ],
+    )
 
 
 def _stored_checks(work: Build, model: Model) -> tuple[CheckResult, ...]:
-    return tuple(CheckResult(*row) for row in work.connection.execute(
-        "SELECT model, name, warns, failures, sample FROM core.check_results WHERE model = ? ORDER BY rowid",
-        [model.name]).fetchall())
+    return tuple(
+        CheckResult(*row)
+        for row in work.connection.execute(
+            "SELECT model, name, warns, failures, sample FROM core.check_results WHERE model = ? ORDER BY rowid",
+            [model.name],
+        ).fetchall()
+    )
 
 
 def _module_code(models: Mapping[str, Model], by: str, settings: Settings) -> str:
@@ -391,9 +491,13 @@ def _module_code(models: Mapping[str, Model], by: str, settings: Settings) -> st
 
 def _log_days(work: Build, model: Model, days: list[date]) -> None:
     if days:
-        work.connection.execute(f"DELETE FROM core.changed_days WHERE model = ? AND {_among(days)}", [model.name])
-        work.connection.execute("INSERT INTO core.changed_days SELECT ?, unnest(?::DATE[]), ?",
-                                [model.name, days, work._versions.get(model.name, 0) + 1])
+        work.connection.execute(
+            f"DELETE FROM core.changed_days WHERE model = ? AND {_among(days)}", [model.name]
+        )
+        work.connection.execute(
+            "INSERT INTO core.changed_days SELECT ?, unnest(?::DATE[]), ?",
+            [model.name, days, work._versions.get(model.name, 0) + 1],
+        )
 
 
 def _among(days: list[date]) -> str:

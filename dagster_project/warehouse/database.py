@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import duckdb
@@ -57,7 +57,9 @@ def open_warehouse(settings: Settings, tell: Callable[[str], None] = lambda _: N
 def open_published(settings: Settings) -> Iterator[Connection]:
     """What analysts see, read-only. Raises DatabaseError where nothing is published yet."""
     if not settings.analytics_file.exists():
-        raise DatabaseError(f"nothing is published yet at {settings.analytics_file}; run `warehouse run` first")
+        raise DatabaseError(
+            f"nothing is published yet at {settings.analytics_file}; run `warehouse run` first"
+        )
     connection = duckdb.connect(str(settings.analytics_file), read_only=True)
     try:
         connection.execute("SET TimeZone = 'UTC'")
@@ -75,10 +77,8 @@ def transaction(connection: Connection) -> Iterator[None]:
         connection.execute("COMMIT")
     except BaseException:
         # A failed COMMIT has rolled back already.
-        try:
+        with suppress(duckdb.Error):
             connection.execute("ROLLBACK")
-        except duckdb.Error:
-            pass
         raise
 
 
@@ -98,7 +98,9 @@ def append_rows(
 
     names = ", ".join(columns) if columns else "*"
     schema = connection.sql(f"SELECT {names} FROM {table} LIMIT 0").to_arrow_table().schema
-    arrays = [pa.array(values, field.type) for values, field in zip(zip(*rows, strict=True), schema, strict=True)]
+    arrays = [
+        pa.array(values, field.type) for values, field in zip(zip(*rows, strict=True), schema, strict=True)
+    ]
     connection.register("rows_to_append", pa.Table.from_arrays(arrays, schema=schema))
     try:
         target = f"{table} ({names})" if columns else table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from sqlglot import exp, parse_one
 from sqlglot.errors import SqlglotError
@@ -18,13 +19,18 @@ def column_lineage(model: Model, models: Mapping[str, Model]) -> dict[str, list[
     """Column to the columns of other models that it is computed from; empty where a query cannot be read."""
     if not model.query:
         return {}
-    schema: dict[str, dict[str, dict[str, str]]] = {}
+    schema: dict[str, Any] = {}
     for name in model.inputs:
         if name in models:
-            schema.setdefault(models[name].schema, {})[models[name].table] = {c.name: c.type for c in models[name].columns}
+            schema.setdefault(models[name].schema, {})[models[name].table] = {
+                c.name: c.type for c in models[name].columns
+            }
     try:
         tree = qualify(
-            parse_one(model.query, dialect="duckdb"), dialect="duckdb", schema=schema, quote_identifiers=False,
+            parse_one(model.query, dialect="duckdb"),
+            dialect="duckdb",
+            schema=schema,
+            quote_identifiers=False,
             validate_qualify_columns=False,
         )
         scope = build_scope(tree)
@@ -41,14 +47,15 @@ def _known(models: Mapping[str, Model]) -> set[Source]:
 
 def _sources(column: str, scope: Scope) -> Iterator[Source]:
     """Where a column of a scope's result comes from, through subqueries and common table expressions."""
-    if isinstance(scope.expression, exp.SetOperation):
-        names = [e.alias_or_name for e in scope.expression.selects]
+    query: Any = scope.expression
+    if isinstance(query, exp.SetOperation):
+        names = [e.alias_or_name for e in query.selects]
         for branch in scope.set_operation_scopes:
-            selects = [e.alias_or_name for e in branch.expression.selects]
+            selects = [e.alias_or_name for e in branch.expression.selects]  # type: ignore[attr-defined]
             if column in names and names.index(column) < len(selects):
                 yield from _sources(selects[names.index(column)], branch)
         return
-    for projection in scope.expression.selects:
+    for projection in query.selects:
         if projection.alias_or_name != column:
             continue
         for found in projection.find_all(exp.Column):

@@ -95,13 +95,21 @@ def read_models(folder: Path) -> dict[str, Model]:
             model = parse_model(f"{path.parent.name}.{path.stem}", path.read_text(encoding="utf-8"))
             if model.by:
                 # A module may read what its users' files name.
-                more = getattr(importlib.import_module(f"dagster_project.{model.by}"), "reads", set)()
+                more: set[str] = getattr(
+                    importlib.import_module(f"dagster_project.{model.by}"), "reads", set
+                )()
                 model = replace(model, inputs=tuple(sorted({*model.inputs, *more})))
             models[model.name] = model
     for model in models.values():
-        unknown = [n for n in (*model.inputs, *model.previous, *model.days) if n not in models and not n.startswith("raw.")]
+        unknown = [
+            n
+            for n in (*model.inputs, *model.previous, *model.days)
+            if n not in models and not n.startswith("raw.")
+        ]
         if unknown:
-            raise ModelError(f"sql/{model.schema}/{model.table}.sql reads {', '.join(unknown)}: no such model")
+            raise ModelError(
+                f"sql/{model.schema}/{model.table}.sql reads {', '.join(unknown)}: no such model"
+            )
     return in_order(models)
 
 
@@ -119,7 +127,9 @@ def in_order(models: Mapping[str, Model]) -> dict[str, Model]:
         if model.by:
             for other in models.values():
                 if other.by == model.by:
-                    graph[model.name] |= graph[other.name] - {m.name for m in models.values() if m.by == model.by}
+                    graph[model.name] |= graph[other.name] - {
+                        m.name for m in models.values() if m.by == model.by
+                    }
     try:
         order = list(TopologicalSorter({k: sorted(v) for k, v in sorted(graph.items())}).static_order())
     except CycleError as error:
@@ -169,9 +179,16 @@ def parse_model(name: str, text: str) -> Model:
     return Model(
         name=name,
         about=" ".join(part.strip() for part in header["about"]).strip(),
-        grain=grain, columns=columns, checks=_checks(name, header.get("checks", [])), query=query, rebuild=rebuild,
+        grain=grain,
+        columns=columns,
+        checks=_checks(name, header.get("checks", [])),
+        query=query,
+        rebuild=rebuild,
         merge=_merge(name, " ".join(header.get("merge", [])), rebuild, known - set(grain)),
-        previous=names("previous"), days=names("days"), stamp=word("stamp"), by=by,
+        previous=names("previous"),
+        days=names("days"),
+        stamp=word("stamp"),
+        by=by,
         inputs=names("from") if by else tables_in(query),
         code=hashlib.sha256(text.encode()).hexdigest()[:16],
     )
@@ -207,7 +224,8 @@ def _checks(model: str, lines: Sequence[str]) -> tuple[Check, ...]:
 def _merge(model: str, text: str, rebuild: str, measures: Iterable[str]) -> dict[str, str]:
     found = {
         column.strip(): function
-        for function, columns in re.findall(r"(\w+)\(([^)]*)\)", text) for column in columns.split(",")
+        for function, columns in re.findall(r"(\w+)\(([^)]*)\)", text)
+        for column in columns.split(",")
     }
     if (rebuild == "merge") != bool(found) or (found and set(found) != set(measures)):
         raise ModelError(f"{model}: `merge:` must name an aggregate for each column that is not of the grain")

@@ -19,10 +19,14 @@ def publish(connection: Connection, settings: Settings) -> int:
     target = settings.analytics_file
     part = target.with_suffix(".duckdb.part")
     # In a process of its own: closing the file in this one would drop DuckDB's lock on it.
-    copied = subprocess.run(["cp", "--", str(settings.warehouse_file), str(part)], capture_output=True, text=True, check=False)
+    copied = subprocess.run(
+        ["cp", "--", str(settings.warehouse_file), str(part)], capture_output=True, text=True, check=False
+    )
     if copied.returncode:
         part.unlink(missing_ok=True)
-        raise DatabaseError(f"cannot publish to {target}: {copied.stderr.strip()}; the published database is as it was")
+        raise DatabaseError(
+            f"cannot publish to {target}: {copied.stderr.strip()}; the published database is as it was"
+        )
     with part.open("rb+") as stream:
         os.fsync(stream.fileno())
     os.replace(part, target)

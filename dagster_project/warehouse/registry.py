@@ -35,8 +35,17 @@ CREATE TABLE IF NOT EXISTS raw.repairs (
 CREATE TABLE IF NOT EXISTS raw.versions (name VARCHAR, version BIGINT);
 """
 _NEW_FILE = (
-    "file_seq", "source", "path", "sha256", "bytes", "start_byte", "start_line", "received_date", "first_seen_at",
-    "error", "note",
+    "file_seq",
+    "source",
+    "path",
+    "sha256",
+    "bytes",
+    "start_byte",
+    "start_line",
+    "received_date",
+    "first_seen_at",
+    "error",
+    "note",
 )
 _GROWING = frozenset({"json", "jsonl", "ndjson", "csv"})
 _DATED = re.compile(r"(?:dt|date)=(\d{4}-\d\d-\d\d)")
@@ -80,7 +89,10 @@ def walk(root: Path) -> list[str]:
     for folder, folders, files in os.walk(base):
         folders.sort()
         found.extend(os.path.relpath(os.path.join(folder, name), base) for name in files)
-    return [path.decode("utf-8", "surrogateescape") for path in sorted(p.replace(os.sep.encode(), b"/") for p in found)]
+    return [
+        path.decode("utf-8", "surrogateescape")
+        for path in sorted(p.replace(os.sep.encode(), b"/") for p in found)
+    ]
 
 
 def folder_of(path: str, folders: Iterable[Folder]) -> Folder | None:
@@ -103,17 +115,30 @@ def received_date(path: str) -> date | None:
 
 
 def discover(
-    connection: Connection, root: Path, folders: Sequence[Folder], now: datetime,
+    connection: Connection,
+    root: Path,
+    folders: Sequence[Folder],
+    now: datetime,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Discovery:
     """Number what is new below raw/, and say what is to be loaded, in order O. Commits to `raw`."""
     found = Discovery()
-    known = {row[0]: row[1:] for row in connection.execute(
-        "SELECT path, bytes, mtime_ns, ctime_ns, sha256, file_seq FROM raw.paths").fetchall()}
-    by_content = {(row[0], row[1]): row[2] for row in connection.execute(
-        "SELECT source, sha256, min(file_seq) FROM raw.files WHERE sha256 IS NOT NULL GROUP BY ALL").fetchall()}
-    loaded = {row[0] for row in connection.execute(
-        "SELECT file_seq FROM raw.files WHERE load_seq IS NOT NULL").fetchall()}
+    known = {
+        row[0]: row[1:]
+        for row in connection.execute(
+            "SELECT path, bytes, mtime_ns, ctime_ns, sha256, file_seq FROM raw.paths"
+        ).fetchall()
+    }
+    by_content = {
+        (row[0], row[1]): row[2]
+        for row in connection.execute(
+            "SELECT source, sha256, min(file_seq) FROM raw.files WHERE sha256 IS NOT NULL GROUP BY ALL"
+        ).fetchall()
+    }
+    loaded = {
+        row[0]
+        for row in connection.execute("SELECT file_seq FROM raw.files WHERE load_seq IS NOT NULL").fetchall()
+    }
     next_seq: int = value(connection, "SELECT coalesce(max(file_seq), 0) + 1 FROM raw.files")
 
     new_files: list[tuple[object, ...]] = []
@@ -127,7 +152,11 @@ def discover(
         before = known.get(path)
         try:
             stat = file.stat()
-            if before and before[3] is not None and before[:3] == (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns):
+            if (
+                before
+                and before[3] is not None
+                and before[:3] == (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+            ):
                 found.known_files += 1
                 continue
             progress(f"hashing {path}")
@@ -139,7 +168,9 @@ def discover(
                 found.known_files += 1  # still unreadable, and listed already
             elif not before:
                 reason = f"{type(error).__name__}: {error.strerror}"
-                new_files.append((next_seq, folder.name, path, None, None, 0, 0, received_date(path), now, reason, None))
+                new_files.append(
+                    (next_seq, folder.name, path, None, None, 0, 0, received_date(path), now, reason, None)
+                )
                 new_paths.append((path, folder.name, None, None, None, None, next_seq))
                 next_seq += 1
                 found.new_files += 1
@@ -164,8 +195,21 @@ def discover(
                 elif not folder.replaces and before[4] in loaded:
                     note = f"the path held file {before[4]} before, which stays loaded"
                     found.warnings.append(f"{path} was rewritten: loaded besides what it held before")
-            new_files.append((next_seq, folder.name, path, content.sha256, content.size, start_byte, start_line,
-                              received_date(path), now, None, note))
+            new_files.append(
+                (
+                    next_seq,
+                    folder.name,
+                    path,
+                    content.sha256,
+                    content.size,
+                    start_byte,
+                    start_line,
+                    received_date(path),
+                    now,
+                    None,
+                    note,
+                )
+            )
             by_content[(folder.name, content.sha256)] = next_seq
             new_paths.append((*entry, next_seq))
             next_seq += 1
@@ -175,7 +219,9 @@ def discover(
         with transaction(connection):
             append_rows(connection, "raw.files", new_files, columns=_NEW_FILE)
             for sha256, size, file_seq in retried:
-                connection.execute("UPDATE raw.files SET sha256 = ?, bytes = ? WHERE file_seq = ?", [sha256, size, file_seq])
+                connection.execute(
+                    "UPDATE raw.files SET sha256 = ?, bytes = ? WHERE file_seq = ?", [sha256, size, file_seq]
+                )
             gone = [row[0] for row in new_paths]
             connection.execute("DELETE FROM raw.paths WHERE path IN (SELECT unnest(?::VARCHAR[]))", [gone])
             append_rows(connection, "raw.paths", new_paths)
@@ -200,22 +246,29 @@ def pending(connection: Connection, root: Path) -> list[FilePart]:
           ON p.file_seq = f.file_seq
         WHERE f.load_seq IS NULL AND coalesce(f.replay_path, p.path) IS NOT NULL
         ORDER BY f.replay_position NULLS LAST, f.file_seq""").fetchall()
-    return [FilePart(seq, source, path, root / path, start, line, size, received, seen)
-            for seq, source, path, start, line, size, received, seen in rows]
+    return [
+        FilePart(seq, source, path, root / path, start, line, size, received, seen)
+        for seq, source, path, start, line, size, received, seen in rows
+    ]
 
 
-def forget_loaded(connection: Connection, root: Path, folders: Sequence[Folder], tables: Iterable[str]) -> int:
+def forget_loaded(
+    connection: Connection, root: Path, folders: Sequence[Folder], tables: Iterable[str]
+) -> int:
     """Begin a full rebuild: check that every loaded file's bytes are in raw/, then mark all as not loaded.
 
     Returns how many. The next load replays them in the order in which they were loaded before, also after a
     crash. Raises MissingFiles, with nothing touched.
     """
     replacing = [f.name for f in folders if f.replaces]
-    rows = connection.execute("""
+    rows = connection.execute(
+        """
         SELECT f.file_seq, f.source, f.path, f.bytes, f.sha256,
                f.source IN (SELECT unnest(?::VARCHAR[])) AND p.file_seq IS NULL AS replaced
         FROM raw.files f LEFT JOIN (SELECT DISTINCT file_seq FROM raw.paths) p ON p.file_seq = f.file_seq
-        WHERE f.load_seq IS NOT NULL ORDER BY f.load_seq""", [replacing]).fetchall()
+        WHERE f.load_seq IS NOT NULL ORDER BY f.load_seq""",
+        [replacing],
+    ).fetchall()
     paths_of: dict[tuple[str, str], list[str]] = {}
     for path in walk(root):
         folder = folder_of(path, folders)
@@ -247,16 +300,21 @@ def forget_loaded(connection: Connection, root: Path, folders: Sequence[Folder],
             missing.append(path)
     if missing:
         raise MissingFiles(
-            "a full rebuild needs every loaded file in raw/; gone or changed: " + ", ".join(missing)
+            "a full rebuild needs every loaded file in raw/; gone or changed: "
+            + ", ".join(missing)
             + ". Put them back, or run without --full"
         )
     with transaction(connection):
-        connection.execute("CREATE OR REPLACE TABLE raw.replay (file_seq BIGINT, position BIGINT, path VARCHAR)")
+        connection.execute(
+            "CREATE OR REPLACE TABLE raw.replay (file_seq BIGINT, position BIGINT, path VARCHAR)"
+        )
         for table in tables:
             connection.execute(f"DELETE FROM raw.{table}")
         # What was said of an export that a newer one replaced stays said.
         for table in ("rejects", "repairs"):
-            connection.execute(f"DELETE FROM raw.{table} WHERE file_seq NOT IN (SELECT unnest(?::BIGINT[]))", [replaced])
+            connection.execute(
+                f"DELETE FROM raw.{table} WHERE file_seq NOT IN (SELECT unnest(?::BIGINT[]))", [replaced]
+            )
         append_rows(connection, "raw.replay", replay)
         connection.execute("""UPDATE raw.files SET load_seq = NULL, replay_position = r.position, replay_path = r.path
             FROM raw.replay r WHERE r.file_seq = files.file_seq""")

@@ -1,0 +1,56 @@
+# Two commands are all a newcomer needs: `make run` and `make test`. Each sets up what it needs first.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export WAREHOUSE_DATA ?= data
+RAW = $(or $(WAREHOUSE_RAW),$(WAREHOUSE_DATA)/raw)
+SAMPLE_DAY := 2026-11-21
+
+help:  ## what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(VENV)/.ready  ## install everything into .venv, from hash-checked pins
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# The first run takes the sample for raw data; its windows end with the sample's last day.
+$(WAREHOUSE_DATA)/.sample: | $(VENV)/.ready
+	@if [ ! -e "$(RAW)" ]; then mkdir -p "$(dir $(RAW))" && cp -R data/sample/raw "$(RAW)" && echo $(SAMPLE_DAY) > $@ \
+		&& echo "No raw data at $(RAW) yet: took the sample."; fi
+
+run: setup  ## run the nightly job on <data>/raw (at first a copy of the sample), and show what came out
+	@$(MAKE) --no-print-directory $(WAREHOUSE_DATA)/.sample
+	@$(BIN)/warehouse run $$(test -e $(WAREHOUSE_DATA)/.sample && echo --as-of $$(cat $(WAREHOUSE_DATA)/.sample))
+
+test: setup  ## run every test
+	$(BIN)/python -m pytest -n auto
+
+lint: setup  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: setup  ## measure loads against a bare scan of the same files (BENCH="--events 2000000" to change the size)
+	$(BIN)/python -m benchmarks.load $(BENCH)
+
+ui: setup  ## Dagster's UI on the warehouse, on this machine only
+	@mkdir -p "$(WAREHOUSE_DATA)/dagster"
+	DAGSTER_HOME="$(or $(DAGSTER_HOME),$(abspath $(WAREHOUSE_DATA))/dagster)" $(BIN)/dagster dev -w workspace.yaml
+
+sample: setup  ## make data/sample/raw anew
+	rm -rf data/sample/raw && $(BIN)/python -m dagster_project.sample data/sample/raw
+
+lock: setup  ## resolve the pins anew (needs uv)
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-annotate --no-header \
+		--extra dev pyproject.toml --output-file requirements.lock
+
+clean:  ## remove the environment and caches; data stays
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+
+.PHONY: help setup run test lint bench ui sample lock clean

@@ -1,0 +1,353 @@
+"""HubSpot's HTTP API: one session, the pinned version, retries, and nothing of a token in what comes out.
+
+Only here are addresses written. Reads are tried again until they succeed. A write is tried again only where HubSpot
+said that it did not carry it out (423, 429, 477); in all other cases the caller is told and decides.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+import orjson
+import requests
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+
+from dagster_project.settings import HubspotSettings, hubspot_base_url, hubspot_oauth, hubspot_token
+
+from .errors import DailyLimit, HubspotError, MissingToken, NotAllowed, OutcomeUnknown, Refused, Unavailable
+from .pace import MOST_IN_FLIGHT, Pace
+
+API_VERSION = "2026-09"
+ACCOUNT_VERSION = "2026-03"  # account and OAuth endpoints have no later one
+BATCH = 100  # inputs a call
+OBJECTS = ("companies", "contacts")
+KEYS = {"companies": "domain", "contacts": "email"}
+MORE_KEYS = {"companies": "hs_additional_domains", "contacts": "hs_additional_emails"}
+
+_CONNECT_SECONDS = 10
+_LOCKED = {423, 477}  # HubSpot is busy with the record, or moving the account: not carried out
+_READ_TRIES = 5
+_LOCKED_TRIES = 5
+_REFUSED_TRIES = 12
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Account:
+    """portal_id None: HubSpot did not say. time_zone: where the account's day turns."""
+
+    portal_id: int | None = None
+    time_zone: str = "UTC"
+
+
+class _Bearer(AuthBase):
+    """Sets the token on a request, so that no other credentials on the machine can take its place."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+    def __repr__(self) -> str:
+        return "<bearer token>"
+
+
+class Api:
+    """One HubSpot account. Raises MissingToken when it is made without credentials; threads may share it."""
+
+    def __init__(self, settings: HubspotSettings) -> None:
+        token, self._oauth = hubspot_token(), hubspot_oauth()
+        if token is None and self._oauth is None:
+            raise MissingToken
+        self._secrets = {secret for secret in (token, *(self._oauth or ())[1:]) if secret}
+        if not all(secret.isascii() and secret.isprintable() and " " not in secret for secret in self._secrets):
+            raise HubspotError("HUBSPOT_ACCESS_TOKEN holds characters that no token has; copy it again")
+        self._base = hubspot_base_url()
+        self._settings = settings
+        self.pace = Pace(settings.rate_share, settings.daily_share)
+        self.account = Account()
+        self.write_calls = 0
+        self._token_ends = float("inf")
+        self._session = requests.Session()
+        # A proxy from the environment is for the outside world.
+        self._session.trust_env = urlsplit(self._base).hostname not in ("127.0.0.1", "localhost", "::1")
+        adapter = HTTPAdapter(pool_maxsize=MOST_IN_FLIGHT, max_retries=0)
+        self._session.mount("https://", adapter)
+        self._session.mount("http://", adapter)
+        self._auth: _Bearer | None = _Bearer(token) if token else None
+
+    def __enter__(self) -> Api:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._session.close()
+
+    def __repr__(self) -> str:
+        return f"<HubSpot at {self._base}>"
+
+    # what HubSpot offers
+
+    def load_account(self, portal_id: int | None) -> Account:
+        """Which account the token belongs to. Raises HubspotError where it is not `portal_id` (None: any)."""
+        try:
+            body = self._read("GET", f"/account-info/{ACCOUNT_VERSION}/details")
+        except Refused:
+            body = {}  # not promised to every token
+        found = body.get("portalId")
+        found = int(found) if str(found).isdecimal() else None
+        if portal_id is not None and found != portal_id:
+            raise HubspotError(
+                f"the token belongs to HubSpot account {found if found is not None else '(unknown)'}, but "
+                f"[hubspot] portal_id = {portal_id}: nothing was sent. Use a token of that account, or change the setting"
+            )
+        self.account = Account(found, str(body.get("timeZone") or "UTC"))
+        return self.account
+
+    def properties(self, object_type: str, sensitivity: str = "non_sensitive") -> list[Json]:
+        params = {} if sensitivity == "non_sensitive" else {"dataSensitivity": sensitivity}
+        return _dicts(self._read("GET", f"/crm/properties/{API_VERSION}/{object_type}", params).get("results"))
+
+    def groups(self, object_type: str) -> list[Json]:
+        return _dicts(self._read("GET", f"/crm/properties/{API_VERSION}/{object_type}/groups").get("results"))
+
+    def pages(self, object_type: str, properties: Sequence[str]) -> Iterator[tuple[list[Json], bool]]:
+        """All records, a hundred at a time, each page with whether it is the last."""
+        after: str | None = None
+        seen: set[str] = set()
+        while True:
+            params = {"limit": str(BATCH), "properties": ",".join(properties), "archived": "false"}
+            if after is not None:
+                params["after"] = after
+            body = self._read("GET", f"/crm/objects/{API_VERSION}/{object_type}", params)
+            paging = body.get("paging")
+            following = paging.get("next") if isinstance(paging, dict) else None
+            after = str(following["after"]) if isinstance(following, dict) and following.get("after") else None
+            is_last = after is None or after in seen
+            yield _dicts(body.get("results")), is_last
+            if is_last or after is None:
+                return
+            seen.add(after)
+
+    def batch_read(
+        self, object_type: str, ids: Sequence[str], properties: Sequence[str], id_property: str | None = None
+    ) -> list[Json]:
+        """The records with these ids (or values of id_property) that exist, in any order."""
+        body: Json = {
+            "properties": list(properties), "propertiesWithHistory": [], "inputs": [{"id": one} for one in ids],
+        }
+        if id_property:
+            body["idProperty"] = id_property
+        try:
+            answer = self._read("POST", f"/crm/objects/{API_VERSION}/{object_type}/batch/read", body=body)
+        except Refused as refused:
+            if refused.status == 404:
+                return []
+            if refused.status not in (400, 422) or len(ids) == 1:
+                raise
+            half = len(ids) // 2
+            return [record for part in (ids[:half], ids[half:])
+                    for record in self.batch_read(object_type, part, properties, id_property)]
+        return _dicts(answer.get("results"))
+
+    def batch_write(self, object_type: str, verb: str, inputs: list[Json]) -> Json:
+        """Create or update up to a hundred records. Returns the answer: read its `errors`.
+
+        Raises Refused (nothing was written), OutcomeUnknown, Unavailable, DailyLimit, NotAllowed.
+        """
+        return self.write("POST", f"/crm/objects/{API_VERSION}/{object_type}/batch/{verb}", {"inputs": inputs})
+
+    def create_group(self, object_type: str, group: Json) -> Json:
+        return self.write("POST", f"/crm/properties/{API_VERSION}/{object_type}/groups", group)
+
+    def create_properties(self, object_type: str, inputs: list[Json]) -> Json:
+        return self.write("POST", f"/crm/properties/{API_VERSION}/{object_type}/batch/create", {"inputs": inputs})
+
+    def update_property(self, object_type: str, name: str, change: Json) -> Json:
+        return self.write("PATCH", f"/crm/properties/{API_VERSION}/{object_type}/{name}", change)
+
+    # how calls are made
+
+    def _read(self, method: str, path: str, params: Mapping[str, str] | None = None, body: Json | None = None) -> Json:
+        for attempt in range(_READ_TRIES):
+            try:
+                return self._call(method, path, params, body)
+            except OutcomeUnknown as error:
+                if attempt == _READ_TRIES - 1:
+                    raise Unavailable(f"HubSpot cannot be read: {error}") from None
+                time.sleep(0.5 * 2**attempt)
+        raise AssertionError
+
+    def write(self, method: str, path: str, body: Json) -> Json:
+        self.write_calls += 1
+        return self._call(method, path, None, body)
+
+    def _call(self, method: str, path: str, params: Mapping[str, str] | None, body: Json | None) -> Json:
+        """One call, tried again only where HubSpot did not carry it out."""
+        refused = locked = 0
+        refreshed = False
+        while True:
+            status, headers, text = self._send(method, path, params, body)
+            if status == 429:
+                refused += 1
+                if refused >= _REFUSED_TRIES:
+                    raise Unavailable("HubSpot goes on to refuse calls: its rate limit is used up by others")
+            elif status in _LOCKED:
+                locked += 1
+                if locked >= _LOCKED_TRIES:
+                    raise Unavailable(f"HubSpot goes on to answer {status}: {_message(text)}")
+                time.sleep(2.0 * locked)
+            elif status == 401 and self._oauth and not refreshed:
+                refreshed = True
+                self._auth = None
+            else:
+                return self._understood(status, text)
+
+    def _send(
+        self, method: str, path: str, params: Mapping[str, str] | None, body: Json | None
+    ) -> tuple[int, Mapping[str, str], str]:
+        """Send once, when the pace allows it. Returns status, headers, and the text without secrets."""
+        if self._auth is None or time.monotonic() > self._token_ends:
+            self._refresh_token()
+        data = orjson.dumps(body) if body is not None else None
+        sent = {"Content-Type": "application/json"} if data is not None else {}
+        return self._exchange(
+            lambda: self._session.request(
+                method, self._base + path, params=params, data=data, headers=sent, auth=self._auth,
+                timeout=(_CONNECT_SECONDS, self._settings.timeout_seconds), allow_redirects=False))
+
+    def _exchange(self, send: Callable[[], requests.Response]) -> tuple[int, Mapping[str, str], str]:
+        if self.pace.day_is_used_up:
+            raise DailyLimit(self._day_ends_at())
+        self.pace.take()
+        headers: Mapping[str, str] | None = None
+        try:
+            response = send()
+            headers = response.headers
+            text = self.redact(response.content.decode("utf-8", "replace"))
+            if response.status_code == 429:
+                self._note_refusal(text, headers)
+            else:
+                self.pace.went_through()
+        except requests.Timeout:
+            raise OutcomeUnknown(
+                "TIMEOUT", f"HubSpot did not answer within {self._settings.timeout_seconds} seconds") from None
+        except requests.RequestException as error:
+            raise OutcomeUnknown("NO_ANSWER", f"the connection to HubSpot broke ({type(error).__name__})") from None
+        finally:
+            self.pace.give_back(headers)
+        return response.status_code, headers, text
+
+    def _note_refusal(self, text: str, headers: Mapping[str, str]) -> None:
+        body = _parsed(text) or {}
+        policy = str(body.get("policyName") or "").upper()
+        if policy == "DAILY" or (not policy and "daily" in str(body.get("message", "")).lower()):
+            self.pace.day_is_used_up = True
+            raise DailyLimit(self._day_ends_at())
+        try:
+            retry_after: float | None = float(headers["Retry-After"])
+        except (KeyError, ValueError):
+            retry_after = None
+        self.pace.refused(policy, retry_after)
+
+    def _understood(self, status: int, text: str) -> Json:
+        """The body of a usable answer."""
+        body = _parsed(text)
+        if status >= 500 or status < 200:
+            raise OutcomeUnknown(f"HTTP_{status}", f"HubSpot answered {status}: {_message(text)}")
+        if status in (401, 403):
+            raise NotAllowed(_not_allowed(status, body or {}))
+        if status >= 300:
+            raise Refused(status, body if body is not None else {"message": f"HubSpot answered {status}"})
+        if body is None:
+            raise OutcomeUnknown("EMPTY_ANSWER", f"HubSpot answered {status} without saying what it did")
+        if body.get("status") == "error" and "results" not in body:
+            raise Refused(status, body)
+        return body
+
+    def _refresh_token(self) -> None:
+        """A new access token for the OAuth app's refresh token."""
+        if self._oauth is None:
+            raise MissingToken
+        client_id, client_secret, refresh_token = self._oauth
+        form = {
+            "grant_type": "refresh_token", "client_id": client_id, "client_secret": client_secret,
+            "refresh_token": refresh_token,
+        }
+        for attempt in range(_READ_TRIES):
+            try:
+                status, _, text = self._exchange(
+                    lambda: self._session.post(
+                        f"{self._base}/oauth/{ACCOUNT_VERSION}/token", data=form, auth=lambda request: request,
+                        timeout=(_CONNECT_SECONDS, self._settings.timeout_seconds), allow_redirects=False))
+            except OutcomeUnknown:
+                status, text = 503, ""
+            body = _parsed(text) or {}
+            if status == 200 and isinstance(body.get("access_token"), str):
+                self._secrets.add(body["access_token"])
+                self._auth = _Bearer(body["access_token"])
+                # A minute early: a call may wait for its turn.
+                lifetime = body.get("expires_in")
+                self._token_ends = time.monotonic() + (lifetime if isinstance(lifetime, int) else 1800) - 60
+                return
+            if status < 500 and status != 429:
+                raise NotAllowed(
+                    "HubSpot does not accept the OAuth app's credentials (HUBSPOT_CLIENT_ID, HUBSPOT_CLIENT_SECRET, "
+                    f"HUBSPOT_REFRESH_TOKEN): {self.redact(_message(text))}")
+            time.sleep(0.5 * 2**attempt)
+        raise Unavailable("HubSpot hands out no access token; try again later")
+
+    def redact(self, text: str) -> str:
+        """HubSpot repeats what it was sent, now and then."""
+        for secret in self._secrets:
+            if secret in text:
+                text = text.replace(secret, "***")
+        return text
+
+    def _day_ends_at(self) -> datetime:
+        """The next midnight in the account's time zone, as naive UTC."""
+        try:
+            zone: ZoneInfo | timezone = ZoneInfo(self.account.time_zone)
+        except (KeyError, ValueError, OSError):
+            zone = UTC
+        tomorrow = datetime.now(zone).date() + timedelta(days=1)
+        midnight = datetime(tomorrow.year, tomorrow.month, tomorrow.day, tzinfo=zone)
+        return midnight.astimezone(UTC).replace(tzinfo=None)
+
+
+def _parsed(text: str) -> Json | None:
+    try:
+        body = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+    return body if isinstance(body, dict) else None
+
+
+def _message(text: str) -> str:
+    body = _parsed(text)
+    return str(body.get("message") or "no message")[:500] if body else "no message"
+
+
+def _not_allowed(status: int, body: Json) -> str:
+    said = str(body.get("message") or "no reason given")
+    if status == 401:
+        return f"HubSpot does not accept the access token (HUBSPOT_ACCESS_TOKEN): {said}"
+    scopes = [
+        str(scope) for error in _dicts(body.get("errors")) if isinstance(error.get("context"), dict)
+        for scope in (error["context"].get("requiredGranularScopes") or error["context"].get("requiredScopes") or [])
+    ]
+    wanted = f" It needs: {', '.join(dict.fromkeys(scopes))}." if scopes else ""
+    return f"the HubSpot access token may not do this: {said}{wanted}"
+
+
+def _dicts(value: Any) -> list[Json]:
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []

@@ -1,0 +1,11 @@
+-- What HubSpot holds because it said so: the last acknowledged value of each property of each record that was pushed.
+-- grain: portal_id, object, key, property
+-- by: destinations.hubspot.tables
+-- columns:
+--   portal_id        BIGINT     HubSpot account; null: it did not say
+--   object           VARCHAR    companies or contacts
+--   key              VARCHAR    domain or email, as match key
+--   hubspot_id       VARCHAR    HubSpot's record id
+--   property         VARCHAR    name in HubSpot
+--   value            VARCHAR    as it was sent; '' cleared it
+--   acknowledged_at  TIMESTAMP  when HubSpot said that it has it, UTC

@@ -1,0 +1,16 @@
+-- What the push that goes on, or was killed, has to send. Empty between pushes, but for records whose outcome is
+-- unknown: they are looked up in HubSpot before anything else is sent.
+-- grain: record
+-- by: destinations.hubspot.tables
+-- columns:
+--   record       BIGINT     number within the push
+--   portal_id    BIGINT     HubSpot account; null: it did not say
+--   object       VARCHAR    companies or contacts
+--   action       VARCHAR    create, update or repair (the rest of a record that turned out to be merged)
+--   id           VARCHAR    company_id or user_id
+--   key          VARCHAR    domain or email, as match key
+--   hubspot_id   VARCHAR    HubSpot's record id; null: there is none yet
+--   properties   JSON       property to value, as text
+--   state        VARCHAR    ready, sent (no answer yet), acknowledged, rejected, skipped or gone
+--   attempts     BIGINT     calls that carried it
+--   sent_at      TIMESTAMP  the last of them, UTC

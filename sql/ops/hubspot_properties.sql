@@ -1,0 +1,17 @@
+-- The properties of the HubSpot account, as the last push found them.
+-- grain: object, name
+-- by: destinations.hubspot.tables
+-- columns:
+--   object            VARCHAR    companies or contacts
+--   name              VARCHAR    name in HubSpot
+--   label             VARCHAR    what people see
+--   type              VARCHAR    string, number, date, datetime, enumeration, bool, ...
+--   field_type        VARCHAR    how it is edited in HubSpot: text, select, checkbox, ...
+--   group_name        VARCHAR    property group
+--   options           VARCHAR[]  values (not labels) that it may have
+--   external_options  BOOLEAN    its values are not in options
+--   has_unique_value  BOOLEAN    no two records may have the same value
+--   is_writable       BOOLEAN    a push may write to it
+--   definition        VARCHAR    hash of all that decides whether a value fits
+--   portal_id         BIGINT     HubSpot account; null: it did not say
+--   loaded_at         TIMESTAMP  UTC

@@ -1,0 +1,25 @@
+-- One row a push, with the accounts of its records: planned = acknowledged + rejected + skipped.
+-- grain: push
+-- by: destinations.hubspot.tables
+-- columns:
+--   push          BIGINT     its number
+--   started_at    TIMESTAMP  UTC
+--   ended_at      TIMESTAMP  UTC; null: it goes on, or it was killed and the next push closes its accounts
+--   portal_id     BIGINT     HubSpot account; null: it did not say
+--   digest        VARCHAR    of the plan that it carried out, hexadecimal
+--   planned       BIGINT     records that had something to send, or were skipped
+--   acknowledged  BIGINT     records of which HubSpot took at least one value
+--   rejected      BIGINT     records of which it took none; see ops.hubspot_rejects
+--   skipped       BIGINT     records that were not sent; see ops.hubspot_skips
+--   unchanged     BIGINT     records with nothing to send
+--   created       BIGINT     of the acknowledged: made anew
+--   updated       BIGINT     of the acknowledged: changed
+--   unknown       BIGINT     of the rejected: HubSpot did not say what became of them
+--   calls         BIGINT     calls to HubSpot, retries included
+--   write_calls   BIGINT     of these: writes
+--   left_out      VARCHAR    columns that were left out, with the reason
+--   stopped       VARCHAR    why it ended early
+--   resumes_at    TIMESTAMP  when the day's limit is over, UTC
+--   exit_status   BIGINT     0: all well; 1: something wants attention
+-- checks:
+--   records_are_accounted_for (warn): SELECT * FROM ops.hubspot_pushes WHERE planned <> acknowledged + rejected + skipped

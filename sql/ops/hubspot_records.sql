@@ -1,0 +1,9 @@
+-- Which HubSpot record a key belongs to: as HubSpot last said, by a read or by acknowledging a write.
+-- grain: portal_id, object, key
+-- by: destinations.hubspot.tables
+-- columns:
+--   portal_id   BIGINT     HubSpot account; null: it did not say
+--   object      VARCHAR    companies or contacts
+--   key         VARCHAR    domain or email, as match key; primary or additional
+--   hubspot_id  VARCHAR    HubSpot's record id
+--   seen_at     TIMESTAMP  when HubSpot said so, UTC

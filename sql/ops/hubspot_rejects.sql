@@ -1,0 +1,17 @@
+-- Every value, and every record, that HubSpot refused or would refuse, with its reason. It is tried again when the
+-- value or the property's definition changes.
+-- by: destinations.hubspot.tables
+-- columns:
+--   object          VARCHAR    companies or contacts
+--   id              VARCHAR    company_id or user_id
+--   key             VARCHAR    domain or email, as match key
+--   hubspot_id      VARCHAR    HubSpot's record id; null: there is none yet
+--   property        VARCHAR    name in HubSpot; null: the whole record
+--   value           VARCHAR    as it was sent
+--   code            VARCHAR    HubSpot's code or category, or the preflight's
+--   message         VARCHAR    in HubSpot's own words
+--   correlation_id  VARCHAR    for HubSpot's support
+--   attempts        BIGINT     calls that carried it; 0: the preflight caught it
+--   rejected_at     TIMESTAMP  UTC
+--   portal_id       BIGINT     HubSpot account; null: it did not say
+--   attempted       VARCHAR    hash of what was tried: the same is not tried again; null: it is

@@ -1,0 +1,7 @@
+-- Every record that the last push did not send, and why.
+-- by: destinations.hubspot.tables
+-- columns:
+--   object  VARCHAR  companies or contacts
+--   id      VARCHAR  company_id or user_id
+--   key     VARCHAR  domain or email, as match key
+--   reason  VARCHAR  no_key; duplicate_key or same_record: another profile of it was seen later; ambiguous: several HubSpot records; daily_limit or stopped: not reached; column_left_out: nothing left to send

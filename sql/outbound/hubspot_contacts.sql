@@ -1,0 +1,31 @@
+-- What HubSpot's contacts are told. This SELECT is the mapping: edit it, then look at `warehouse plan`.
+--
+-- user_id, last_seen_at  which profile a row is; never sent
+-- email                  finds the contact in HubSpot; sent only when a contact is made
+-- every other column     one property, named as in HubSpot. Add a column, and `warehouse hubspot-init --live`
+--                        makes its property; take one away, and HubSpot keeps what it was last told.
+--
+-- Types: text to text, number to number, boolean to checkbox, DATE to date, TIMESTAMP to date and time (or text),
+-- text or a list to the options of a selection. A number for a text property must be cast here. Null is never sent.
+-- The query runs as it stands in analytics.duckdb; a WHERE at its end chooses who is pushed at all.
+SELECT
+    user_id,
+    last_seen_at,
+    email,
+    user_id AS api_user_id,
+    calls_30d AS api_calls_30d,
+    calls_7d AS api_calls_7d,
+    calls_24h AS api_calls_24h,
+    calls AS api_calls,
+    errors_4xx AS api_errors_4xx,
+    errors_5xx AS api_errors_5xx,
+    blocked_calls AS api_blocked_calls,
+    active_days_30d AS api_active_days_30d,
+    feature_total_30d AS api_feature_total_30d,
+    features_used_30d AS api_features_used_30d,
+    CAST(first_seen_at AS DATE) AS api_first_seen_date,
+    last_seen_at AS api_last_seen_at,
+    created_at AS api_signed_up_at,
+    list_contains(cohorts, 'never_called') AS api_never_called,
+    cohorts AS api_cohorts
+FROM marts.user_profiles
