@@ -156,7 +156,7 @@ def _sanitize(value: Any, text: str, repairs: list[Repair]) -> tuple[Any, list[R
             return [walk(v, f"{path}[{i}]") for i, v in enumerate(item)]
         return item
 
-    if may_hold_surrogates or "NaN" in text or "Infinity" in text or re.search(r"[eE]|\d{300}", text):
+    if may_hold_surrogates or "NaN" in text or "Infinity" in text or re.search(r"\d[eE]|\d{300}", text):
         value = walk(value, "")
         if infinite:
             repairs.append(("non_finite_number", ", ".join(infinite)[:1000]))

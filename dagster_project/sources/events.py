@@ -18,6 +18,7 @@ from . import PLACE, Source, events_fast
 from .loading import FileLoad, Incoming, LoadContext, Loader, objects, received
 
 TRANSACTION_HEADER = "x-moesif-transaction-id"
+# verb and route of failed calls only (status 400 to 599): what cohorts over behaviour ask for.
 COLUMNS = (
     "event_at TIMESTAMP, company_id VARCHAR, user_id VARCHAR, session_token VARCHAR, "
     "status INTEGER, weight BIGINT, is_blocked BOOLEAN, verb VARCHAR, route VARCHAR"
@@ -54,6 +55,8 @@ class ApiCallLoader(Loader):
             return
         weight, repairs = weight_of(value.get("weight"))
         load.repair(record, [*record.repairs, *repairs])
+        status = _status(value.get("response"))
+        failed = status is not None and 400 <= status <= 599
         self.rows.add(
             (
                 *load.place(record),
@@ -62,11 +65,11 @@ class ApiCallLoader(Loader):
                 id_of(value.get("company_id")),
                 id_of(value.get("user_id")),
                 id_of(value.get("session_token")),
-                _status(value.get("response")),
+                status,
                 weight,
                 _is_blocked(value.get("blocked_by")),
-                _text(request.get("verb")),
-                route_of(request.get("uri")),
+                _text(request.get("verb")) if failed else None,
+                route_of(request.get("uri")) if failed else None,
             )
         )
 

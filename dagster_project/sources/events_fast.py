@@ -36,51 +36,51 @@ WITH parsed AS (
             transaction_id JSON, received_at JSON, company_id JSON, user_id JSON, session_token JSON, weight JSON,
             blocked_by JSON, request STRUCT("time" JSON, verb JSON, uri JSON, headers JSON), response STRUCT(status JSON))'})
 ), texts AS (
-    SELECT line, weight, response.status AS status,
-        -- Any case of the header; a second one makes the record odd.
-        lower(CAST(request.headers AS VARCHAR)) AS headers,
-        json_extract(request.headers, '$."x-moesif-transaction-id"') AS header_key,
-        COLUMNS(* EXCLUDE (line, weight, request, response)),
-        request."time" AS time, request.verb AS verb, request.uri AS uri
-    FROM parsed
-), typed AS (
-    SELECT line, headers, header_key,
-        CASE WHEN regexp_full_match(CAST(time AS VARCHAR),
-                 '"\\d{4}-\\d\\d-\\d\\d[T ]([01]\\d|2[0-3]):\\d\\d(:\\d\\d(\\.\\d+)?)?'
-                 || '(Z|[+-](0\\d|1[0-3]):?[0-5]\\d)?"')
-             THEN timezone('UTC', TRY_CAST(CAST(time AS VARCHAR)[2:-2] AS TIMESTAMPTZ)) END AS event_at,
-        CAST(status AS VARCHAR) AS status_text, CAST(weight AS VARCHAR) AS weight_text,
+    SELECT line, received_at IS NOT NULL AS has_received_at,
         plain(transaction_id) AS transaction_id, plain(company_id) AS company_id, plain(user_id) AS user_id,
         plain(session_token) AS session_token, plain(blocked_by) AS blocked_by,
-        CASE WHEN json_type(verb) = 'VARCHAR' THEN verb ->> '$' END AS verb,
-        CASE WHEN json_type(uri) = 'VARCHAR' THEN uri ->> '$' END AS uri,
-        received_at IS NOT NULL AS has_received_at, plain(header_key) AS header_text
+        text_of(request."time") AS time, CAST(response.status AS VARCHAR) AS status_text,
+        CAST(weight AS VARCHAR) AS weight_text, request.verb AS verb, request.uri AS uri,
+        -- The header is the key only of a record that has no other.
+        CASE WHEN transaction_id IS NULL THEN request.headers END AS headers
+    FROM parsed
+), typed AS (
+    SELECT *,
+        CASE WHEN time LIKE '____-__-__T__:__:__.___Z' THEN try_strptime(time, '%Y-%m-%dT%H:%M:%S.%fZ')
+             WHEN regexp_full_match(time, '\\d{4}-\\d\\d-\\d\\d[T ]([01]\\d|2[0-3]):\\d\\d(:\\d\\d(\\.\\d+)?)?'
+                                          || '(Z|[+-](0\\d|1[0-3]):?[0-5]\\d)?')
+             THEN timezone('UTC', TRY_CAST(time AS TIMESTAMPTZ)) END AS event_at,
+        TRY_CAST(status_text AS INTEGER) AS status, TRY_CAST(weight_text AS BIGINT) AS weight,
+        plain(json_extract(headers, '$."x-moesif-transaction-id"')) AS header_key,
+        lower(CAST(headers AS VARCHAR)) AS lower_headers
     FROM texts
 )
-SELECT line,
-    coalesce(nullif(transaction_id, ''), nullif(header_text, '')) AS key, event_at,
+SELECT line, coalesce(nullif(transaction_id, ''), nullif(header_key, '')) AS key, event_at,
     nullif(company_id, '') AS company_id, nullif(user_id, '') AS user_id, nullif(session_token, '') AS session_token,
-    TRY_CAST(status_text AS INTEGER) AS status, coalesce(TRY_CAST(weight_text AS BIGINT), 1) AS weight,
-    coalesce(blocked_by, '') <> '' AS is_blocked, verb,
-    nullif(regexp_extract(uri, '^(?:[A-Za-z][A-Za-z0-9+.-]*:)?(?://[^/?#]*)?([^?#]*)', 1), '') AS route,
+    status, coalesce(weight, 1) AS weight, coalesce(blocked_by, '') <> '' AS is_blocked,
+    CASE WHEN status BETWEEN 400 AND 599 THEN text_of(verb) END AS verb,
+    CASE WHEN status BETWEEN 400 AND 599 THEN nullif(regexp_extract(
+        text_of(uri), '^(?:[A-Za-z][A-Za-z0-9+.-]*:)?(?://[^/?#]*)?([^?#]*)', 1), '') END AS route,
     event_at IS NULL OR event_at < TIMESTAMP '1900-01-01' OR event_at > $latest OR has_received_at
     OR is_odd(transaction_id) OR is_odd(company_id) OR is_odd(user_id) OR is_odd(session_token) OR is_odd(blocked_by)
-    OR NOT coalesce(regexp_full_match(weight_text, '[1-9]\\d{0,14}'), true)
-    OR NOT coalesce(regexp_full_match(status_text, '0|[1-9]\\d{0,8}'), true)
-    OR (transaction_id IS NULL AND headers IS NOT NULL AND contains(headers, 'x-moesif-transaction-id')
-        AND (header_key IS NULL OR is_odd(header_text)
-             OR contains(headers[instr(headers, 'x-moesif-transaction-id') + 5:], 'x-moesif-transaction-id')))
+    -- A whole number that is written as one; weights of 16 digits and more may have to be cut.
+    OR coalesce(CAST(weight AS VARCHAR) <> weight_text OR weight <= 0 OR weight >= 1000000000000000, weight_text IS NOT NULL)
+    OR coalesce(CAST(status AS VARCHAR) <> status_text, status_text IS NOT NULL)
+    -- Any other spelling of the header, or a second one.
+    OR (lower_headers IS NOT NULL AND contains(lower_headers, 'x-moesif-transaction-id')
+        AND (header_key IS NULL OR header_key IN ('', chr(1))
+             OR contains(substr(lower_headers, instr(lower_headers, 'x-moesif-transaction-id') + 5), 'x-moesif-transaction-id')))
     AS is_odd
 FROM typed
 """
-# An id that needs no thought: absent (null), empty (''), a string without escapes that starts with a visible
-# ASCII character, or a JSON integer. Anything else becomes the mark of an odd record.
+# plain: an id that needs no thought: absent (null), empty (''), a string that starts with a visible ASCII
+# character, or a JSON integer. Anything else becomes the mark of an odd record, chr(1).
 _MACROS = """
+CREATE OR REPLACE TEMP MACRO text_of(j) AS CASE WHEN starts_with(CAST(j AS VARCHAR), '"') THEN j ->> '$' END;
 CREATE OR REPLACE TEMP MACRO plain(j) AS CASE
     WHEN j IS NULL THEN NULL
-    WHEN CAST(j AS VARCHAR) = '""' THEN ''
-    WHEN CAST(j AS VARCHAR)[1] = '"' AND CAST(j AS VARCHAR)[2] BETWEEN '!' AND '~'
-         AND NOT contains(CAST(j AS VARCHAR), chr(92)) THEN CAST(j AS VARCHAR)[2:-2]
+    WHEN starts_with(CAST(j AS VARCHAR), '"') THEN
+        CASE WHEN (j ->> '$') BETWEEN '!' AND '~' OR (j ->> '$') = '' THEN j ->> '$' ELSE chr(1) END
     WHEN regexp_full_match(CAST(j AS VARCHAR), '-?[1-9]\\d{0,17}|0') THEN CAST(j AS VARCHAR)
     ELSE chr(1) END;
 CREATE OR REPLACE TEMP MACRO is_odd(t) AS coalesce(t = chr(1), false);

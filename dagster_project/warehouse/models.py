@@ -20,6 +20,7 @@ query, and `from:` what it reads. What a query reads is taken from the query its
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import importlib
 import re
@@ -150,7 +151,7 @@ def parse_model(name: str, text: str) -> Model:
         if match and match[1] in _KEYS:
             key = match[1]
             header[key] = [match[2]] if match[2] else []
-        elif match and key == "about" and re.fullmatch(r"[a-z]+", match[1]):
+        elif match and key == "about" and difflib.get_close_matches(match[1], _KEYS):
             raise ModelError(f"{name}: unknown header {match[1]!r}; known: {', '.join(_KEYS)}")
         else:
             header[key].append(content)

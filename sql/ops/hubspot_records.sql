@@ -1,5 +1,6 @@
--- Which HubSpot record a key belongs to: as HubSpot last said, by a read or by acknowledging a write.
--- grain: portal_id, object, key
+-- Which HubSpot record a key belongs to: as HubSpot last said, by a read or by acknowledging a write. Several for one
+-- key: it is ambiguous, and skipped.
+-- grain: portal_id, object, key, hubspot_id
 -- by: destinations.hubspot.tables
 -- columns:
 --   portal_id   BIGINT     HubSpot account; null: it did not say

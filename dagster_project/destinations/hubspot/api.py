@@ -6,6 +6,7 @@ said that it did not carry it out (423, 429, 477); in all other cases the caller
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -78,6 +79,7 @@ class Api:
         self.account = Account()
         self.write_calls = 0
         self._token_ends = float("inf")
+        self._token_lock = threading.Lock()
         self._session = requests.Session()
         # A proxy from the environment is for the outside world.
         self._session.trust_env = urlsplit(self._base).hostname not in ("127.0.0.1", "localhost", "::1")
@@ -101,7 +103,9 @@ class Api:
         """Which account the token belongs to. Raises HubspotError where it is not `portal_id` (None: any)."""
         try:
             body = self._read("GET", f"/account-info/{ACCOUNT_VERSION}/details")
-        except Refused:
+        except (Refused, NotAllowed) as error:
+            if isinstance(error, NotAllowed) and error.status == 401:
+                raise
             body = {}  # not promised to every token
         found = body.get("portalId")
         found = int(found) if str(found).isdecimal() else None
@@ -115,10 +119,10 @@ class Api:
 
     def properties(self, object_type: str, sensitivity: str = "non_sensitive") -> list[Json]:
         params = {} if sensitivity == "non_sensitive" else {"dataSensitivity": sensitivity}
-        return _dicts(self._read("GET", f"/crm/properties/{API_VERSION}/{object_type}", params).get("results"))
+        return self._list("GET", f"/crm/properties/{API_VERSION}/{object_type}", params)
 
     def groups(self, object_type: str) -> list[Json]:
-        return _dicts(self._read("GET", f"/crm/properties/{API_VERSION}/{object_type}/groups").get("results"))
+        return self._list("GET", f"/crm/properties/{API_VERSION}/{object_type}/groups")
 
     def pages(self, object_type: str, properties: Sequence[str]) -> Iterator[tuple[list[Json], bool]]:
         """All records, a hundred at a time, each page with whether it is the last."""
@@ -128,7 +132,7 @@ class Api:
             params = {"limit": str(BATCH), "properties": ",".join(properties), "archived": "false"}
             if after is not None:
                 params["after"] = after
-            body = self._read("GET", f"/crm/objects/{API_VERSION}/{object_type}", params)
+            body = self._read("GET", f"/crm/objects/{API_VERSION}/{object_type}", params, holds="results")
             paging = body.get("paging")
             following = paging.get("next") if isinstance(paging, dict) else None
             after = str(following["after"]) if isinstance(following, dict) and following.get("after") else None
@@ -148,7 +152,7 @@ class Api:
         if id_property:
             body["idProperty"] = id_property
         try:
-            answer = self._read("POST", f"/crm/objects/{API_VERSION}/{object_type}/batch/read", body=body)
+            return self._list("POST", f"/crm/objects/{API_VERSION}/{object_type}/batch/read", body=body)
         except Refused as refused:
             if refused.status == 404:
                 return []
@@ -157,7 +161,6 @@ class Api:
             half = len(ids) // 2
             return [record for part in (ids[:half], ids[half:])
                     for record in self.batch_read(object_type, part, properties, id_property)]
-        return _dicts(answer.get("results"))
 
     def batch_write(self, object_type: str, verb: str, inputs: list[Json]) -> Json:
         """Create or update up to a hundred records. Returns the answer: read its `errors`.
@@ -177,10 +180,22 @@ class Api:
 
     # how calls are made
 
-    def _read(self, method: str, path: str, params: Mapping[str, str] | None = None, body: Json | None = None) -> Json:
+    def _list(
+        self, method: str, path: str, params: Mapping[str, str] | None = None, body: Json | None = None
+    ) -> list[Json]:
+        return _dicts(self._read(method, path, params, body, holds="results").get("results"))
+
+    def _read(
+        self, method: str, path: str, params: Mapping[str, str] | None = None, body: Json | None = None,
+        holds: str | None = None,
+    ) -> Json:
+        """A read, tried again until an answer comes that holds what it must: nothing found is never guessed."""
         for attempt in range(_READ_TRIES):
             try:
-                return self._call(method, path, params, body)
+                answer = self._call(method, path, params, body)
+                if holds is None or isinstance(answer.get(holds), list) or answer.get("errors"):
+                    return answer
+                raise OutcomeUnknown("EMPTY_ANSWER", f"the answer has no {holds}")
             except OutcomeUnknown as error:
                 if attempt == _READ_TRIES - 1:
                     raise Unavailable(f"HubSpot cannot be read: {error}") from None
@@ -196,7 +211,8 @@ class Api:
         refused = locked = 0
         refreshed = False
         while True:
-            status, headers, text = self._send(method, path, params, body)
+            bearer = self._bearer()
+            status, text = self._send(method, path, params, body, bearer)
             if status == 429:
                 refused += 1
                 if refused >= _REFUSED_TRIES:
@@ -208,24 +224,22 @@ class Api:
                 time.sleep(2.0 * locked)
             elif status == 401 and self._oauth and not refreshed:
                 refreshed = True
-                self._auth = None
+                self._forget(bearer)
             else:
                 return self._understood(status, text)
 
     def _send(
-        self, method: str, path: str, params: Mapping[str, str] | None, body: Json | None
-    ) -> tuple[int, Mapping[str, str], str]:
-        """Send once, when the pace allows it. Returns status, headers, and the text without secrets."""
-        if self._auth is None or time.monotonic() > self._token_ends:
-            self._refresh_token()
+        self, method: str, path: str, params: Mapping[str, str] | None, body: Json | None, bearer: _Bearer
+    ) -> tuple[int, str]:
+        """Send once, when the pace allows it. Returns the status, and the text without secrets."""
         data = orjson.dumps(body) if body is not None else None
         sent = {"Content-Type": "application/json"} if data is not None else {}
         return self._exchange(
             lambda: self._session.request(
-                method, self._base + path, params=params, data=data, headers=sent, auth=self._auth,
+                method, self._base + path, params=params, data=data, headers=sent, auth=bearer,
                 timeout=(_CONNECT_SECONDS, self._settings.timeout_seconds), allow_redirects=False))
 
-    def _exchange(self, send: Callable[[], requests.Response]) -> tuple[int, Mapping[str, str], str]:
+    def _exchange(self, send: Callable[[], requests.Response]) -> tuple[int, str]:
         if self.pace.day_is_used_up:
             raise DailyLimit(self._day_ends_at())
         self.pace.take()
@@ -245,7 +259,7 @@ class Api:
             raise OutcomeUnknown("NO_ANSWER", f"the connection to HubSpot broke ({type(error).__name__})") from None
         finally:
             self.pace.give_back(headers)
-        return response.status_code, headers, text
+        return response.status_code, text
 
     def _note_refusal(self, text: str, headers: Mapping[str, str]) -> None:
         body = _parsed(text) or {}
@@ -265,7 +279,7 @@ class Api:
         if status >= 500 or status < 200:
             raise OutcomeUnknown(f"HTTP_{status}", f"HubSpot answered {status}: {_message(text)}")
         if status in (401, 403):
-            raise NotAllowed(_not_allowed(status, body or {}))
+            raise NotAllowed(status, _not_allowed(status, body or {}))
         if status >= 300:
             raise Refused(status, body if body is not None else {"message": f"HubSpot answered {status}"})
         if body is None:
@@ -274,8 +288,19 @@ class Api:
             raise Refused(status, body)
         return body
 
-    def _refresh_token(self) -> None:
-        """A new access token for the OAuth app's refresh token."""
+    def _bearer(self) -> _Bearer:
+        """The token to send; an OAuth app's is fetched when there is none or it is about to end."""
+        with self._token_lock:
+            if self._auth is None or time.monotonic() > self._token_ends:
+                self._auth = self._fetch_token()
+            return self._auth
+
+    def _forget(self, bearer: _Bearer) -> None:
+        with self._token_lock:
+            if self._auth is bearer:
+                self._auth = None
+
+    def _fetch_token(self) -> _Bearer:
         if self._oauth is None:
             raise MissingToken
         client_id, client_secret, refresh_token = self._oauth
@@ -285,7 +310,7 @@ class Api:
         }
         for attempt in range(_READ_TRIES):
             try:
-                status, _, text = self._exchange(
+                status, text = self._exchange(
                     lambda: self._session.post(
                         f"{self._base}/oauth/{ACCOUNT_VERSION}/token", data=form, auth=lambda request: request,
                         timeout=(_CONNECT_SECONDS, self._settings.timeout_seconds), allow_redirects=False))
@@ -294,15 +319,14 @@ class Api:
             body = _parsed(text) or {}
             if status == 200 and isinstance(body.get("access_token"), str):
                 self._secrets.add(body["access_token"])
-                self._auth = _Bearer(body["access_token"])
                 # A minute early: a call may wait for its turn.
                 lifetime = body.get("expires_in")
                 self._token_ends = time.monotonic() + (lifetime if isinstance(lifetime, int) else 1800) - 60
-                return
+                return _Bearer(body["access_token"])
             if status < 500 and status != 429:
                 raise NotAllowed(
-                    "HubSpot does not accept the OAuth app's credentials (HUBSPOT_CLIENT_ID, HUBSPOT_CLIENT_SECRET, "
-                    f"HUBSPOT_REFRESH_TOKEN): {self.redact(_message(text))}")
+                    status, "HubSpot does not accept the OAuth app's credentials (HUBSPOT_CLIENT_ID, "
+                    f"HUBSPOT_CLIENT_SECRET, HUBSPOT_REFRESH_TOKEN): {_message(text)}")
             time.sleep(0.5 * 2**attempt)
         raise Unavailable("HubSpot hands out no access token; try again later")
 

@@ -22,7 +22,11 @@ class MissingToken(HubspotError):
 
 
 class NotAllowed(HubspotError):
-    """HubSpot does not accept the token, or the token lacks a scope (401, 403)."""
+    """HubSpot does not accept the token, or the token lacks a scope."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class DailyLimit(HubspotError):

@@ -1,0 +1,522 @@
+"""The plan: what HubSpot is to be told, worked out in the database without writing anything to HubSpot.
+
+It is made of temporary tables on the warehouse's connection, so its size is the database's business:
+
+    profiles   the rows of the SELECTs with their keys, and which of them stand back
+    wanted     key, property, value as text; code: why HubSpot would refuse the value
+    resolved   key, record id in HubSpot
+    changes    what differs from the ledger: old -> new, one row a field
+    planned    one row a record that is to be written
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import duckdb
+
+from dagster_project.settings import Settings, project_root
+from dagster_project.warehouse.database import Connection, append_rows, value
+
+from .api import BATCH, KEYS, OBJECTS, Api
+from .errors import HubspotError
+from .lookup import all_records, by_email, by_id, in_batches, key_of, side_by_side
+from .preflight import Column, LeftOut, Property, check, load_properties
+from .values import EMAIL, PROBLEM, kind_of, text_of
+
+IDS = {"companies": "company_id", "contacts": "user_id"}
+_EXPORTED_MORE = {
+    "companies": ("Additional Domains", "hs_additional_domains"),
+    "contacts": ("Additional email addresses", "hs_additional_emails"),
+}
+# Keys that are what their match key would be; others are normalised one by one.
+_PLAIN = {
+    "companies": r"[a-z0-9-]+(\.[a-z0-9-]+)+",
+    "contacts": r"[a-z0-9._%+'-]+@[a-z0-9.-]+",
+}
+_ROWS = 10_000  # handed over at a time
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One field of one record: what HubSpot last acknowledged (None: nothing yet), and what it is to be told."""
+
+    object: str
+    action: str  # create or update
+    id: str
+    key: str
+    hubspot_id: str | None
+    property: str
+    old: str | None
+    new: str
+
+
+@dataclass(frozen=True)
+class Skip:
+    """A record that is not sent, and why: see ops.hubspot_skips."""
+
+    object: str
+    id: str
+    key: str | None
+    reason: str
+
+
+@dataclass
+class Counts:
+    """Records of one object type. calls: writes that it takes, retries aside."""
+
+    creates: int = 0
+    updates: int = 0
+    unchanged: int = 0
+    skipped: int = 0
+    rejected: int = 0
+    calls: int = 0
+
+
+@dataclass
+class Plan:
+    """What a push would do. offline: made without HubSpot, from the ledger and the CRM exports alone; records whose
+    id neither knows are shown as creates then.
+
+    digest: hexadecimal, the same for the same writes. calls: writes, retries aside. rejected: records that the
+    preflight refuses.
+    """
+
+    offline: bool
+    digest: str
+    counts: dict[str, Counts]
+    left_out: list[LeftOut]
+    account: int | None
+    _file: Path = field(repr=False)
+
+    @property
+    def calls(self) -> int:
+        return sum(counts.calls for counts in self.counts.values())
+
+    def rows(self) -> Iterator[Change]:
+        """Every create and every field's old and new, by object, action and key."""
+        yield from (Change(*row) for row in self._read(
+            "SELECT object, action, id, key, hubspot_id, property, old, new FROM changes ORDER BY record, property"))
+
+    @property
+    def skips(self) -> Iterator[Skip]:
+        yield from (Skip(*row) for row in self._read("SELECT object, id, key, reason FROM skips ORDER BY ALL"))
+
+    @property
+    def refused(self) -> Iterator[tuple[str, str, str, str | None, str | None, str]]:
+        """Values that HubSpot would refuse: object, id, key, property (None: the record), value, code."""
+        yield from self._read("SELECT object, id, key, property, value, code FROM refused ORDER BY ALL")
+
+    def _read(self, query: str) -> Iterator[Any]:
+        with duckdb.connect(str(self._file), read_only=True) as connection:
+            cursor = connection.execute(query)
+            while rows := cursor.fetchmany(_ROWS):
+                yield from rows
+
+    def close(self) -> None:
+        """Forget the rows. Otherwise they go with the object."""
+        self._file.unlink(missing_ok=True)
+        if self._file.parent.is_dir():
+            self._file.parent.rmdir()
+
+    def __del__(self) -> None:
+        try:
+            self.close()
+        except OSError:
+            pass
+
+
+class Planner:
+    """Makes the plan's tables. api None: offline. Raises HubspotError on a SELECT that cannot be used."""
+
+    def __init__(self, connection: Connection, settings: Settings, api: Api | None, now: datetime, tell: Tell) -> None:
+        self.connection, self.settings, self.api, self.now, self.tell = connection, settings, api, now, tell
+        self.portal_id = api.account.portal_id if api else _last_account(connection, settings)
+        self.left_out: list[LeftOut] = []
+        self.properties: dict[str, dict[str, Property]] = {}
+        self.columns: dict[str, list[Column]] = {}
+        self._listed: set[str] = set()
+
+    def make(self) -> None:
+        for statement in _TABLES:
+            self.connection.execute(statement)
+        _attach_published(self.connection, self.settings)
+        try:
+            for object_type in OBJECTS:
+                columns = self._select(object_type)
+                if columns is None:
+                    continue
+                self.columns[object_type] = self._preflight(object_type, columns)
+                if self.columns[object_type]:
+                    self._take_profiles(object_type)
+                    self._resolve(object_type)
+        finally:
+            self.connection.execute("DETACH published")
+        self._settle_skips()
+        self.find_changes()
+
+    # what the SELECTs say
+
+    def _select(self, object_type: str) -> list[Column] | None:
+        """Run the SELECT in the published database. Returns its columns that are properties; None: no such file."""
+        connection = self.connection
+        file = project_root() / "sql" / "outbound" / f"hubspot_{object_type}.sql"
+        if not file.is_file():
+            return None
+        self.tell(f"reading what to send to {object_type}")
+        query = file.read_text(encoding="utf-8").strip().rstrip(";")
+        home = value(connection, "SELECT current_database()")
+        connection.execute("USE published")
+        try:
+            connection.execute(f"CREATE OR REPLACE TEMP TABLE selected_{object_type} AS {query}")
+        except duckdb.Error as error:
+            raise HubspotError(f"sql/outbound/{file.name}: {error}") from error
+        finally:
+            connection.execute(f'USE "{home}"')
+        columns = [Column(name, kind) for name, kind, *_ in connection.execute(f"DESCRIBE selected_{object_type}").fetchall()]
+        never_sent = (IDS[object_type], "last_seen_at", KEYS[object_type])
+        lacking = [name for name in never_sent if name not in {c.name for c in columns}]
+        if lacking:
+            raise HubspotError(f"sql/outbound/{file.name} does not select {', '.join(lacking)}: each row needs them")
+        return [c for c in columns if c.name not in never_sent]
+
+    def _preflight(self, object_type: str, columns: list[Column]) -> list[Column]:
+        """The columns that can be sent."""
+        if self.api is None:
+            return [column for column in columns if kind_of(column.type)]
+        self.tell(f"loading the properties of {object_type}")
+        found = load_properties(self.api, object_type, [KEYS[object_type], *(c.name for c in columns)])
+        self.properties[object_type] = found
+        append_rows(self.connection, "account_properties", [
+            (object_type, p.name, p.label, p.type, p.field_type, p.group, list(p.options), p.external_options,
+             p.has_unique_value, p.obstacle is None, p.definition, self.portal_id, self.now) for p in found.values()])
+        usable, left_out = check(object_type, columns, found)
+        self.left_out += left_out
+        return usable
+
+    def _take_profiles(self, object_type: str) -> None:
+        """The rows' keys, which of several rows with one key is sent, and the values as text."""
+        connection, key = self.connection, KEYS[object_type]
+        self._normalise_keys(object_type)
+        problem = f"CASE WHEN NOT regexp_full_match(key, '{EMAIL}') THEN 'INVALID_EMAIL' END" if key == "email" else "NULL"
+        connection.execute(f"""
+            INSERT INTO profiles
+            SELECT ?, row, id, key, seen, row_number() OVER (PARTITION BY key ORDER BY seen DESC NULLS LAST, id, row), {problem}
+            FROM (
+                SELECT s.rowid AS row, CAST(s.{IDS[object_type]} AS VARCHAR) AS id, k.key,
+                       TRY_CAST(s.last_seen_at AS TIMESTAMP) AS seen
+                FROM selected_{object_type} s LEFT JOIN match_keys k ON k.written = CAST(s.{key} AS VARCHAR)
+            )""", [object_type])
+        columns = self.columns[object_type]
+        texts = ", ".join(f"{text_of('s.' + _name(c.name), c.type)} AS {_name(c.name)}" for c in columns)
+        names = ", ".join(_name(c.name) for c in columns)
+        connection.execute(f"""
+            INSERT INTO wanted
+            SELECT v.object, v.key, v.property, v.value, {PROBLEM} AS code
+            FROM (
+                UNPIVOT (
+                    SELECT p.object, p.key, {texts} FROM selected_{object_type} s JOIN profiles p ON p.row = s.rowid
+                    WHERE p.object = '{object_type}' AND p.place = 1 AND p.key IS NOT NULL AND p.problem IS NULL
+                ) ON {names} INTO NAME property VALUE value
+            ) v
+            LEFT JOIN account_properties p ON p.object = v.object AND p.name = v.property""")
+        connection.execute(f"DROP TABLE selected_{object_type}")
+
+    def _normalise_keys(self, object_type: str) -> None:
+        connection, key = self.connection, KEYS[object_type]
+        connection.execute("CREATE OR REPLACE TEMP TABLE match_keys (written VARCHAR, key VARCHAR)")
+        connection.execute(f"""
+            INSERT INTO match_keys SELECT DISTINCT CAST({key} AS VARCHAR) AS k, k FROM selected_{object_type}
+            WHERE {key} IS NOT NULL AND {_is_plain(object_type, key)}""")
+        for texts in _chunks(connection, f"""
+            SELECT DISTINCT CAST({key} AS VARCHAR) FROM selected_{object_type}
+            WHERE {key} IS NOT NULL AND NOT {_is_plain(object_type, key)}"""):
+            append_rows(connection, "match_keys", [(text, key_of(object_type, text)) for (text,) in texts])
+
+    # which record is meant
+
+    def _resolve(self, object_type: str) -> None:
+        """Find the record of each key: as remembered, as the CRM export says, else as HubSpot says."""
+        connection = self.connection
+        connection.execute("""
+            INSERT INTO matches
+            SELECT DISTINCT r.object, r.key, r.hubspot_id, 1 FROM ops.hubspot_records r SEMI JOIN profiles p
+                ON p.object = r.object AND p.key = r.key
+            WHERE r.object = ? AND r.portal_id IS NOT DISTINCT FROM ? AND r.hubspot_id IS NOT NULL""",
+            [object_type, self.portal_id])
+        self._match_exported(object_type)
+        if self.api is not None:
+            self._match_remembered_doubles(object_type)
+            unresolved = value(connection, "SELECT count(*) FROM (" + _UNRESOLVED + ")", [object_type])
+            if unresolved:
+                self._ask(object_type, unresolved)
+
+    def _match_exported(self, object_type: str) -> None:
+        header, name = _EXPORTED_MORE[object_type]
+        try:
+            self.connection.execute(f"""
+                CREATE OR REPLACE TEMP TABLE exported AS
+                SELECT match_key AS key, record_id FROM published.core.crm_{object_type}
+                UNION
+                SELECT lower(trim(unnest(string_split(coalesce(properties ->> '$."{header}"', properties ->> '$."{name}"'), ';')))),
+                       record_id
+                FROM published.core.crm_{object_type}""")
+        except duckdb.CatalogException:
+            return  # published before there were exports
+        self.connection.execute("""
+            INSERT INTO matches
+            SELECT DISTINCT ?, e.key, e.record_id, 3 FROM exported e JOIN profiles p ON p.object = ? AND p.key = e.key
+            WHERE regexp_full_match(e.record_id, '[0-9]+')""", [object_type, object_type])
+
+    def _match_remembered_doubles(self, object_type: str) -> None:
+        """Keys that had several records last time: have they been put in order since? One read a hundred."""
+        assert self.api is not None
+        api, connection = self.api, self.connection
+        doubles = f"SELECT object, key FROM matches WHERE source = 1 AND object = '{object_type}' GROUP BY ALL HAVING count(*) > 1"
+        ids = [row[0] for row in connection.execute(
+            f"SELECT DISTINCT hubspot_id FROM matches SEMI JOIN ({doubles}) USING (object, key) WHERE source = 1 ORDER BY 1"
+        ).fetchall()]
+        if not ids:
+            return
+        for _, found in side_by_side(in_batches(ids), partial(by_id, api, object_type)):
+            append_rows(connection, "matches", sorted(
+                {(object_type, key, record.hubspot_id, 2) for record in found.values() for key in record.keys}))
+        connection.execute(f"DELETE FROM matches WHERE source = 1 AND (object, key) IN ({doubles})")
+
+    def _ask(self, object_type: str, unresolved: int) -> None:
+        """Companies are listed: a domain is no id. So are contacts where that takes no more calls than reading them."""
+        assert self.api is not None
+        api, connection = self.api, self.connection
+        if object_type == "companies":
+            self.list_all(object_type)
+            return
+        known = value(connection, """
+            SELECT greatest((SELECT count(DISTINCT hubspot_id) FROM ops.hubspot_records
+                             WHERE object = 'contacts' AND portal_id IS NOT DISTINCT FROM ?),
+                            (SELECT count(DISTINCT hubspot_id) FROM matches WHERE object = 'contacts'))""", [self.portal_id])
+        if known <= max(unresolved, BATCH) and self.list_all(object_type, most=max(unresolved // BATCH, 1)):
+            return
+        keys = (row[0] for rows in _chunks(connection, _UNRESOLVED, [object_type], BATCH) for row in rows)
+        done = 0
+        for emails, found in side_by_side(_batches(keys), partial(by_email, api)):
+            done += len(emails)
+            self.tell(f"looking up contacts: {done:,} of {unresolved:,}")
+            append_rows(connection, "matches", [("contacts", key, f.hubspot_id, 2) for key, f in found.items()])
+
+    def list_all(self, object_type: str, most: int | None = None) -> bool:
+        """Match the keys of all records of the account, or of the first `most` pages. Returns whether it was all."""
+        assert self.api is not None
+        if object_type in self._listed:
+            return True
+        done, is_last = 0, False
+        for number, (records, last) in enumerate(all_records(self.api, object_type), start=1):
+            done += len(records)
+            self.tell(f"listing {object_type}: {done:,}")
+            append_rows(self.connection, "matches", [
+                (object_type, key, record.hubspot_id, 2) for record in records for key in record.keys])
+            is_last = last
+            if number == most:
+                break
+        if is_last:
+            self._listed.add(object_type)
+        return is_last
+
+    def _settle_skips(self) -> None:
+        """Of the sources of a match the best one counts; what is ambiguous, or a double of another, is skipped."""
+        for statement in _SETTLE:
+            self.connection.execute(statement)
+
+    # what is to be written
+
+    def find_changes(self) -> None:
+        """Compare with the ledger and with what HubSpot refused before."""
+        connection = self.connection
+        connection.execute(_CHANGES, {"portal_id": self.portal_id})
+        keys = " ".join(f"WHEN '{o}' THEN '{k}'" for o, k in KEYS.items())
+        connection.execute(_PLANNED.format(key_property=f"CASE object {keys} END"))
+        connection.execute(_STANDING, {
+            "portal_id": self.portal_id, "recreate": self.settings.hubspot.recreate_deleted})
+
+    def digest(self) -> str:
+        """Of all writes, in order."""
+        digest = hashlib.sha256()
+        cursor = self.connection.execute("SELECT object, action, key, hubspot_id, properties FROM planned ORDER BY record")
+        while rows := cursor.fetchmany(_ROWS):
+            for row in rows:
+                digest.update(repr(row).encode())
+        return digest.hexdigest()
+
+    def counts(self) -> dict[str, Counts]:
+        result = {object_type: Counts() for object_type in self.columns}
+        fields = {"create": "creates", "update": "updates"}
+        for object_type, action, number in self.connection.execute(
+            "SELECT object, action, count(*) FROM planned GROUP BY ALL").fetchall():
+            setattr(result[object_type], fields[action], number)
+            result[object_type].calls += -(-number // BATCH)
+        for name, query in (
+            ("skipped", "SELECT object, count(*) FROM skips GROUP BY 1"),
+            ("rejected", "SELECT object, count(*) FROM refused WHERE property IS NULL GROUP BY 1"),
+            ("unchanged", "SELECT object, count(*) FROM sendable ANTI JOIN planned USING (object, key) GROUP BY 1"),
+        ):
+            for object_type, number in self.connection.execute(query).fetchall():
+                setattr(result[object_type], name, number)
+        return result
+
+    def as_plan(self) -> Plan:
+        """The plan in a file of its own, so that it can be read when the warehouse is free again."""
+        connection = self.connection
+        folder = self.settings.data / "tmp"
+        folder.mkdir(parents=True, exist_ok=True)
+        file = Path(mkdtemp(prefix="plan-", dir=folder)) / "plan.duckdb"
+        connection.execute(f"ATTACH '{_quoted(str(file))}' AS shown")
+        try:
+            connection.execute("""
+                CREATE TABLE shown.changes AS
+                SELECT p.record, p.object, p.action, p.id, p.key, p.hubspot_id, c.property, c.old, c.value AS new
+                FROM planned p JOIN changes c USING (object, key);
+                CREATE TABLE shown.skips AS FROM skips;
+                CREATE TABLE shown.refused AS FROM refused""")
+        finally:
+            connection.execute("DETACH shown")
+        return Plan(self.api is None, self.digest(), self.counts(), list(self.left_out), self.portal_id, file)
+
+
+_TABLES = [
+    f"CREATE OR REPLACE TEMP TABLE {name} ({columns})" for name, columns in {
+        "profiles": "object VARCHAR, row BIGINT, id VARCHAR, key VARCHAR, seen TIMESTAMP, place BIGINT, problem VARCHAR",
+        "wanted": "object VARCHAR, key VARCHAR, property VARCHAR, value VARCHAR, code VARCHAR",
+        "matches": "object VARCHAR, key VARCHAR, hubspot_id VARCHAR, source INTEGER",
+        "account_properties": """object VARCHAR, name VARCHAR, label VARCHAR, type VARCHAR, field_type VARCHAR,
+            group_name VARCHAR, options VARCHAR[], external_options BOOLEAN, has_unique_value BOOLEAN,
+            is_writable BOOLEAN, definition VARCHAR, portal_id BIGINT, loaded_at TIMESTAMP""",
+    }.items()
+]
+_UNRESOLVED = """
+    SELECT key FROM (FROM profiles WHERE object = ? AND place = 1 AND key IS NOT NULL AND problem IS NULL)
+    ANTI JOIN (SELECT object, key FROM matches GROUP BY object, key, source
+               HAVING source < 3 OR count(DISTINCT hubspot_id) = 1) USING (object, key)"""
+_SETTLE = (
+    # The best source of each key, and how many records it names.
+    """CREATE OR REPLACE TEMP TABLE resolved AS
+       SELECT object, key, source, min(hubspot_id) AS hubspot_id, count(DISTINCT hubspot_id) AS records
+       FROM matches m SEMI JOIN (SELECT object, key FROM profiles WHERE place = 1) USING (object, key)
+       GROUP BY object, key, source
+       QUALIFY row_number() OVER (PARTITION BY object, key ORDER BY source) = 1""",
+    """CREATE OR REPLACE TEMP TABLE skips AS
+       SELECT object, id, key, CASE WHEN key IS NULL THEN 'no_key' ELSE 'duplicate_key' END AS reason
+       FROM profiles WHERE key IS NULL OR place > 1
+       UNION ALL
+       SELECT p.object, p.id, p.key, 'ambiguous' FROM profiles p JOIN resolved r USING (object, key)
+       WHERE p.place = 1 AND p.problem IS NULL AND r.records > 1
+       UNION ALL
+       SELECT object, id, key, 'same_record' FROM (
+           SELECT p.object, p.id, p.key,
+                  row_number() OVER (PARTITION BY p.object, r.hubspot_id ORDER BY p.seen DESC NULLS LAST, p.id) AS place
+           FROM profiles p JOIN resolved r USING (object, key)
+           WHERE p.place = 1 AND p.problem IS NULL AND r.records = 1
+       ) WHERE place > 1""",
+    """CREATE OR REPLACE TEMP TABLE sendable AS
+       SELECT p.object, p.id, p.key, p.seen, r.hubspot_id
+       FROM profiles p LEFT JOIN resolved r ON r.object = p.object AND r.key = p.key
+       WHERE p.place = 1 AND p.key IS NOT NULL AND p.problem IS NULL
+         AND NOT EXISTS (FROM skips s WHERE s.object = p.object AND s.key = p.key AND s.reason IN ('ambiguous', 'same_record'))""",
+    """CREATE OR REPLACE TEMP TABLE refused AS
+       SELECT s.object, s.id, s.key, s.hubspot_id, w.property, w.value, w.code
+       FROM wanted w JOIN sendable s USING (object, key) WHERE w.code IS NOT NULL
+       UNION ALL
+       SELECT object, id, key, NULL, NULL, key, problem FROM profiles WHERE place = 1 AND problem IS NOT NULL""",
+)
+# '' clears a value: it is sent only where HubSpot has one from us.
+_CHANGES = """
+    CREATE OR REPLACE TEMP TABLE changes AS
+    SELECT w.object, w.key, w.property, w.value, l.value AS old
+    FROM wanted w
+    JOIN sendable s ON s.object = w.object AND s.key = w.key
+    LEFT JOIN (FROM ops.hubspot_ledger WHERE portal_id IS NOT DISTINCT FROM $portal_id) l
+        ON l.object = w.object AND l.key = w.key AND l.property = w.property AND l.hubspot_id = s.hubspot_id
+    LEFT JOIN account_properties p ON p.object = w.object AND p.name = w.property
+    WHERE w.code IS NULL AND w.value <> coalesce(l.value, '')
+      AND NOT EXISTS (
+          FROM ops.hubspot_rejects r
+          WHERE r.portal_id IS NOT DISTINCT FROM $portal_id AND r.object = w.object AND r.key = w.key
+            AND r.property = w.property AND r.value = w.value
+            AND r.attempted = coalesce(p.definition, r.attempted))"""
+_PLANNED = """
+    INSERT INTO changes (object, key, property, value, old)
+    SELECT object, key, {key_property}, key, NULL FROM sendable WHERE hubspot_id IS NULL;
+    CREATE OR REPLACE TEMP TABLE planned AS
+    SELECT row_number() OVER (ORDER BY object, action, key) AS record, * FROM (
+        SELECT s.object, CASE WHEN s.hubspot_id IS NULL THEN 'create' ELSE 'update' END AS action, s.id, s.key,
+               s.hubspot_id, c.properties
+        FROM sendable s JOIN (
+            SELECT object, key,
+                   to_json(map(list(property ORDER BY property), list(value ORDER BY property))) AS properties
+            FROM changes GROUP BY object, key
+        ) c ON c.object = s.object AND c.key = s.key
+    )"""
+# What HubSpot refused whole, and would refuse again.
+_STANDING = """
+    DELETE FROM planned WHERE EXISTS (
+        FROM ops.hubspot_rejects r
+        WHERE r.portal_id IS NOT DISTINCT FROM $portal_id AND r.object = planned.object AND r.key = planned.key
+          AND r.property IS NULL AND r.attempted = md5(CAST(planned.properties AS VARCHAR))
+          AND NOT ($recreate AND r.code = 'OBJECT_NOT_FOUND'))"""
+
+
+def _attach_published(connection: Connection, settings: Settings) -> None:
+    if not settings.analytics_file.exists():
+        raise HubspotError(f"nothing is published yet at {settings.analytics_file}; run `warehouse run` first")
+    try:
+        connection.execute(f"ATTACH '{_quoted(str(settings.analytics_file))}' AS published (READ_ONLY)")
+    except duckdb.Error as error:
+        raise HubspotError(f"cannot read {settings.analytics_file}: {error}") from error
+
+
+def _last_account(connection: Connection, settings: Settings) -> int | None:
+    if settings.hubspot.portal_id is not None:
+        return settings.hubspot.portal_id
+    found: int | None = value(connection, "SELECT portal_id FROM ops.hubspot_pushes ORDER BY push DESC LIMIT 1")
+    return found
+
+
+def _is_plain(object_type: str, key: str) -> str:
+    www = f" AND NOT starts_with({key}, 'www.')" if object_type == "companies" else ""
+    return f"(regexp_full_match(CAST({key} AS VARCHAR), '{_PLAIN[object_type].replace(chr(39), chr(39) * 2)}'){www})"
+
+
+def _chunks(connection: Connection, query: str, given: Any = None, size: int = _ROWS) -> Iterator[list[Any]]:
+    """A query's rows in pieces; the result is kept aside, so that the connection is free in between."""
+    connection.execute("CREATE OR REPLACE TEMP TABLE in_pieces AS SELECT * FROM (" + query + ")", given)
+    count = int(value(connection, "SELECT count(*) FROM in_pieces"))
+    for start in range(0, count, size):
+        yield connection.execute(
+            "SELECT * FROM in_pieces WHERE rowid >= ? AND rowid < ? ORDER BY rowid", [start, start + size]).fetchall()
+
+
+def _batches(keys: Iterable[str]) -> Iterator[list[str]]:
+    batch: list[str] = []
+    for key in keys:
+        batch.append(key)
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _name(column: str) -> str:
+    return '"' + column.replace('"', '""') + '"'
+
+
+def _quoted(text: str) -> str:
+    return text.replace("'", "''")
+

@@ -1,0 +1,50 @@
+"""The tables that a push keeps: `sql/ops/hubspot_*.sql`. Only a push writes to them; a build makes sure that they exist.
+
+They are history: what HubSpot acknowledged is kept through a full rebuild, and when this module changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+
+from dagster_project.settings import project_root
+from dagster_project.warehouse.build import Build
+from dagster_project.warehouse.database import Connection
+from dagster_project.warehouse.models import Model, parse_model
+
+
+def build(work: Build) -> set[str]:
+    """Nothing to compute. Returns the tables that changed: none."""
+    return set()
+
+
+def prepare(connection: Connection) -> None:
+    """Make the tables where an older build did not, and add the columns that they lack. No row is touched."""
+    connection.execute("CREATE SCHEMA IF NOT EXISTS ops")
+    existing: dict[str, set[str]] = {}
+    for table, column in connection.execute(
+        "SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = current_database() AND schema_name = 'ops'"
+    ).fetchall():
+        existing.setdefault(table, set()).add(column)
+    for model in _models().values():
+        lacking = [c for c in model.columns if c.name not in existing.get(model.table, set())]
+        if model.table not in existing:
+            columns = ", ".join(f"{c.name} {c.type}" for c in model.columns)
+            connection.execute(f"CREATE TABLE {model.name} ({columns})")
+            connection.execute(f"COMMENT ON TABLE {model.name} IS '{_quoted(model.about)}'")
+        else:
+            for column in lacking:
+                connection.execute(f"ALTER TABLE {model.name} ADD COLUMN {column.name} {column.type}")
+        for column in lacking:
+            connection.execute(f"COMMENT ON COLUMN {model.name}.{column.name} IS '{_quoted(column.about)}'")
+
+
+@cache
+def _models() -> Mapping[str, Model]:
+    files = sorted((project_root() / "sql" / "ops").glob("hubspot_*.sql"))
+    return {f.stem: parse_model(f"ops.{f.stem}", f.read_text(encoding="utf-8")) for f in files}
+
+
+def _quoted(text: str) -> str:
+    return text.replace("'", "''")

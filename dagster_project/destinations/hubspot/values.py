@@ -1,0 +1,137 @@
+"""From DuckDB's types to HubSpot's text: which goes with which, how a value is written, whether it would be taken.
+
+Every value travels as text. The same value always gives the same text, so that texts can be compared.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection
+from datetime import datetime, timezone
+
+LONGEST_TEXT = 65_536
+_NUMBERS = (
+    "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT",
+    "FLOAT", "DOUBLE",
+)
+# What a column of each kind may be sent to, by the property's type.
+ACCEPTED = {
+    "text": ("string", "phone_number", "enumeration"),
+    "number": ("number",),
+    "boolean": ("bool",),
+    "date": ("date",),
+    "date with time": ("datetime", "string"),
+    "list": ("enumeration",),
+}
+# What is made for a column of each kind where HubSpot has no such property: type and field type.
+MADE = {
+    "text": ("string", "text"),
+    "number": ("number", "number"),
+    "boolean": ("bool", "booleancheckbox"),
+    "date": ("date", "date"),
+    "date with time": ("datetime", "date"),
+    "list": ("enumeration", "checkbox"),
+}
+
+
+def kind_of(duckdb_type: str) -> str | None:
+    """The kind of a column: a key of ACCEPTED; None for types that HubSpot has nothing for."""
+    if duckdb_type in ("VARCHAR[]",) or re.fullmatch(r"ENUM\(.*\)\[\]", duckdb_type, re.DOTALL):
+        return "list"
+    if duckdb_type == "VARCHAR" or re.fullmatch(r"ENUM\(.*\)", duckdb_type, re.DOTALL):
+        return "text"
+    if duckdb_type in _NUMBERS or duckdb_type.startswith("DECIMAL("):
+        return "number"
+    if duckdb_type == "BOOLEAN":
+        return "boolean"
+    if duckdb_type == "DATE":
+        return "date"
+    return "date with time" if duckdb_type.startswith("TIMESTAMP") else None
+
+
+def text_of(column: str, duckdb_type: str) -> str:
+    """A DuckDB expression for a column's text; null stays null, an empty list becomes ''."""
+    kind = kind_of(duckdb_type)
+    if kind == "list":
+        # Sorted: the order of options means nothing, and must not look like a change.
+        return f"array_to_string(list_sort(list_distinct(list_filter(CAST({column} AS VARCHAR[]), x -> x IS NOT NULL))), ';')"
+    if kind == "date":
+        return f"CASE WHEN isfinite({column}) THEN strftime({column}, '%Y-%m-%d') ELSE CAST({column} AS VARCHAR) END"
+    if kind == "date with time":
+        at = f"CAST({column} AS TIMESTAMP)"
+        return f"CASE WHEN isfinite({at}) THEN strftime({at}, '%Y-%m-%dT%H:%M:%S.%gZ') ELSE CAST({at} AS VARCHAR) END"
+    if duckdb_type.startswith("DECIMAL("):
+        plain = f"CAST({column} AS VARCHAR)"
+        return f"CASE WHEN contains({plain}, '.') THEN rtrim(rtrim({plain}, '0'), '.') ELSE {plain} END"
+    if duckdb_type in ("FLOAT", "DOUBLE"):
+        return (
+            f"CASE WHEN isfinite({column}) AND {column} = trunc({column}) AND abs({column}) < 1e15 "
+            f"THEN CAST(CAST({column} AS BIGINT) AS VARCHAR) ELSE CAST({column} AS VARCHAR) END"
+        )
+    return f"CAST({column} AS VARCHAR)"
+
+
+# For a value `v.value` of a property `p` (a row of ops.hubspot_properties): the code that HubSpot would refuse it
+# with, or null. '' is no value: it clears.
+PROBLEM = rf"""CASE
+    WHEN v.value = '' THEN NULL
+    WHEN p.type IN ('string', 'phone_number') AND length(v.value) > {LONGEST_TEXT} THEN 'VALUE_TOO_LONG'
+    WHEN p.type = 'number' AND coalesce(NOT isfinite(TRY_CAST(v.value AS DOUBLE)), true) THEN 'INVALID_NUMBER'
+    WHEN p.type = 'date' AND NOT regexp_full_match(v.value, '\d{{4}}-\d\d-\d\d') THEN 'INVALID_DATE'
+    WHEN p.type = 'datetime' AND NOT regexp_full_match(v.value, '\d{{4}}-\d\d-\d\dT[\d:.]+Z') THEN 'INVALID_DATE'
+    WHEN p.type = 'enumeration' AND NOT p.external_options AND NOT list_contains(p.options, v.value)
+        AND (p.field_type <> 'checkbox' OR NOT list_has_all(p.options, string_split(v.value, ';'))) THEN 'INVALID_OPTION'
+    WHEN p.type = 'enumeration' AND p.external_options
+        AND (starts_with(v.value, ';') OR p.field_type <> 'checkbox' AND contains(v.value, ';')) THEN 'INVALID_OPTION'
+END"""
+EXPLAINED = {
+    "VALUE_TOO_LONG": f"longer than the {LONGEST_TEXT} characters that HubSpot takes",
+    "INVALID_NUMBER": "not a finite number",
+    "INVALID_DATE": "not a date that HubSpot knows",
+    "INVALID_OPTION": "not among the options of the property; add the option in HubSpot, or change the value",
+    "INVALID_EMAIL": "not an email address",
+}
+# What plainly is no address is not worth a call.
+_WORD, _LABEL = r"[^\s@.,;:<>()\[\]\\\"]+", r"[^\s@.,;:<>()\[\]\\\"_]+"
+EMAIL = rf"{_WORD}(\.{_WORD})*@{_LABEL}(\.{_LABEL})*\.[^\s@.,;:<>()\[\]\\\"_]{{2,}}"
+
+
+def are_same(sent: str, found: object, property_type: str | None) -> bool:
+    """Whether what HubSpot shows is what was sent: it rewrites numbers, times and lists in its own way."""
+    text = "" if found is None else str(found)
+    if sent == text:
+        return True
+    if not sent or not text:
+        return False
+    if property_type == "number":
+        return _number(sent) == _number(text)
+    if property_type == "bool":
+        return sent.lower() == text.lower()
+    if property_type in ("date", "datetime"):
+        return _moment(sent) is not None and _moment(sent) == _moment(text)
+    if property_type == "enumeration":
+        return _options(sent) == _options(text)
+    return sent.strip() == text.strip()
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _moment(text: str) -> datetime | None:
+    """A date, a date with time or epoch milliseconds."""
+    try:
+        if re.fullmatch(r"-?\d{5,}", text):
+            return datetime.fromtimestamp(int(text) / 1000, timezone.utc)
+        at = datetime.fromisoformat(text)
+    except (ValueError, OverflowError):
+        return None
+    return at if at.tzinfo else at.replace(tzinfo=timezone.utc)
+
+
+def _options(text: str) -> Collection[str]:
+    return {part.strip() for part in text.split(";") if part.strip()}
