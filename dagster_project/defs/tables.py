@@ -1,4 +1,7 @@
-"""Models as assets: one asset a table, built together in one step and one transaction, with their checks."""
+"""Models as assets: one asset a table, built together in one step and one transaction, with their checks.
+
+What analysts open follows in the same step, when everything before it went well.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,6 +14,7 @@ from dagster_project.sources import all_sources
 from dagster_project.warehouse.build import BuildError, Built, CheckResult, ChecksFailed, checks_of
 from dagster_project.warehouse.database import Connection, DatabaseError, open_warehouse
 from dagster_project.warehouse.models import Model
+from dagster_project.warehouse.publish import publish
 
 from .raw import OWNERS, POOL, raw_key
 
@@ -51,6 +55,7 @@ def _spec(model: Model) -> dg.AssetSpec:
         kinds={"duckdb", "python" if model.by else "sql"},
         owners=OWNERS,
         code_version=model.code,
+        skippable=True,
         metadata={
             "dagster/column_schema": dg.TableSchema(
                 [dg.TableColumn(c.name, c.type, description=c.about) for c in model.columns]
@@ -72,9 +77,21 @@ def _check_specs(model: Model) -> list[dg.AssetCheckSpec]:
     ]
 
 
+PUBLISHED = dg.AssetKey(["analytics"])
+_ANALYTICS = dg.AssetSpec(
+    key=PUBLISHED,
+    deps=[model_key(name) for name in nightly.models()],
+    group_name="published",
+    description="The database that analysts open: `analytics.duckdb`, a copy of the warehouse, replaced atomically.",
+    kinds={"duckdb"},
+    owners=OWNERS,
+    skippable=True,
+)
+
+
 @dg.multi_asset(
     name="build_tables",
-    specs=[_spec(model) for model in nightly.models().values()],
+    specs=[*(_spec(model) for model in nightly.models().values()), _ANALYTICS],
     check_specs=[check for model in nightly.models().values() for check in _check_specs(model)],
     can_subset=True,
     pool=POOL,
@@ -82,9 +99,13 @@ def _check_specs(model: Model) -> list[dg.AssetCheckSpec]:
 def tables(
     context: dg.AssetExecutionContext, config: BuildConfig
 ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
-    """Bring every table that is out of date up to date, check it, and keep all of it or nothing."""
+    """Bring every table that is out of date up to date, check it, keep all of it or nothing, then publish.
+
+    A night's run tells of the tables that changed; a run of chosen tables tells of each of them.
+    """
     settings = load_settings()
     selected = {".".join(key.path) for key in context.selected_asset_keys}
+    everything = selected >= set(nightly.models())
     try:
         as_of = nightly.day_of(config.as_of)
         with open_warehouse(settings, context.log.info) as connection:
@@ -96,7 +117,20 @@ def tables(
                 selected=selected,
                 tell=progress.tell,
             )
-            results = [_result(connection, built[name]) for name in nightly.models() if name in selected]
+            results = [
+                _result(connection, built[name])
+                for name in nightly.models()
+                if name in selected and (built[name].changed or not everything)
+            ]
+            changed = any(table.changed for table in built.values())
+            if PUBLISHED in context.selected_asset_keys and (
+                changed or not everything or not settings.analytics_file.exists()
+            ):
+                progress.tell("publishing analytics.duckdb")
+                size = publish(connection, settings)
+                results.append(
+                    dg.MaterializeResult(PUBLISHED, metadata={"bytes": dg.MetadataValue.int(size)})
+                )
     except ChecksFailed as failed:
         for result in failed.results:
             if result.model in selected:

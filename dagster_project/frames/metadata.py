@@ -97,26 +97,26 @@ class _Locks:
         refused: list[tuple[Any, ...]] = []
         cursor = self.connection.cursor().execute(
             """
-            SELECT 'company', company_id, file_seq, line, element, metadata, load_seq FROM raw.company_updates
+            SELECT 'company', company_id, file_seq, line, element, metadata, raw, load_seq FROM raw.company_updates
             WHERE load_seq > $since AND metadata IS NOT NULL
             UNION ALL
-            SELECT 'user', user_id, file_seq, line, element, metadata, load_seq FROM raw.user_updates
+            SELECT 'user', user_id, file_seq, line, element, metadata, raw, load_seq FROM raw.user_updates
             WHERE load_seq > $since AND metadata IS NOT NULL
             ORDER BY load_seq, line, element""",
             {"since": since},
         )
         while rows := cursor.fetchmany(10_000):
-            for entity, entity_id, file_seq, line, element, text, _ in rows:
+            for entity, entity_id, file_seq, line, element, text, raw, _ in rows:
                 found: list[tuple[Any, ...]] = []
                 made: dict[LockKey, Lock] = {}
                 self._learn(
-                    json.loads(text), "", self.scope(entity, entity_id), (file_seq, line), found, made
+                    json.loads(text), None, self.scope(entity, entity_id), (file_seq, line), found, made
                 )
                 conflicts += [(entity, entity_id, *f, file_seq, line, element) for f in found]
                 if found and self.refuses:
                     key, path, expected, actual, _ = found[0]
                     detail = f"{path} is of type {actual}, {key} is locked to {expected}"
-                    refused.append((_ENTITIES[entity], file_seq, line, element, detail, text[:65536]))
+                    refused.append((_ENTITIES[entity], file_seq, line, element, detail, raw))
                 else:
                     for key, lock in made.items():
                         self._lock(key, lock)
@@ -143,7 +143,7 @@ class _Locks:
     def _learn(
         self,
         value: Any,
-        path: str,
+        path: str | None,
         scope: tuple[str, str],
         place: tuple[int, int],
         conflicts: list[tuple[Any, ...]],
@@ -159,7 +159,7 @@ class _Locks:
         for key, inner in value.items():
             if inner is None:
                 continue
-            where = f"{path}.{key}" if path else key
+            where = key if path is None else f"{path}.{key}"
             actual = type_of(inner)
             lock_key = ("", "", key) if key in self.pins else (*scope, key)
             expected = self.pins.get(key) or (made.get(lock_key) or self.locks.get(lock_key) or (None,))[0]
@@ -230,10 +230,10 @@ def plain(node: Branch | Leaf) -> Any:
     return {k: plain(v) for k, v in node.items()} if isinstance(node, Branch) else node.value
 
 
-def leaves(node: Branch, path: str = "") -> Iterator[tuple[str, str, str, float | None, datetime]]:
+def leaves(node: Branch, path: str | None = None) -> Iterator[tuple[str, str, str, float | None, datetime]]:
     """path, type, text, number, time of each leaf that is not null."""
     for key, inner in node.items():
-        where = f"{path}.{key}" if path else key
+        where = key if path is None else f"{path}.{key}"
         if isinstance(inner, Branch):
             if inner:
                 yield from leaves(inner, where)

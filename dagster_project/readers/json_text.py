@@ -68,15 +68,11 @@ def parse(data: bytes, *, exact: bool) -> tuple[Any, list[Repair]]:
 def parse_text(text: str) -> tuple[Any, list[Repair]]:
     """As `parse`, from text that may hold U+FFFD already."""
     repairs: list[Repair] = []
-    try:
-        value, end = _decode(text)
-    except RecursionError:
-        text = _without_depth(text)
+    # Whatever walks the value later walks it recursively.
+    if text.count("{") + text.count("[") > _MAX_DEPTH and (shallow := _without_depth(text)) != text:
+        text = shallow
         repairs.append(("nested_too_deep", f"values nested deeper than {_MAX_DEPTH} became null"))
-        try:
-            value, end = _decode(text)
-        except RecursionError as error:
-            raise BadJson("nested too deep") from error
+    value, end = _decode(text)
     if _WHITESPACE.fullmatch(text, end) is None:
         raise BadJson(f"text after the value at character {end + 1}")
     return _sanitize(value, text, repairs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_MAX_CHARS = 64 * 1024
+_MAX_BYTES = 64 * 1024
 _SECRET_KEY = r"(?:proxy-authorization|authorization|set-cookie2?|cookie)"
 # A value after a credential's key: a closed string, a closed list of them, or (broken text) all that follows.
 _CREDENTIAL = re.compile(
@@ -26,8 +26,15 @@ def redact(text: str) -> str:
         text = _ESCAPED_ASCII.sub(
             lambda m: m.group(0) if m.group(1) in ("22", "5c", "5C") else chr(int(m.group(1), 16)), text
         )
+    lowered = text.lower()
+    if "authorization" not in lowered and "cookie" not in lowered:
+        return _cut(text)
     text = _CREDENTIAL.sub(
         lambda m: f"{m[1]}{m[2]}{m[1]}{m[3]}" + ("null" if m[4] == "null" else '"***"'), text
     )
     text = _PAIR.sub(r'\1"***"', text)
-    return text.encode("utf-8", "replace")[:_MAX_CHARS].decode("utf-8", "ignore")
+    return _cut(text)
+
+
+def _cut(text: str) -> str:
+    return text.encode("utf-8", "replace")[:_MAX_BYTES].decode("utf-8", "ignore")

@@ -12,6 +12,7 @@ from typing import Any
 
 from dagster_project.readers import json_records
 from dagster_project.readers.files import Record
+from dagster_project.readers.redact import redact
 from dagster_project.readers.values import id_of, is_future, time_of
 
 from . import PLACE
@@ -19,7 +20,7 @@ from .loading import FileLoad, Incoming, LoadContext, Loader, objects, received
 
 COLUMNS = (
     "company_id VARCHAR, user_id VARCHAR, session_token VARCHAR, effective_at TIMESTAMP, company_domain VARCHAR, "
-    "metadata VARCHAR, campaign VARCHAR"
+    "metadata VARCHAR, campaign VARCHAR, raw VARCHAR"
 )
 DDL = f"{PLACE}, {COLUMNS}"
 
@@ -58,6 +59,8 @@ class UpdateLoader(Loader):
             domain if isinstance(domain, str) and domain.strip() else None,
             _object_text(value.get("metadata"), "metadata", repairs, underscored),
             _object_text(value.get("campaign"), "campaign", repairs, lambda v, _: v),
+            # A later setting may refuse an update for its metadata: it is kept as it came, to be listed then.
+            redact(record.raw()) if value.get("metadata") is not None else None,
         )
         load.repair(record, repairs)
         self.rows.add(row)

@@ -70,6 +70,7 @@ _STATE_COMMENTS = {
     },
 }
 _SAMPLE_ROWS = 5
+_lineage: dict[str, dict[str, list[tuple[str, str]]]] = {}  # by the hash of the model file
 _LARGEST = 2**63 - 1
 
 
@@ -206,7 +207,7 @@ def _with_companions(selected: set[str] | None, models: Mapping[str, Model]) -> 
 
 def _bring_up_to_date(work: Build, group: list[Model]) -> None:
     # What is read as it was before counts, too: once it has moved on, what was computed from it is out of date.
-    reads = sorted({name for model in group for name in model.inputs} - {model.name for model in group})
+    reads = sorted({name for model in group for name in (*model.inputs, *model.days)} - {model.name for model in group})
     inputs: dict[str, Any] = {name: work._versions.get(name, 0) for name in reads}
     inputs["generation"] = work._versions["raw.generation"]
     if any(model.uses_as_of for model in group):
@@ -453,15 +454,17 @@ def checks_of(model: Model) -> Iterator[Check]:
 
 
 def _note_lineage(work: Build, model: Model) -> None:
-    from .lineage import column_lineage  # reads queries: only when one has changed
+    if model.code not in _lineage:
+        from .lineage import column_lineage  # reads queries: only when one has changed
 
+        _lineage[model.code] = column_lineage(model, work.models)
     work.connection.execute("DELETE FROM core.column_lineage WHERE model = ?", [model.name])
     append_rows(
         work.connection,
         "core.column_lineage",
         [
             (model.name, column, *source)
-            for column, sources in column_lineage(model, work.models).items()
+            for column, sources in _lineage[model.code].items()
             for source in sources
         ],
     )

@@ -18,7 +18,11 @@ SELECT
     coalesce(user_id, '') AS user_id,
     coalesce(session_token, '') AS session_token,
     coalesce(verb, '') AS verb,
-    regexp_replace(coalesce(route, ''), '/([0-9]+|[0-9a-fA-F-]*[0-9][0-9a-fA-F-]{7,})', '/:id', 'g') AS route,
+    -- Slashes are doubled, so that neighbours do not share one, and the end has one of its own to match.
+    regexp_replace(replace(regexp_replace(
+        replace(concat(coalesce(route, ''), '/'), '/', '//'),
+        '/([0-9]+|[0-9a-fA-F-]*[0-9][0-9a-fA-F-]{7,})/', '/:id/', 'g'
+    ), '//', '/'), '/$', '', 'g') AS route,
     status,
     CAST(least(sum(weight), 9223372036854775807) AS BIGINT) AS calls
 FROM raw.api_calls

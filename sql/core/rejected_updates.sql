@@ -7,4 +7,4 @@
 --   line       BIGINT   place of the update
 --   element    BIGINT   place of the update
 --   detail     VARCHAR  the conflict
---   raw        VARCHAR  the update's metadata
+--   raw        VARCHAR  the update as it came

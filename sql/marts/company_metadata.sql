@@ -1,4 +1,4 @@
--- Metadata of companys, one row a leaf, for search and filter. Cleared values (null) have no row.
+-- Metadata of companies, one row a leaf, for search and filter. Cleared values (null) have no row.
 -- grain: company_id, path
 -- by: frames.metadata
 -- from: raw.company_updates, raw.user_updates

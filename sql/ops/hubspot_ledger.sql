@@ -1,6 +1,6 @@
 -- What HubSpot holds because it said so: the last acknowledged value of each property of each record that was pushed.
 -- grain: portal_id, object, key, property
--- by: destinations.hubspot.tables
+-- by: destinations.history
 -- columns:
 --   portal_id        BIGINT     HubSpot account; null: it did not say
 --   object           VARCHAR    companies or contacts

@@ -1,7 +1,7 @@
 -- What the push that goes on, or was killed, has to send. Empty between pushes, but for records whose outcome is
 -- unknown: they are looked up in HubSpot before anything else is sent.
 -- grain: record
--- by: destinations.hubspot.tables
+-- by: destinations.history
 -- columns:
 --   record       BIGINT     number within the push
 --   portal_id    BIGINT     HubSpot account; null: it did not say

@@ -1,6 +1,6 @@
 -- The properties of the HubSpot account, as the last push found them.
 -- grain: object, name
--- by: destinations.hubspot.tables
+-- by: destinations.history
 -- columns:
 --   object            VARCHAR    companies or contacts
 --   name              VARCHAR    name in HubSpot

@@ -1,6 +1,6 @@
 -- One row a push, with the accounts of its records: planned = acknowledged + rejected + skipped.
 -- grain: push
--- by: destinations.hubspot.tables
+-- by: destinations.history
 -- columns:
 --   push          BIGINT     its number
 --   started_at    TIMESTAMP  UTC

@@ -1,7 +1,7 @@
 -- Which HubSpot record a key belongs to: as HubSpot last said, by a read or by acknowledging a write. Several for one
 -- key: it is ambiguous, and skipped.
 -- grain: portal_id, object, key, hubspot_id
--- by: destinations.hubspot.tables
+-- by: destinations.history
 -- columns:
 --   portal_id   BIGINT     HubSpot account; null: it did not say
 --   object      VARCHAR    companies or contacts

@@ -1,6 +1,6 @@
 -- Every value, and every record, that HubSpot refused or would refuse, with its reason. It is tried again when the
 -- value or the property's definition changes.
--- by: destinations.hubspot.tables
+-- by: destinations.history
 -- columns:
 --   object          VARCHAR    companies or contacts
 --   id              VARCHAR    company_id or user_id

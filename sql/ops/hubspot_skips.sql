@@ -1,5 +1,5 @@
 -- Every record that the last push did not send, and why.
--- by: destinations.hubspot.tables
+-- by: destinations.history
 -- columns:
 --   object  VARCHAR  companies or contacts
 --   id      VARCHAR  company_id or user_id

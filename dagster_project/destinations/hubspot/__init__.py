@@ -4,7 +4,6 @@
     push(settings, live=True)         write it, and keep account of every record in ops.hubspot_*
     init_properties(settings, live=True)   make the property group and the properties that HubSpot lacks
 
-Facts about HubSpot's API: `reference/hubspot.md`. This package knows neither the orchestrator nor the command line.
 """
 
 from __future__ import annotations

@@ -146,21 +146,35 @@ class Planner:
         self.columns: dict[str, list[Column]] = {}
         self._listed: set[str] = set()
 
-    def make(self) -> None:
+    def read_columns(self) -> dict[str, list[Column]]:
+        """The columns of the SELECTs that are properties, by object type; their rows are in selected_<object type>."""
         for statement in _TABLES:
             self.connection.execute(statement)
         _attach_published(self.connection, self.settings)
         try:
+            selected = {object_type: self._select(object_type) for object_type in OBJECTS}
             for object_type in OBJECTS:
-                columns = self._select(object_type)
-                if columns is None:
-                    continue
-                self.columns[object_type] = self._preflight(object_type, columns)
-                if self.columns[object_type]:
-                    self._take_profiles(object_type)
-                    self._resolve(object_type)
+                self._read_exports(object_type)
         finally:
             self.connection.execute("DETACH published")
+        found = {object_type: columns for object_type, columns in selected.items() if columns is not None}
+        for object_type, columns in found.items():
+            self._load_properties(object_type, columns)
+        return found
+
+    def make(self) -> None:
+        """Make the plan."""
+        for object_type, columns in self.read_columns().items():
+            usable, left_out = columns, []
+            if self.api is None:
+                usable = [column for column in columns if kind_of(column.type)]
+            else:
+                usable, left_out = check(object_type, columns, self.properties[object_type])
+            self.columns[object_type] = usable
+            self.left_out += left_out
+            if usable:
+                self._take_profiles(object_type)
+                self._resolve(object_type)
         self._settle_skips()
         self.find_changes()
 
@@ -189,19 +203,15 @@ class Planner:
             raise HubspotError(f"sql/outbound/{file.name} does not select {', '.join(lacking)}: each row needs them")
         return [c for c in columns if c.name not in never_sent]
 
-    def _preflight(self, object_type: str, columns: list[Column]) -> list[Column]:
-        """The columns that can be sent."""
+    def _load_properties(self, object_type: str, columns: list[Column]) -> None:
         if self.api is None:
-            return [column for column in columns if kind_of(column.type)]
+            return
         self.tell(f"loading the properties of {object_type}")
         found = load_properties(self.api, object_type, [KEYS[object_type], *(c.name for c in columns)])
         self.properties[object_type] = found
         append_rows(self.connection, "account_properties", [
             (object_type, p.name, p.label, p.type, p.field_type, p.group, list(p.options), p.external_options,
              p.has_unique_value, p.obstacle is None, p.definition, self.portal_id, self.now) for p in found.values()])
-        usable, left_out = check(object_type, columns, found)
-        self.left_out += left_out
-        return usable
 
     def _take_profiles(self, object_type: str) -> None:
         """The rows' keys, which of several rows with one key is sent, and the values as text."""
@@ -242,6 +252,19 @@ class Planner:
             WHERE {key} IS NOT NULL AND NOT {_is_plain(object_type, key)}"""):
             append_rows(connection, "match_keys", [(text, key_of(object_type, text)) for (text,) in texts])
 
+    def _read_exports(self, object_type: str) -> None:
+        header, name = _EXPORTED_MORE[object_type]
+        try:
+            self.connection.execute(f"""
+                INSERT INTO exported
+                SELECT '{object_type}', match_key, record_id FROM published.core.crm_{object_type} WHERE match_key IS NOT NULL
+                UNION
+                SELECT '{object_type}', unnest(string_split(lower(replace(coalesce(
+                           properties ->> '$."{header}"', properties ->> '$."{name}"'), ' ', '')), ';')), record_id
+                FROM published.core.crm_{object_type}""")
+        except duckdb.CatalogException:
+            pass  # published before there were exports
+
     # which record is meant
 
     def _resolve(self, object_type: str) -> None:
@@ -261,21 +284,11 @@ class Planner:
                 self._ask(object_type, unresolved)
 
     def _match_exported(self, object_type: str) -> None:
-        header, name = _EXPORTED_MORE[object_type]
-        try:
-            self.connection.execute(f"""
-                CREATE OR REPLACE TEMP TABLE exported AS
-                SELECT match_key AS key, record_id FROM published.core.crm_{object_type}
-                UNION
-                SELECT lower(trim(unnest(string_split(coalesce(properties ->> '$."{header}"', properties ->> '$."{name}"'), ';')))),
-                       record_id
-                FROM published.core.crm_{object_type}""")
-        except duckdb.CatalogException:
-            return  # published before there were exports
-        self.connection.execute("""
+        self.connection.execute(f"""
             INSERT INTO matches
-            SELECT DISTINCT ?, e.key, e.record_id, 3 FROM exported e JOIN profiles p ON p.object = ? AND p.key = e.key
-            WHERE regexp_full_match(e.record_id, '[0-9]+')""", [object_type, object_type])
+            SELECT DISTINCT '{object_type}', e.key, e.record_id, 3
+            FROM exported e JOIN profiles p ON p.object = e.object AND p.key = e.key
+            WHERE e.object = '{object_type}' AND regexp_full_match(e.record_id, '[0-9]+')""")
 
     def _match_remembered_doubles(self, object_type: str) -> None:
         """Keys that had several records last time: have they been put in order since? One read a hundred."""
@@ -394,6 +407,7 @@ _TABLES = [
     f"CREATE OR REPLACE TEMP TABLE {name} ({columns})" for name, columns in {
         "profiles": "object VARCHAR, row BIGINT, id VARCHAR, key VARCHAR, seen TIMESTAMP, place BIGINT, problem VARCHAR",
         "wanted": "object VARCHAR, key VARCHAR, property VARCHAR, value VARCHAR, code VARCHAR",
+        "exported": "object VARCHAR, key VARCHAR, record_id VARCHAR",
         "matches": "object VARCHAR, key VARCHAR, hubspot_id VARCHAR, source INTEGER",
         "account_properties": """object VARCHAR, name VARCHAR, label VARCHAR, type VARCHAR, field_type VARCHAR,
             group_name VARCHAR, options VARCHAR[], external_options BOOLEAN, has_unique_value BOOLEAN,

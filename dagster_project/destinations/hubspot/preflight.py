@@ -24,7 +24,7 @@ class Property:
     type: str
     field_type: str
     group: str
-    options: tuple[str, ...]
+    options: Mapping[str, str]  # value to label
     external_options: bool
     has_unique_value: bool
     obstacle: str | None
@@ -118,7 +118,8 @@ def _property(body: Json) -> Property:
     return Property(
         name=str(body.get("name") or ""), label=str(body.get("label") or ""), type=kind,
         field_type=str(body.get("fieldType") or ""), group=str(body.get("groupName") or ""),
-        options=tuple(str(o["value"]) for o in options if isinstance(o, dict) and o.get("value") is not None),
+        options={str(o["value"]): str(o.get("label") or o["value"])
+                 for o in options if isinstance(o, dict) and o.get("value") is not None},
         external_options=bool(body.get("externalOptions")), has_unique_value=bool(body.get("hasUniqueValue")),
         obstacle=obstacle,
     )

@@ -1,0 +1,184 @@
+"""Makes what the SELECTs need and HubSpot lacks: the property group, properties, and options of the group's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+
+from dagster_project.settings import Settings, project_root
+from dagster_project.warehouse.database import Connection, open_warehouse
+
+from . import tables
+from .answers import problem_of
+from .api import BATCH, OBJECTS, Api, Json
+from .errors import HubspotError, OutcomeUnknown, Refused
+from .lookup import in_batches
+from .plan import Planner, Tell
+from .preflight import Column, Property
+from .values import MADE, kind_of
+
+GROUP, GROUP_LABEL = "api_analytics", "API Analytics"
+_WORDS = {"api": "API", "id": "ID", "4xx": "4xx", "5xx": "5xx"}
+_WINDOWS = {"24h": "24 hours", "7d": "7 days", "30d": "30 days", "90d": "90 days"}
+_YES_NO = {"true": "Yes", "false": "No"}
+
+
+@dataclass(frozen=True)
+class NewProperty:
+    """A property that HubSpot lacks. options: values of a selection."""
+
+    object: str
+    name: str
+    label: str
+    type: str
+    field_type: str
+    options: tuple[str, ...] = ()
+
+
+@dataclass
+class InitResult:
+    """groups: object types that lack the group. options: property (object, name) to the options that it lacks.
+
+    live: they were made, but for those in `failed` (object and name to HubSpot's words). unusable: columns of a
+    type that HubSpot has nothing for.
+    """
+
+    live: bool
+    groups: list[str] = field(default_factory=list)
+    properties: list[NewProperty] = field(default_factory=list)
+    options: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    failed: dict[tuple[str, str], str] = field(default_factory=dict)
+    unusable: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    @property
+    def exit_status(self) -> int:
+        return int(bool(self.failed or self.unusable))
+
+
+def init_properties(settings: Settings, *, live: bool, tell: Tell = lambda _: None) -> InitResult:
+    """Show (live: and make) what the SELECTs name and HubSpot lacks. What is there already is left as it is.
+
+    Raises MissingToken; HubspotError where nothing is published, or the token may not do it.
+    """
+    if not settings.analytics_file.exists():
+        raise HubspotError(f"nothing is published yet at {settings.analytics_file}; run `warehouse run` first")
+    result = InitResult(live)
+    with Api(settings.hubspot) as api, open_warehouse(settings, tell) as connection:
+        tables.prepare(connection)
+        api.load_account(settings.hubspot.portal_id)
+        planner = Planner(connection, settings, api, datetime.now(timezone.utc).replace(tzinfo=None), tell)
+        for object_type, columns in planner.read_columns().items():
+            found = planner.properties[object_type]
+            lacking = _compare(connection, object_type, columns, found, result)
+            result.properties += lacking
+            if lacking and not _has_group(api, object_type, found.values()):
+                result.groups.append(object_type)
+        if live:
+            _make(api, result, planner, tell)
+    return result
+
+
+def _compare(
+    connection: Connection, object_type: str, columns: Iterable[Column], found: dict[str, Property], result: InitResult
+) -> list[NewProperty]:
+    lacking = []
+    for column in columns:
+        kind = kind_of(column.type)
+        existing = found.get(column.name)
+        if kind is None:
+            result.unusable[object_type, column.name] = f"HubSpot has nothing for the type {column.type}; cast it in the SELECT"
+        elif existing is None:
+            options = _options(connection, object_type, column) if kind == "list" else ()
+            if kind == "list" and not options:
+                result.unusable[object_type, column.name] = "it has no value yet, and a selection needs options"
+                continue
+            lacking.append(NewProperty(object_type, column.name, _label(column.name), *MADE[kind], options))
+        elif kind == "list" and existing.group == GROUP and not existing.external_options:
+            more = [o for o in _options(connection, object_type, column) if o not in existing.options]
+            if more:
+                result.options[object_type, column.name] = more
+    return lacking
+
+
+def _options(connection: Connection, object_type: str, column: Column) -> tuple[str, ...]:
+    """The values of a list column; where these are cohorts, all cohorts, also those that nobody is in yet."""
+    name = '"' + column.name.replace('"', '""') + '"'
+    held = {row[0] for row in connection.execute(
+        f"SELECT DISTINCT unnest(CAST({name} AS VARCHAR[])) FROM selected_{object_type}").fetchall() if row[0]}
+    entity = {"companies": "company", "contacts": "user"}[object_type]
+    files = (project_root() / "sql" / "cohorts").glob(f"{entity}__*.sql")
+    cohorts = {file.stem.partition("__")[2] for file in files}
+    return tuple(sorted(held | cohorts if held and held <= cohorts or not held and "cohort" in column.name else held))
+
+
+def _has_group(api: Api, object_type: str, properties: Iterable[Property]) -> bool:
+    if any(one.group == GROUP for one in properties):
+        return True
+    try:
+        return any(group.get("name") == GROUP for group in api.groups(object_type))
+    except Refused:
+        return False  # making it will tell
+
+
+def _make(api: Api, result: InitResult, planner: Planner, tell: Tell) -> None:
+    for object_type in OBJECTS:
+        new = [one for one in result.properties if one.object == object_type]
+        if object_type in result.groups:
+            tell(f"making the group {GROUP_LABEL} for {object_type}")
+            _tolerant(lambda o=object_type: api.create_group(o, {"name": GROUP, "label": GROUP_LABEL}))  # type: ignore[misc]
+        for batch in in_batches(new, BATCH):
+            tell(f"making {len(batch)} properties for {object_type}")
+            said = _tolerant(lambda o=object_type, b=batch: api.create_properties(o, [_body(one) for one in b]))  # type: ignore[misc]
+            for error in [e for e in said.get("errors") or [] if isinstance(e, dict)]:
+                problem = problem_of(error, ())
+                for one in batch:
+                    if one.name in str(error.get("context")) or one.name in problem.message:
+                        result.failed[object_type, one.name] = problem.message
+        for (kind, name), more in result.options.items():
+            if kind == object_type:
+                existing = planner.properties[object_type][name]
+                options = _options_body({**existing.options, **{one: _label(one) for one in more}})
+                _tolerant(lambda o=object_type, n=name, b=options: api.update_property(o, n, {"options": b}))  # type: ignore[misc]
+        # HubSpot's list is what counts, whatever it answered.
+        if new:
+            there = {str(p.get("name")) for p in api.properties(object_type)}
+            for one in new:
+                if one.name in there:
+                    result.failed.pop((object_type, one.name), None)
+                else:
+                    result.failed.setdefault((object_type, one.name), "HubSpot did not make it")
+
+
+def _tolerant(make: Callable[[], Json]) -> Json:
+    """What exists already is no failure, and an answer that was lost is looked into afterwards."""
+    try:
+        return make()
+    except OutcomeUnknown:
+        return {}
+    except Refused as refused:
+        if refused.status == 409 or "exist" in str(refused).lower():
+            return {}
+        return {"errors": [dict(refused.body)]}
+
+
+def _body(new: NewProperty) -> Json:
+    options = _YES_NO if new.type == "bool" else {one: _label(one) for one in new.options}
+    body: Json = {
+        "groupName": GROUP, "name": new.name, "label": new.label, "type": new.type, "fieldType": new.field_type,
+        "description": "Kept up to date by the usage warehouse.",
+    }
+    return {**body, "options": _options_body(options)} if options else body
+
+
+def _options_body(options: Mapping[str, str]) -> list[Json]:
+    return [{"label": label, "value": value, "displayOrder": place, "hidden": False}
+            for place, (value, label) in enumerate(options.items())]
+
+
+def _label(name: str) -> str:
+    """`api_calls_30d` as people read it: API calls, 30 days."""
+    *words, last = name.split("_")
+    text = " ".join(_WORDS.get(word, word) for word in [*words, *([] if last in _WINDOWS else [last])])
+    text = text[:1].upper() + text[1:]
+    return f"{text}, {_WINDOWS[last]}" if last in _WINDOWS and words else text or name

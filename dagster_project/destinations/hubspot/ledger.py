@@ -1,0 +1,144 @@
+"""What is remembered of a push: what HubSpot acknowledged, which record a key belongs to, what was refused.
+
+The outbox says what became of each record while a push goes on; `settle` carries that over into the ledger. Both
+are on disk, so a push that was killed is settled by the next one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from dagster_project.warehouse.database import Connection, append_rows, transaction, value
+
+from .values import EXPLAINED
+
+_AT_ONCE = 50_000  # records: bounds what is unpacked at a time
+
+
+@dataclass(frozen=True)
+class Reject:
+    """A refused value, or (property None) a refused record. is_final: the same is not tried again."""
+
+    record: int
+    property: str | None
+    value: str | None
+    code: str
+    message: str
+    correlation_id: str | None
+    is_final: bool = True
+
+
+def settle(connection: Connection, now: datetime) -> int:
+    """Carry what HubSpot acknowledged from the outbox into the ledger. Returns how many records.
+
+    Rows of the outbox that are settled are marked so; settling twice does nothing.
+    """
+    done = 0
+    while True:
+        with transaction(connection):
+            connection.execute("""
+                CREATE OR REPLACE TEMP TABLE settling AS
+                SELECT record, portal_id, object, key, hubspot_id, properties FROM ops.hubspot_outbox
+                WHERE state = 'acknowledged' ORDER BY record LIMIT ?""", [_AT_ONCE])
+            count = int(value(connection, "SELECT count(*) FROM settling"))
+            if not count:
+                return done
+            for statement in _SETTLE:
+                connection.execute(statement, {"now": now} if "$now" in statement else None)
+        done += count
+
+
+_SETTLE = (
+    """CREATE OR REPLACE TEMP TABLE settling_values AS
+       SELECT s.portal_id, s.object, s.key, s.hubspot_id, f.key AS property, f.value ->> '$' AS value
+       FROM settling s, json_each(s.properties) f
+       QUALIFY row_number() OVER (PARTITION BY s.portal_id, s.object, s.key, f.key ORDER BY s.record DESC) = 1""",
+    # What another record acknowledged says nothing of this one: after a merge, say.
+    """DELETE FROM ops.hubspot_ledger AS l USING settling AS s
+       WHERE l.object = s.object AND l.key = s.key AND l.portal_id IS NOT DISTINCT FROM s.portal_id
+         AND l.hubspot_id <> s.hubspot_id""",
+    """DELETE FROM ops.hubspot_ledger AS l USING settling_values AS s
+       WHERE l.object = s.object AND l.key = s.key AND l.property = s.property
+         AND l.portal_id IS NOT DISTINCT FROM s.portal_id""",
+    """INSERT INTO ops.hubspot_ledger (portal_id, object, key, hubspot_id, property, value, acknowledged_at)
+       SELECT portal_id, object, key, hubspot_id, property, value, $now FROM settling_values""",
+    """DELETE FROM ops.hubspot_records AS r USING settling AS s
+       WHERE r.object = s.object AND r.key = s.key AND r.portal_id IS NOT DISTINCT FROM s.portal_id""",
+    """INSERT INTO ops.hubspot_records (portal_id, object, key, hubspot_id, seen_at)
+       SELECT DISTINCT ON (portal_id, object, key) portal_id, object, key, hubspot_id, $now
+       FROM settling ORDER BY record DESC""",
+    # What HubSpot took is no reject any more.
+    """DELETE FROM ops.hubspot_rejects AS r USING settling_values AS s
+       WHERE r.object = s.object AND r.key = s.key AND r.portal_id IS NOT DISTINCT FROM s.portal_id
+         AND r.property = s.property""",
+    """DELETE FROM ops.hubspot_rejects AS r USING settling AS s
+       WHERE r.object = s.object AND r.key = s.key AND r.portal_id IS NOT DISTINCT FROM s.portal_id
+         AND r.property IS NULL""",
+    "UPDATE ops.hubspot_outbox SET state = 'settled' WHERE record IN (SELECT record FROM settling)",
+)
+
+
+def remember_matches(connection: Connection, portal_id: int | None, now: datetime) -> None:
+    """Keep what HubSpot said of who is who (the planner's `resolved`), also where that is ambiguous."""
+    connection.execute("""
+        CREATE OR REPLACE TEMP TABLE said AS
+        SELECT DISTINCT m.object, m.key, m.hubspot_id FROM matches m JOIN resolved r USING (object, key, source)
+        WHERE m.source = 2""")
+    connection.execute("""
+        DELETE FROM ops.hubspot_records AS r USING said AS s
+        WHERE r.object = s.object AND r.key = s.key AND r.portal_id IS NOT DISTINCT FROM ?""", [portal_id])
+    connection.execute("""
+        INSERT INTO ops.hubspot_records (portal_id, object, key, hubspot_id, seen_at)
+        SELECT ?, object, key, hubspot_id, ? FROM said""", [portal_id, now])
+
+
+def remember_preflight(connection: Connection, portal_id: int | None, now: datetime) -> None:
+    """Replace what the preflight said of single values, and drop rejects of what is not wanted any more."""
+    connection.execute("""
+        DELETE FROM ops.hubspot_rejects WHERE portal_id IS NOT DISTINCT FROM ? AND (attempts = 0 OR NOT EXISTS (
+            FROM sendable s LEFT JOIN wanted w
+                ON w.object = s.object AND w.key = s.key AND w.property = hubspot_rejects.property
+            WHERE s.object = hubspot_rejects.object AND s.key = hubspot_rejects.key
+              AND (hubspot_rejects.property IS NULL OR w.value = hubspot_rejects.value)))""", [portal_id])
+    explained = " ".join(f"WHEN '{code}' THEN '{text}'" for code, text in EXPLAINED.items())
+    connection.execute(f"""
+        INSERT INTO ops.hubspot_rejects
+            (object, id, key, hubspot_id, property, value, code, message, attempts, rejected_at, portal_id)
+        SELECT object, id, key, hubspot_id, property, value, code, CASE code {explained} END, 0, ?, ?
+        FROM refused""", [now, portal_id])
+
+
+def note_rejects(connection: Connection, rejects: list[Reject], now: datetime) -> None:
+    """Keep what HubSpot refused; an older refusal of the same gives way, its attempts are counted on."""
+    if not rejects:
+        return
+    connection.execute("""
+        CREATE OR REPLACE TEMP TABLE new_rejects (
+            record BIGINT, property VARCHAR, value VARCHAR, code VARCHAR, message VARCHAR, correlation_id VARCHAR,
+            is_final BOOLEAN)""")
+    append_rows(connection, "new_rejects", [
+        (r.record, r.property, r.value, r.code, r.message, r.correlation_id, r.is_final) for r in rejects])
+    connection.execute("""
+        CREATE OR REPLACE TEMP TABLE noted AS
+        SELECT o.object, o.id, o.key, o.hubspot_id, n.property, n.value, n.code, n.message, n.correlation_id,
+               o.attempts + coalesce(r.attempts, 0) AS attempts, o.portal_id,
+               CASE WHEN NOT n.is_final THEN NULL WHEN n.property IS NULL THEN md5(CAST(o.properties AS VARCHAR))
+                    ELSE coalesce(p.definition, '') END AS attempted
+        FROM new_rejects n
+        JOIN ops.hubspot_outbox o ON o.record = n.record
+        LEFT JOIN account_properties p ON p.object = o.object AND p.name = n.property
+        LEFT JOIN ops.hubspot_rejects r
+            ON r.object = o.object AND r.key = o.key AND r.portal_id IS NOT DISTINCT FROM o.portal_id
+            AND r.property IS NOT DISTINCT FROM n.property AND r.value IS NOT DISTINCT FROM n.value
+        QUALIFY row_number() OVER (PARTITION BY n.record, n.property) = 1""")
+    connection.execute("""
+        DELETE FROM ops.hubspot_rejects AS r USING noted AS n
+        WHERE r.object = n.object AND r.key = n.key AND r.portal_id IS NOT DISTINCT FROM n.portal_id
+          AND r.property IS NOT DISTINCT FROM n.property""")
+    connection.execute("""
+        INSERT INTO ops.hubspot_rejects
+            (object, id, key, hubspot_id, property, value, code, message, correlation_id, attempts, rejected_at,
+             portal_id, attempted)
+        SELECT object, id, key, hubspot_id, property, value, code, message, correlation_id, attempts, ?, portal_id, attempted
+        FROM noted""", [now])

@@ -1,0 +1,120 @@
+"""The outbox: what is to be sent, and what has become of it so far. On disk, so that a crash loses nothing.
+
+A record is `sent` before its call begins, and stays so until HubSpot's answer is understood. Whoever finds it in
+that state knows only that it may have been carried out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from dagster_project.warehouse.database import Connection, append_rows, value
+
+from .answers import Input
+from .api import BATCH, KEYS
+
+_AT_ONCE = 4 * BATCH
+
+
+class Outbox:
+    """The records of one account. Methods that write leave the transaction to the caller."""
+
+    def __init__(self, connection: Connection, portal_id: int | None) -> None:
+        self.connection, self.portal_id = connection, portal_id
+
+    def fill(self) -> None:
+        """Take what the planner planned."""
+        self.connection.execute("""
+            INSERT INTO ops.hubspot_outbox
+                (record, portal_id, object, action, id, key, hubspot_id, properties, state, attempts)
+            SELECT record + (SELECT coalesce(max(record), 0) FROM ops.hubspot_outbox), ?, object, action, id, key,
+                   hubspot_id, properties, 'ready', 0
+            FROM planned""", [self.portal_id])
+
+    def clear(self) -> None:
+        """Forget all but the records whose outcome is unknown."""
+        self.connection.execute(
+            "DELETE FROM ops.hubspot_outbox WHERE portal_id IS NOT DISTINCT FROM ? AND state <> 'sent'", [self.portal_id])
+
+    def holds(self, state: str) -> bool:
+        return bool(value(self.connection, """
+            SELECT count(*) > 0 FROM ops.hubspot_outbox WHERE state = ? AND portal_id IS NOT DISTINCT FROM ?""",
+            [state, self.portal_id]))
+
+    def inputs(self, state: str, object_type: str, is_create: bool) -> Iterator[Input]:
+        """The records in a state, in order; read piece by piece, so records may change their state meanwhile."""
+        last = -1
+        while rows := self.connection.execute("""
+            SELECT record, key, hubspot_id, properties FROM ops.hubspot_outbox
+            WHERE portal_id IS NOT DISTINCT FROM ? AND state = ? AND object = ? AND (hubspot_id IS NULL) = ? AND record > ?
+            ORDER BY record LIMIT ?""", [self.portal_id, state, object_type, is_create, last, _AT_ONCE]).fetchall():
+            last = rows[-1][0]
+            yield from (Input(record, key, hubspot_id, orjson.loads(properties)) for record, key, hubspot_id, properties in rows)
+
+    def mark_sent(self, inputs: Iterable[Input], now: datetime) -> None:
+        self.connection.execute(f"""
+            UPDATE ops.hubspot_outbox SET state = 'sent', attempts = attempts + 1, sent_at = ?
+            WHERE {_among([one.record for one in inputs])}""", [now])
+
+    def mark(self, records: Sequence[int], state: str) -> None:
+        if records:
+            self.connection.execute(f"UPDATE ops.hubspot_outbox SET state = ? WHERE {_among(records)}", [state])
+
+    def acknowledge(self, acknowledged: Sequence[tuple[int, str]]) -> None:
+        """Record numbers with the ids that HubSpot answered."""
+        if acknowledged:
+            self._update("state = 'acknowledged', hubspot_id = n.hubspot_id", "hubspot_id VARCHAR", acknowledged)
+
+    def retry_as_update(self, records: Sequence[tuple[int, str]], object_type: str) -> None:
+        """Records to create turned out to exist already: with which ids."""
+        if records:
+            without_key = orjson.dumps({KEYS[object_type]: None}).decode()
+            self._update(
+                "action = 'update', hubspot_id = n.hubspot_id, "
+                # Where only the key was to be sent, it is there already.
+                f"state = CASE WHEN json_merge_patch(properties, '{without_key}') = '{{}}' THEN 'acknowledged' ELSE 'ready' END, "
+                f"properties = json_merge_patch(properties, '{without_key}')", "hubspot_id VARCHAR", records)
+
+    def strip(self, record: int, names: Iterable[str], state: str) -> None:
+        """Take properties away from a record."""
+        patch = orjson.dumps(dict.fromkeys(names)).decode()
+        self.connection.execute(
+            "UPDATE ops.hubspot_outbox SET state = ?, properties = json_merge_patch(properties, ?::JSON) WHERE record = ?",
+            [state, patch, record])
+
+    def strip_all(self, object_type: str, name: str) -> None:
+        """Take a property away from all records that are still to be sent; those that have nothing else are skipped."""
+        patch = orjson.dumps({name: None}).decode()
+        mine = "object = ? AND portal_id IS NOT DISTINCT FROM ? AND state = 'ready'"
+        self.connection.execute(
+            f"UPDATE ops.hubspot_outbox SET properties = json_merge_patch(properties, ?::JSON) WHERE {mine}",
+            [patch, object_type, self.portal_id])
+        self.connection.execute(f"""
+            UPDATE ops.hubspot_outbox SET state = 'column_left_out' WHERE {mine} AND CAST(properties AS VARCHAR) = '{{}}'""",
+            [object_type, self.portal_id])
+
+    def plan_anew(self, records: Mapping[int, str | None], object_type: str) -> None:
+        """Send everything of these records, to another record of HubSpot's (None: to a new one)."""
+        self._update(
+            f"""state = 'ready', hubspot_id = n.hubspot_id,
+                action = CASE WHEN n.hubspot_id IS NULL THEN 'create' ELSE 'update' END,
+                properties = json_merge_patch(
+                    CASE WHEN n.hubspot_id IS NULL THEN to_json(map(['{KEYS[object_type]}'], [key])) ELSE '{{}}'::JSON END,
+                    (SELECT coalesce(to_json(map(list(w.property ORDER BY w.property), list(w.value ORDER BY w.property))), '{{}}'::JSON)
+                     FROM wanted w WHERE w.object = hubspot_outbox.object AND w.key = hubspot_outbox.key
+                       AND w.code IS NULL AND w.value <> ''))""",
+            "hubspot_id VARCHAR", list(records.items()))
+
+    def _update(self, change: str, column: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        self.connection.execute(f"CREATE OR REPLACE TEMP TABLE news (record BIGINT, {column})")
+        append_rows(self.connection, "news", rows)
+        self.connection.execute(f"UPDATE ops.hubspot_outbox SET {change} FROM news n WHERE hubspot_outbox.record = n.record")
+
+
+def _among(records: Sequence[int]) -> str:
+    """A condition that reads only the part of the table in which the records are."""
+    return f"record BETWEEN {min(records)} AND {max(records)} AND record IN ({', '.join(map(str, records))})"
