@@ -20,7 +20,7 @@ from dagster_project.warehouse.database import Connection, append_rows, transact
 
 from . import PLACE, Source
 
-_BATCH_BYTES = 64 * 1024**2
+_BATCH_BYTES = 512 * 1024**2
 _BATCH_FILES = 500
 _FLUSH_ROWS = 50_000
 

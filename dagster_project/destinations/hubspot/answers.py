@@ -94,15 +94,27 @@ def problem_of(error: Mapping[str, Any], sent: Collection[str], correlation_id: 
         if name in sent:
             values.setdefault(name, (code or category or "REFUSED", said or message))
     is_conflict = category == "CONFLICT" or error.get("status") in (409, "409")
-    if is_conflict and not values and (match := re.search(r"property ['\"]?(\w+)", message)) and match[1] in sent:
+    if (
+        is_conflict
+        and not values
+        and (match := re.search(r"property ['\"]?(\w+)", message))
+        and match[1] in sent
+    ):
         values[match[1]] = (category, message)
     existing = re.search(r"Existing ID:?\s*(\d+)", message, re.IGNORECASE)
     codes = [str(detail["code"]) for detail in details if detail.get("code")]
     return Problem(
-        code=next((code for code, _ in values.values()), None) or next(iter(codes), None) or category or "REFUSED",
-        message=message, correlation_id=_text(error.get("correlationId")) or correlation_id, values=values,
-        is_gone=category == "OBJECT_NOT_FOUND", is_conflict=is_conflict,
-        existing_id=next(iter(_texts(context, "existingId", "existingObjectId")), None) or (existing[1] if existing else None),
+        code=next((code for code, _ in values.values()), None)
+        or next(iter(codes), None)
+        or category
+        or "REFUSED",
+        message=message,
+        correlation_id=_text(error.get("correlationId")) or correlation_id,
+        values=values,
+        is_gone=category == "OBJECT_NOT_FOUND",
+        is_conflict=is_conflict,
+        existing_id=next(iter(_texts(context, "existingId", "existingObjectId")), None)
+        or (existing[1] if existing else None),
     )
 
 
@@ -133,7 +145,10 @@ def _match(object_type: str, left: Mapping[int, Input], record: Json, hubspot_id
 def _named(inputs: Sequence[Input], error: Mapping[str, Any]) -> list[Input]:
     """The inputs that an error is about."""
     context = error.get("context") if isinstance(error.get("context"), dict) else {}
-    traces = {*_texts(context, "objectWriteTraceId", "objectWriteTraceIds"), *_texts(error, "objectWriteTraceId")}
+    traces = {
+        *_texts(context, "objectWriteTraceId", "objectWriteTraceIds"),
+        *_texts(error, "objectWriteTraceId"),
+    }
     if traces:
         return [one for one in inputs if str(one.record) in traces]
     ids = {*_texts(context, "ids", "id", "objectId")}
@@ -146,7 +161,10 @@ def _refused_values(
     """Code, message and name of each property that an error names: HubSpot has several ways of saying it."""
     for detail in details:
         context = detail.get("context") if isinstance(detail.get("context"), dict) else {}
-        for name in (*_texts(context, "propertyName", "properties", "property", "name"), *_texts(detail, "name", "propertyName")):
+        for name in (
+            *_texts(context, "propertyName", "properties", "property", "name"),
+            *_texts(detail, "name", "propertyName"),
+        ):
             yield _text(detail.get("code") or detail.get("error")), _text(detail.get("message")), name
     start, end = message.find("[{"), message.rfind("}]")
     if 0 <= start < end:
@@ -167,7 +185,9 @@ def _texts(held: Any, *names: str) -> list[str]:
     found: list[str] = []
     for name in names:
         one = held.get(name)
-        found += [str(item) for item in (one if isinstance(one, list) else [one]) if isinstance(item, str | int)]
+        found += [
+            str(item) for item in (one if isinstance(one, list) else [one]) if isinstance(item, str | int)
+        ]
     return found
 
 

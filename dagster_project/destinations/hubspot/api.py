@@ -71,7 +71,9 @@ class Api:
         if token is None and self._oauth is None:
             raise MissingToken
         self._secrets = {secret for secret in (token, *(self._oauth or ())[1:]) if secret}
-        if not all(secret.isascii() and secret.isprintable() and " " not in secret for secret in self._secrets):
+        if not all(
+            secret.isascii() and secret.isprintable() and " " not in secret for secret in self._secrets
+        ):
             raise HubspotError("HUBSPOT_ACCESS_TOKEN holds characters that no token has; copy it again")
         self._base = hubspot_base_url()
         self._settings = settings
@@ -107,8 +109,8 @@ class Api:
             if isinstance(error, NotAllowed) and error.status == 401:
                 raise
             body = {}  # not promised to every token
-        found = body.get("portalId")
-        found = int(found) if str(found).isdecimal() else None
+        said = str(body.get("portalId"))
+        found = int(said) if said.isdecimal() else None
         if portal_id is not None and found != portal_id:
             raise HubspotError(
                 f"the token belongs to HubSpot account {found if found is not None else '(unknown)'}, but "
@@ -135,7 +137,9 @@ class Api:
             body = self._read("GET", f"/crm/objects/{API_VERSION}/{object_type}", params, holds="results")
             paging = body.get("paging")
             following = paging.get("next") if isinstance(paging, dict) else None
-            after = str(following["after"]) if isinstance(following, dict) and following.get("after") else None
+            after = (
+                str(following["after"]) if isinstance(following, dict) and following.get("after") else None
+            )
             is_last = after is None or after in seen
             yield _dicts(body.get("results")), is_last
             if is_last or after is None:
@@ -147,7 +151,9 @@ class Api:
     ) -> list[Json]:
         """The records with these ids (or values of id_property) that exist, in any order."""
         body: Json = {
-            "properties": list(properties), "propertiesWithHistory": [], "inputs": [{"id": one} for one in ids],
+            "properties": list(properties),
+            "propertiesWithHistory": [],
+            "inputs": [{"id": one} for one in ids],
         }
         if id_property:
             body["idProperty"] = id_property
@@ -159,21 +165,28 @@ class Api:
             if refused.status not in (400, 422) or len(ids) == 1:
                 raise
             half = len(ids) // 2
-            return [record for part in (ids[:half], ids[half:])
-                    for record in self.batch_read(object_type, part, properties, id_property)]
+            return [
+                record
+                for part in (ids[:half], ids[half:])
+                for record in self.batch_read(object_type, part, properties, id_property)
+            ]
 
     def batch_write(self, object_type: str, verb: str, inputs: list[Json]) -> Json:
         """Create or update up to a hundred records. Returns the answer: read its `errors`.
 
         Raises Refused (nothing was written), OutcomeUnknown, Unavailable, DailyLimit, NotAllowed.
         """
-        return self.write("POST", f"/crm/objects/{API_VERSION}/{object_type}/batch/{verb}", {"inputs": inputs})
+        return self.write(
+            "POST", f"/crm/objects/{API_VERSION}/{object_type}/batch/{verb}", {"inputs": inputs}
+        )
 
     def create_group(self, object_type: str, group: Json) -> Json:
         return self.write("POST", f"/crm/properties/{API_VERSION}/{object_type}/groups", group)
 
     def create_properties(self, object_type: str, inputs: list[Json]) -> Json:
-        return self.write("POST", f"/crm/properties/{API_VERSION}/{object_type}/batch/create", {"inputs": inputs})
+        return self.write(
+            "POST", f"/crm/properties/{API_VERSION}/{object_type}/batch/create", {"inputs": inputs}
+        )
 
     def update_property(self, object_type: str, name: str, change: Json) -> Json:
         return self.write("PATCH", f"/crm/properties/{API_VERSION}/{object_type}/{name}", change)
@@ -186,7 +199,11 @@ class Api:
         return _dicts(self._read(method, path, params, body, holds="results").get("results"))
 
     def _read(
-        self, method: str, path: str, params: Mapping[str, str] | None = None, body: Json | None = None,
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str] | None = None,
+        body: Json | None = None,
         holds: str | None = None,
     ) -> Json:
         """A read, tried again until an answer comes that holds what it must: nothing found is never guessed."""
@@ -236,8 +253,16 @@ class Api:
         sent = {"Content-Type": "application/json"} if data is not None else {}
         return self._exchange(
             lambda: self._session.request(
-                method, self._base + path, params=params, data=data, headers=sent, auth=bearer,
-                timeout=(_CONNECT_SECONDS, self._settings.timeout_seconds), allow_redirects=False))
+                method,
+                self._base + path,
+                params=params,
+                data=data,
+                headers=sent,
+                auth=bearer,
+                timeout=(_CONNECT_SECONDS, self._settings.timeout_seconds),
+                allow_redirects=False,
+            )
+        )
 
     def _exchange(self, send: Callable[[], requests.Response]) -> tuple[int, str]:
         if self.pace.day_is_used_up:
@@ -254,9 +279,12 @@ class Api:
                 self.pace.went_through()
         except requests.Timeout:
             raise OutcomeUnknown(
-                "TIMEOUT", f"HubSpot did not answer within {self._settings.timeout_seconds} seconds") from None
+                "TIMEOUT", f"HubSpot did not answer within {self._settings.timeout_seconds} seconds"
+            ) from None
         except requests.RequestException as error:
-            raise OutcomeUnknown("NO_ANSWER", f"the connection to HubSpot broke ({type(error).__name__})") from None
+            raise OutcomeUnknown(
+                "NO_ANSWER", f"the connection to HubSpot broke ({type(error).__name__})"
+            ) from None
         finally:
             self.pace.give_back(headers)
         return response.status_code, text
@@ -305,15 +333,22 @@ class Api:
             raise MissingToken
         client_id, client_secret, refresh_token = self._oauth
         form = {
-            "grant_type": "refresh_token", "client_id": client_id, "client_secret": client_secret,
+            "grant_type": "refresh_token",
+            "client_id": client_id,
+            "client_secret": client_secret,
             "refresh_token": refresh_token,
         }
         for attempt in range(_READ_TRIES):
             try:
                 status, text = self._exchange(
                     lambda: self._session.post(
-                        f"{self._base}/oauth/{ACCOUNT_VERSION}/token", data=form, auth=lambda request: request,
-                        timeout=(_CONNECT_SECONDS, self._settings.timeout_seconds), allow_redirects=False))
+                        f"{self._base}/oauth/{ACCOUNT_VERSION}/token",
+                        data=form,
+                        auth=lambda request: request,
+                        timeout=(_CONNECT_SECONDS, self._settings.timeout_seconds),
+                        allow_redirects=False,
+                    )
+                )
             except OutcomeUnknown:
                 status, text = 503, ""
             body = _parsed(text) or {}
@@ -325,8 +360,10 @@ class Api:
                 return _Bearer(body["access_token"])
             if status < 500 and status != 429:
                 raise NotAllowed(
-                    status, "HubSpot does not accept the OAuth app's credentials (HUBSPOT_CLIENT_ID, "
-                    f"HUBSPOT_CLIENT_SECRET, HUBSPOT_REFRESH_TOKEN): {_message(text)}")
+                    status,
+                    "HubSpot does not accept the OAuth app's credentials (HUBSPOT_CLIENT_ID, "
+                    f"HUBSPOT_CLIENT_SECRET, HUBSPOT_REFRESH_TOKEN): {_message(text)}",
+                )
             time.sleep(0.5 * 2**attempt)
         raise Unavailable("HubSpot hands out no access token; try again later")
 
@@ -366,8 +403,12 @@ def _not_allowed(status: int, body: Json) -> str:
     if status == 401:
         return f"HubSpot does not accept the access token (HUBSPOT_ACCESS_TOKEN): {said}"
     scopes = [
-        str(scope) for error in _dicts(body.get("errors")) if isinstance(error.get("context"), dict)
-        for scope in (error["context"].get("requiredGranularScopes") or error["context"].get("requiredScopes") or [])
+        str(scope)
+        for error in _dicts(body.get("errors"))
+        if isinstance(error.get("context"), dict)
+        for scope in (
+            error["context"].get("requiredGranularScopes") or error["context"].get("requiredScopes") or []
+        )
     ]
     wanted = f" It needs: {', '.join(dict.fromkeys(scopes))}." if scopes else ""
     return f"the HubSpot access token may not do this: {said}{wanted}"

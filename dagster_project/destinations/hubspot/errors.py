@@ -33,7 +33,9 @@ class DailyLimit(HubspotError):
     """The account's calls of the day are used up; nothing more is to be sent before `resumes_at` (UTC)."""
 
     def __init__(self, resumes_at: datetime) -> None:
-        super().__init__(f"the HubSpot account's daily limit is reached; go on at {resumes_at:%Y-%m-%d %H:%M} UTC")
+        super().__init__(
+            f"the HubSpot account's daily limit is reached; go on at {resumes_at:%Y-%m-%d %H:%M} UTC"
+        )
         self.resumes_at = resumes_at
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from dagster_project.settings import Settings, project_root
 from dagster_project.warehouse.database import Connection, open_warehouse
@@ -62,12 +62,14 @@ def init_properties(settings: Settings, *, live: bool, tell: Tell = lambda _: No
     Raises MissingToken; HubspotError where nothing is published, or the token may not do it.
     """
     if not settings.analytics_file.exists():
-        raise HubspotError(f"nothing is published yet at {settings.analytics_file}; run `warehouse run` first")
+        raise HubspotError(
+            f"nothing is published yet at {settings.analytics_file}; run `warehouse run` first"
+        )
     result = InitResult(live)
     with Api(settings.hubspot) as api, open_warehouse(settings, tell) as connection:
         tables.prepare(connection)
         api.load_account(settings.hubspot.portal_id)
-        planner = Planner(connection, settings, api, datetime.now(timezone.utc).replace(tzinfo=None), tell)
+        planner = Planner(connection, settings, api, datetime.now(UTC).replace(tzinfo=None), tell)
         for object_type, columns in planner.read_columns().items():
             found = planner.properties[object_type]
             lacking = _compare(connection, object_type, columns, found, result)
@@ -80,18 +82,26 @@ def init_properties(settings: Settings, *, live: bool, tell: Tell = lambda _: No
 
 
 def _compare(
-    connection: Connection, object_type: str, columns: Iterable[Column], found: dict[str, Property], result: InitResult
+    connection: Connection,
+    object_type: str,
+    columns: Iterable[Column],
+    found: dict[str, Property],
+    result: InitResult,
 ) -> list[NewProperty]:
     lacking = []
     for column in columns:
         kind = kind_of(column.type)
         existing = found.get(column.name)
         if kind is None:
-            result.unusable[object_type, column.name] = f"HubSpot has nothing for the type {column.type}; cast it in the SELECT"
+            result.unusable[object_type, column.name] = (
+                f"HubSpot has nothing for the type {column.type}; cast it in the SELECT"
+            )
         elif existing is None:
             options = _options(connection, object_type, column) if kind == "list" else ()
             if kind == "list" and not options:
-                result.unusable[object_type, column.name] = "it has no value yet, and a selection needs options"
+                result.unusable[object_type, column.name] = (
+                    "it has no value yet, and a selection needs options"
+                )
                 continue
             lacking.append(NewProperty(object_type, column.name, _label(column.name), *MADE[kind], options))
         elif kind == "list" and existing.group == GROUP and not existing.external_options:
@@ -104,12 +114,21 @@ def _compare(
 def _options(connection: Connection, object_type: str, column: Column) -> tuple[str, ...]:
     """The values of a list column; where these are cohorts, all cohorts, also those that nobody is in yet."""
     name = '"' + column.name.replace('"', '""') + '"'
-    held = {row[0] for row in connection.execute(
-        f"SELECT DISTINCT unnest(CAST({name} AS VARCHAR[])) FROM selected_{object_type}").fetchall() if row[0]}
+    held = {
+        row[0]
+        for row in connection.execute(
+            f"SELECT DISTINCT unnest(CAST({name} AS VARCHAR[])) FROM selected_{object_type}"
+        ).fetchall()
+        if row[0]
+    }
     entity = {"companies": "company", "contacts": "user"}[object_type]
     files = (project_root() / "sql" / "cohorts").glob(f"{entity}__*.sql")
     cohorts = {file.stem.partition("__")[2] for file in files}
-    return tuple(sorted(held | cohorts if held and held <= cohorts or not held and "cohort" in column.name else held))
+    return tuple(
+        sorted(
+            held | cohorts if (held and held <= cohorts) or (not held and "cohort" in column.name) else held
+        )
+    )
 
 
 def _has_group(api: Api, object_type: str, properties: Iterable[Property]) -> bool:
@@ -129,7 +148,9 @@ def _make(api: Api, result: InitResult, planner: Planner, tell: Tell) -> None:
             _tolerant(lambda o=object_type: api.create_group(o, {"name": GROUP, "label": GROUP_LABEL}))  # type: ignore[misc]
         for batch in in_batches(new, BATCH):
             tell(f"making {len(batch)} properties for {object_type}")
-            said = _tolerant(lambda o=object_type, b=batch: api.create_properties(o, [_body(one) for one in b]))  # type: ignore[misc]
+            said = _tolerant(
+                lambda o=object_type, b=batch: api.create_properties(o, [_body(one) for one in b])
+            )  # type: ignore[misc]
             for error in [e for e in said.get("errors") or [] if isinstance(e, dict)]:
                 problem = problem_of(error, ())
                 for one in batch:
@@ -165,15 +186,21 @@ def _tolerant(make: Callable[[], Json]) -> Json:
 def _body(new: NewProperty) -> Json:
     options = _YES_NO if new.type == "bool" else {one: _label(one) for one in new.options}
     body: Json = {
-        "groupName": GROUP, "name": new.name, "label": new.label, "type": new.type, "fieldType": new.field_type,
+        "groupName": GROUP,
+        "name": new.name,
+        "label": new.label,
+        "type": new.type,
+        "fieldType": new.field_type,
         "description": "Kept up to date by the usage warehouse.",
     }
     return {**body, "options": _options_body(options)} if options else body
 
 
 def _options_body(options: Mapping[str, str]) -> list[Json]:
-    return [{"label": label, "value": value, "displayOrder": place, "hidden": False}
-            for place, (value, label) in enumerate(options.items())]
+    return [
+        {"label": label, "value": value, "displayOrder": place, "hidden": False}
+        for place, (value, label) in enumerate(options.items())
+    ]
 
 
 def _label(name: str) -> str:

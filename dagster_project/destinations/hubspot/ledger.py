@@ -37,10 +37,13 @@ def settle(connection: Connection, now: datetime) -> int:
     done = 0
     while True:
         with transaction(connection):
-            connection.execute("""
+            connection.execute(
+                """
                 CREATE OR REPLACE TEMP TABLE settling AS
                 SELECT record, portal_id, object, key, hubspot_id, properties FROM ops.hubspot_outbox
-                WHERE state = 'acknowledged' ORDER BY record LIMIT ?""", [_AT_ONCE])
+                WHERE state = 'acknowledged' ORDER BY record LIMIT ?""",
+                [_AT_ONCE],
+            )
             count = int(value(connection, "SELECT count(*) FROM settling"))
             if not count:
                 return done
@@ -85,28 +88,40 @@ def remember_matches(connection: Connection, portal_id: int | None, now: datetim
         CREATE OR REPLACE TEMP TABLE said AS
         SELECT DISTINCT m.object, m.key, m.hubspot_id FROM matches m JOIN resolved r USING (object, key, source)
         WHERE m.source = 2""")
-    connection.execute("""
+    connection.execute(
+        """
         DELETE FROM ops.hubspot_records AS r USING said AS s
-        WHERE r.object = s.object AND r.key = s.key AND r.portal_id IS NOT DISTINCT FROM ?""", [portal_id])
-    connection.execute("""
+        WHERE r.object = s.object AND r.key = s.key AND r.portal_id IS NOT DISTINCT FROM ?""",
+        [portal_id],
+    )
+    connection.execute(
+        """
         INSERT INTO ops.hubspot_records (portal_id, object, key, hubspot_id, seen_at)
-        SELECT ?, object, key, hubspot_id, ? FROM said""", [portal_id, now])
+        SELECT ?, object, key, hubspot_id, ? FROM said""",
+        [portal_id, now],
+    )
 
 
 def remember_preflight(connection: Connection, portal_id: int | None, now: datetime) -> None:
     """Replace what the preflight said of single values, and drop rejects of what is not wanted any more."""
-    connection.execute("""
+    connection.execute(
+        """
         DELETE FROM ops.hubspot_rejects WHERE portal_id IS NOT DISTINCT FROM ? AND (attempts = 0 OR NOT EXISTS (
             FROM sendable s LEFT JOIN wanted w
                 ON w.object = s.object AND w.key = s.key AND w.property = hubspot_rejects.property
             WHERE s.object = hubspot_rejects.object AND s.key = hubspot_rejects.key
-              AND (hubspot_rejects.property IS NULL OR w.value = hubspot_rejects.value)))""", [portal_id])
+              AND (hubspot_rejects.property IS NULL OR w.value = hubspot_rejects.value)))""",
+        [portal_id],
+    )
     explained = " ".join(f"WHEN '{code}' THEN '{text}'" for code, text in EXPLAINED.items())
-    connection.execute(f"""
+    connection.execute(
+        f"""
         INSERT INTO ops.hubspot_rejects
             (object, id, key, hubspot_id, property, value, code, message, attempts, rejected_at, portal_id)
         SELECT object, id, key, hubspot_id, property, value, code, CASE code {explained} END, 0, ?, ?
-        FROM refused""", [now, portal_id])
+        FROM refused""",
+        [now, portal_id],
+    )
 
 
 def note_rejects(connection: Connection, rejects: list[Reject], now: datetime) -> None:
@@ -117,8 +132,11 @@ def note_rejects(connection: Connection, rejects: list[Reject], now: datetime) -
         CREATE OR REPLACE TEMP TABLE new_rejects (
             record BIGINT, property VARCHAR, value VARCHAR, code VARCHAR, message VARCHAR, correlation_id VARCHAR,
             is_final BOOLEAN)""")
-    append_rows(connection, "new_rejects", [
-        (r.record, r.property, r.value, r.code, r.message, r.correlation_id, r.is_final) for r in rejects])
+    append_rows(
+        connection,
+        "new_rejects",
+        [(r.record, r.property, r.value, r.code, r.message, r.correlation_id, r.is_final) for r in rejects],
+    )
     connection.execute("""
         CREATE OR REPLACE TEMP TABLE noted AS
         SELECT o.object, o.id, o.key, o.hubspot_id, n.property, n.value, n.code, n.message, n.correlation_id,
@@ -136,9 +154,12 @@ def note_rejects(connection: Connection, rejects: list[Reject], now: datetime) -
         DELETE FROM ops.hubspot_rejects AS r USING noted AS n
         WHERE r.object = n.object AND r.key = n.key AND r.portal_id IS NOT DISTINCT FROM n.portal_id
           AND r.property IS NOT DISTINCT FROM n.property""")
-    connection.execute("""
+    connection.execute(
+        """
         INSERT INTO ops.hubspot_rejects
             (object, id, key, hubspot_id, property, value, code, message, correlation_id, attempts, rejected_at,
              portal_id, attempted)
         SELECT object, id, key, hubspot_id, property, value, code, message, correlation_id, attempts, ?, portal_id, attempted
-        FROM noted""", [now])
+        FROM noted""",
+        [now],
+    )

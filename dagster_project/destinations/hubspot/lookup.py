@@ -31,7 +31,9 @@ def key_of(object_type: str, text: object) -> str | None:
     return domain_key(text) if object_type == "companies" else email_key(text)
 
 
-def all_records(api: Api, object_type: str, properties: Iterable[str] = ()) -> Iterator[tuple[list[Found], bool]]:
+def all_records(
+    api: Api, object_type: str, properties: Iterable[str] = ()
+) -> Iterator[tuple[list[Found], bool]]:
     """Every record of the account, page by page, each with whether it is the last."""
     asked = _asked(object_type, properties)
     for page, is_last in api.pages(object_type, asked):
@@ -41,7 +43,11 @@ def all_records(api: Api, object_type: str, properties: Iterable[str] = ()) -> I
 def by_email(api: Api, emails: Sequence[str], properties: Iterable[str] = ()) -> dict[str, Found]:
     """The contacts of up to a hundred emails, by the email that was asked for: primary or additional."""
     asked = _asked("contacts", properties)
-    records = [_found("contacts", r) for r in api.batch_read("contacts", emails, asked, id_property="email") if r.get("id")]
+    records = [
+        _found("contacts", r)
+        for r in api.batch_read("contacts", emails, asked, id_property="email")
+        if r.get("id")
+    ]
     found: dict[str, Found] = {}
     nameless = []
     for record in records:
@@ -108,7 +114,12 @@ def _asked(object_type: str, properties: Iterable[str]) -> list[str]:
 
 def _found(object_type: str, record: Json) -> Found:
     held = record.get("properties")
-    properties = {str(k): None if v is None else str(v) for k, v in held.items()} if isinstance(held, dict) else {}
-    texts = [properties.get(KEYS[object_type]), *(properties.get(MORE_KEYS[object_type]) or "").replace(",", ";").split(";")]
+    properties = (
+        {str(k): None if v is None else str(v) for k, v in held.items()} if isinstance(held, dict) else {}
+    )
+    texts = [
+        properties.get(KEYS[object_type]),
+        *(properties.get(MORE_KEYS[object_type]) or "").replace(",", ";").split(";"),
+    ]
     keys = [key for text in texts if (key := key_of(object_type, text))]
     return Found(str(record["id"]), tuple(dict.fromkeys(keys)), properties)

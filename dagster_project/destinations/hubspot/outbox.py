@@ -28,46 +28,69 @@ class Outbox:
 
     def fill(self) -> None:
         """Take what the planner planned."""
-        self.connection.execute("""
+        self.connection.execute(
+            """
             INSERT INTO ops.hubspot_outbox
                 (record, portal_id, object, action, id, key, hubspot_id, properties, state, attempts)
             SELECT record + (SELECT coalesce(max(record), 0) FROM ops.hubspot_outbox), ?, object, action, id, key,
                    hubspot_id, properties, 'ready', 0
-            FROM planned""", [self.portal_id])
+            FROM planned""",
+            [self.portal_id],
+        )
 
     def clear(self) -> None:
         """Forget all but the records whose outcome is unknown."""
         self.connection.execute(
-            "DELETE FROM ops.hubspot_outbox WHERE portal_id IS NOT DISTINCT FROM ? AND state <> 'sent'", [self.portal_id])
+            "DELETE FROM ops.hubspot_outbox WHERE portal_id IS NOT DISTINCT FROM ? AND state <> 'sent'",
+            [self.portal_id],
+        )
 
     def holds(self, state: str) -> bool:
-        return bool(value(self.connection, """
+        return bool(
+            value(
+                self.connection,
+                """
             SELECT count(*) > 0 FROM ops.hubspot_outbox WHERE state = ? AND portal_id IS NOT DISTINCT FROM ?""",
-            [state, self.portal_id]))
+                [state, self.portal_id],
+            )
+        )
 
     def inputs(self, state: str, object_type: str, is_create: bool) -> Iterator[Input]:
         """The records in a state, in order; read piece by piece, so records may change their state meanwhile."""
         last = -1
-        while rows := self.connection.execute("""
+        while rows := self.connection.execute(
+            """
             SELECT record, key, hubspot_id, properties FROM ops.hubspot_outbox
             WHERE portal_id IS NOT DISTINCT FROM ? AND state = ? AND object = ? AND (hubspot_id IS NULL) = ? AND record > ?
-            ORDER BY record LIMIT ?""", [self.portal_id, state, object_type, is_create, last, _AT_ONCE]).fetchall():
+            ORDER BY record LIMIT ?""",
+            [self.portal_id, state, object_type, is_create, last, _AT_ONCE],
+        ).fetchall():
             last = rows[-1][0]
-            yield from (Input(record, key, hubspot_id, orjson.loads(properties)) for record, key, hubspot_id, properties in rows)
+            yield from (
+                Input(record, key, hubspot_id, orjson.loads(properties))
+                for record, key, hubspot_id, properties in rows
+            )
 
     def mark_sent(self, inputs: Iterable[Input], now: datetime) -> None:
-        self.connection.execute(f"""
+        self.connection.execute(
+            f"""
             UPDATE ops.hubspot_outbox SET state = 'sent', attempts = attempts + 1, sent_at = ?
-            WHERE {_among([one.record for one in inputs])}""", [now])
+            WHERE {_among([one.record for one in inputs])}""",
+            [now],
+        )
 
     def mark(self, records: Sequence[int], state: str) -> None:
         if records:
-            self.connection.execute(f"UPDATE ops.hubspot_outbox SET state = ? WHERE {_among(records)}", [state])
+            self.connection.execute(
+                f"UPDATE ops.hubspot_outbox SET state = ? WHERE {_among(records)}", [state]
+            )
 
     def acknowledge(self, acknowledged: Sequence[tuple[int, str]]) -> None:
         """Record numbers with the ids that HubSpot answered."""
         if acknowledged:
-            self._update("state = 'acknowledged', hubspot_id = n.hubspot_id", "hubspot_id VARCHAR", acknowledged)
+            self._update(
+                "state = 'acknowledged', hubspot_id = n.hubspot_id", "hubspot_id VARCHAR", acknowledged
+            )
 
     def retry_as_update(self, records: Sequence[tuple[int, str]], object_type: str) -> None:
         """Records to create turned out to exist already: with which ids."""
@@ -77,14 +100,18 @@ class Outbox:
                 "action = 'update', hubspot_id = n.hubspot_id, "
                 # Where only the key was to be sent, it is there already.
                 f"state = CASE WHEN json_merge_patch(properties, '{without_key}') = '{{}}' THEN 'acknowledged' ELSE 'ready' END, "
-                f"properties = json_merge_patch(properties, '{without_key}')", "hubspot_id VARCHAR", records)
+                f"properties = json_merge_patch(properties, '{without_key}')",
+                "hubspot_id VARCHAR",
+                records,
+            )
 
     def strip(self, record: int, names: Iterable[str], state: str) -> None:
         """Take properties away from a record."""
         patch = orjson.dumps(dict.fromkeys(names)).decode()
         self.connection.execute(
             "UPDATE ops.hubspot_outbox SET state = ?, properties = json_merge_patch(properties, ?::JSON) WHERE record = ?",
-            [state, patch, record])
+            [state, patch, record],
+        )
 
     def strip_all(self, object_type: str, name: str) -> None:
         """Take a property away from all records that are still to be sent; those that have nothing else are skipped."""
@@ -92,10 +119,13 @@ class Outbox:
         mine = "object = ? AND portal_id IS NOT DISTINCT FROM ? AND state = 'ready'"
         self.connection.execute(
             f"UPDATE ops.hubspot_outbox SET properties = json_merge_patch(properties, ?::JSON) WHERE {mine}",
-            [patch, object_type, self.portal_id])
-        self.connection.execute(f"""
+            [patch, object_type, self.portal_id],
+        )
+        self.connection.execute(
+            f"""
             UPDATE ops.hubspot_outbox SET state = 'column_left_out' WHERE {mine} AND CAST(properties AS VARCHAR) = '{{}}'""",
-            [object_type, self.portal_id])
+            [object_type, self.portal_id],
+        )
 
     def plan_anew(self, records: Mapping[int, str | None], object_type: str) -> None:
         """Send everything of these records, to another record of HubSpot's (None: to a new one)."""
@@ -107,12 +137,16 @@ class Outbox:
                     (SELECT coalesce(to_json(map(list(w.property ORDER BY w.property), list(w.value ORDER BY w.property))), '{{}}'::JSON)
                      FROM wanted w WHERE w.object = hubspot_outbox.object AND w.key = hubspot_outbox.key
                        AND w.code IS NULL AND w.value <> ''))""",
-            "hubspot_id VARCHAR", list(records.items()))
+            "hubspot_id VARCHAR",
+            list(records.items()),
+        )
 
     def _update(self, change: str, column: str, rows: Sequence[tuple[Any, ...]]) -> None:
         self.connection.execute(f"CREATE OR REPLACE TEMP TABLE news (record BIGINT, {column})")
         append_rows(self.connection, "news", rows)
-        self.connection.execute(f"UPDATE ops.hubspot_outbox SET {change} FROM news n WHERE hubspot_outbox.record = n.record")
+        self.connection.execute(
+            f"UPDATE ops.hubspot_outbox SET {change} FROM news n WHERE hubspot_outbox.record = n.record"
+        )
 
 
 def _among(records: Sequence[int]) -> str:

@@ -104,12 +104,18 @@ class Plan:
 
     def rows(self) -> Iterator[Change]:
         """Every create and every field's old and new, by object, action and key."""
-        yield from (Change(*row) for row in self._read(
-            "SELECT object, action, id, key, hubspot_id, property, old, new FROM changes ORDER BY record, property"))
+        yield from (
+            Change(*row)
+            for row in self._read(
+                "SELECT object, action, id, key, hubspot_id, property, old, new FROM changes ORDER BY record, property"
+            )
+        )
 
     @property
     def skips(self) -> Iterator[Skip]:
-        yield from (Skip(*row) for row in self._read("SELECT object, id, key, reason FROM skips ORDER BY ALL"))
+        yield from (
+            Skip(*row) for row in self._read("SELECT object, id, key, reason FROM skips ORDER BY ALL")
+        )
 
     @property
     def refused(self) -> Iterator[tuple[str, str, str, str | None, str | None, str]]:
@@ -138,7 +144,9 @@ class Plan:
 class Planner:
     """Makes the plan's tables. api None: offline. Raises HubspotError on a SELECT that cannot be used."""
 
-    def __init__(self, connection: Connection, settings: Settings, api: Api | None, now: datetime, tell: Tell) -> None:
+    def __init__(
+        self, connection: Connection, settings: Settings, api: Api | None, now: datetime, tell: Tell
+    ) -> None:
         self.connection, self.settings, self.api, self.now, self.tell = connection, settings, api, now, tell
         self.portal_id = api.account.portal_id if api else _last_account(connection, settings)
         self.left_out: list[LeftOut] = []
@@ -165,13 +173,12 @@ class Planner:
     def make(self) -> None:
         """Make the plan."""
         for object_type, columns in self.read_columns().items():
-            usable, left_out = columns, []
             if self.api is None:
                 usable = [column for column in columns if kind_of(column.type)]
             else:
                 usable, left_out = check(object_type, columns, self.properties[object_type])
+                self.left_out += left_out
             self.columns[object_type] = usable
-            self.left_out += left_out
             if usable:
                 self._take_profiles(object_type)
                 self._resolve(object_type)
@@ -196,11 +203,16 @@ class Planner:
             raise HubspotError(f"sql/outbound/{file.name}: {error}") from error
         finally:
             connection.execute(f'USE "{home}"')
-        columns = [Column(name, kind) for name, kind, *_ in connection.execute(f"DESCRIBE selected_{object_type}").fetchall()]
+        columns = [
+            Column(name, kind)
+            for name, kind, *_ in connection.execute(f"DESCRIBE selected_{object_type}").fetchall()
+        ]
         never_sent = (IDS[object_type], "last_seen_at", KEYS[object_type])
         lacking = [name for name in never_sent if name not in {c.name for c in columns}]
         if lacking:
-            raise HubspotError(f"sql/outbound/{file.name} does not select {', '.join(lacking)}: each row needs them")
+            raise HubspotError(
+                f"sql/outbound/{file.name} does not select {', '.join(lacking)}: each row needs them"
+            )
         return [c for c in columns if c.name not in never_sent]
 
     def _load_properties(self, object_type: str, columns: list[Column]) -> None:
@@ -209,23 +221,49 @@ class Planner:
         self.tell(f"loading the properties of {object_type}")
         found = load_properties(self.api, object_type, [KEYS[object_type], *(c.name for c in columns)])
         self.properties[object_type] = found
-        append_rows(self.connection, "account_properties", [
-            (object_type, p.name, p.label, p.type, p.field_type, p.group, list(p.options), p.external_options,
-             p.has_unique_value, p.obstacle is None, p.definition, self.portal_id, self.now) for p in found.values()])
+        append_rows(
+            self.connection,
+            "account_properties",
+            [
+                (
+                    object_type,
+                    p.name,
+                    p.label,
+                    p.type,
+                    p.field_type,
+                    p.group,
+                    list(p.options),
+                    p.external_options,
+                    p.has_unique_value,
+                    p.obstacle is None,
+                    p.definition,
+                    self.portal_id,
+                    self.now,
+                )
+                for p in found.values()
+            ],
+        )
 
     def _take_profiles(self, object_type: str) -> None:
         """The rows' keys, which of several rows with one key is sent, and the values as text."""
         connection, key = self.connection, KEYS[object_type]
         self._normalise_keys(object_type)
-        problem = f"CASE WHEN NOT regexp_full_match(key, '{EMAIL}') THEN 'INVALID_EMAIL' END" if key == "email" else "NULL"
-        connection.execute(f"""
+        problem = (
+            f"CASE WHEN NOT regexp_full_match(key, '{EMAIL}') THEN 'INVALID_EMAIL' END"
+            if key == "email"
+            else "NULL"
+        )
+        connection.execute(
+            f"""
             INSERT INTO profiles
             SELECT ?, row, id, key, seen, row_number() OVER (PARTITION BY key ORDER BY seen DESC NULLS LAST, id, row), {problem}
             FROM (
                 SELECT s.rowid AS row, CAST(s.{IDS[object_type]} AS VARCHAR) AS id, k.key,
                        TRY_CAST(s.last_seen_at AS TIMESTAMP) AS seen
                 FROM selected_{object_type} s LEFT JOIN match_keys k ON k.written = CAST(s.{key} AS VARCHAR)
-            )""", [object_type])
+            )""",
+            [object_type],
+        )
         columns = self.columns[object_type]
         texts = ", ".join(f"{text_of('s.' + _name(c.name), c.type)} AS {_name(c.name)}" for c in columns)
         names = ", ".join(_name(c.name) for c in columns)
@@ -247,9 +285,12 @@ class Planner:
         connection.execute(f"""
             INSERT INTO match_keys SELECT DISTINCT CAST({key} AS VARCHAR) AS k, k FROM selected_{object_type}
             WHERE {key} IS NOT NULL AND {_is_plain(object_type, key)}""")
-        for texts in _chunks(connection, f"""
+        for texts in _chunks(
+            connection,
+            f"""
             SELECT DISTINCT CAST({key} AS VARCHAR) FROM selected_{object_type}
-            WHERE {key} IS NOT NULL AND NOT {_is_plain(object_type, key)}"""):
+            WHERE {key} IS NOT NULL AND NOT {_is_plain(object_type, key)}""",
+        ):
             append_rows(connection, "match_keys", [(text, key_of(object_type, text)) for (text,) in texts])
 
     def _read_exports(self, object_type: str) -> None:
@@ -270,12 +311,14 @@ class Planner:
     def _resolve(self, object_type: str) -> None:
         """Find the record of each key: as remembered, as the CRM export says, else as HubSpot says."""
         connection = self.connection
-        connection.execute("""
+        connection.execute(
+            """
             INSERT INTO matches
             SELECT DISTINCT r.object, r.key, r.hubspot_id, 1 FROM ops.hubspot_records r SEMI JOIN profiles p
                 ON p.object = r.object AND p.key = r.key
             WHERE r.object = ? AND r.portal_id IS NOT DISTINCT FROM ? AND r.hubspot_id IS NOT NULL""",
-            [object_type, self.portal_id])
+            [object_type, self.portal_id],
+        )
         self._match_exported(object_type)
         if self.api is not None:
             self._match_remembered_doubles(object_type)
@@ -295,14 +338,26 @@ class Planner:
         assert self.api is not None
         api, connection = self.api, self.connection
         doubles = f"SELECT object, key FROM matches WHERE source = 1 AND object = '{object_type}' GROUP BY ALL HAVING count(*) > 1"
-        ids = [row[0] for row in connection.execute(
-            f"SELECT DISTINCT hubspot_id FROM matches SEMI JOIN ({doubles}) USING (object, key) WHERE source = 1 ORDER BY 1"
-        ).fetchall()]
+        ids = [
+            row[0]
+            for row in connection.execute(
+                f"SELECT DISTINCT hubspot_id FROM matches SEMI JOIN ({doubles}) USING (object, key) WHERE source = 1 ORDER BY 1"
+            ).fetchall()
+        ]
         if not ids:
             return
         for _, found in side_by_side(in_batches(ids), partial(by_id, api, object_type)):
-            append_rows(connection, "matches", sorted(
-                {(object_type, key, record.hubspot_id, 2) for record in found.values() for key in record.keys}))
+            append_rows(
+                connection,
+                "matches",
+                sorted(
+                    {
+                        (object_type, key, record.hubspot_id, 2)
+                        for record in found.values()
+                        for key in record.keys
+                    }
+                ),
+            )
         connection.execute(f"DELETE FROM matches WHERE source = 1 AND (object, key) IN ({doubles})")
 
     def _ask(self, object_type: str, unresolved: int) -> None:
@@ -312,10 +367,14 @@ class Planner:
         if object_type == "companies":
             self.list_all(object_type)
             return
-        known = value(connection, """
+        known = value(
+            connection,
+            """
             SELECT greatest((SELECT count(DISTINCT hubspot_id) FROM ops.hubspot_records
                              WHERE object = 'contacts' AND portal_id IS NOT DISTINCT FROM ?),
-                            (SELECT count(DISTINCT hubspot_id) FROM matches WHERE object = 'contacts'))""", [self.portal_id])
+                            (SELECT count(DISTINCT hubspot_id) FROM matches WHERE object = 'contacts'))""",
+            [self.portal_id],
+        )
         if known <= max(unresolved, BATCH) and self.list_all(object_type, most=max(unresolved // BATCH, 1)):
             return
         keys = (row[0] for rows in _chunks(connection, _UNRESOLVED, [object_type], BATCH) for row in rows)
@@ -323,7 +382,9 @@ class Planner:
         for emails, found in side_by_side(_batches(keys), partial(by_email, api)):
             done += len(emails)
             self.tell(f"looking up contacts: {done:,} of {unresolved:,}")
-            append_rows(connection, "matches", [("contacts", key, f.hubspot_id, 2) for key, f in found.items()])
+            append_rows(
+                connection, "matches", [("contacts", key, f.hubspot_id, 2) for key, f in found.items()]
+            )
 
     def list_all(self, object_type: str, most: int | None = None) -> bool:
         """Match the keys of all records of the account, or of the first `most` pages. Returns whether it was all."""
@@ -334,8 +395,11 @@ class Planner:
         for number, (records, last) in enumerate(all_records(self.api, object_type), start=1):
             done += len(records)
             self.tell(f"listing {object_type}: {done:,}")
-            append_rows(self.connection, "matches", [
-                (object_type, key, record.hubspot_id, 2) for record in records for key in record.keys])
+            append_rows(
+                self.connection,
+                "matches",
+                [(object_type, key, record.hubspot_id, 2) for record in records for key in record.keys],
+            )
             is_last = last
             if number == most:
                 break
@@ -356,13 +420,16 @@ class Planner:
         connection.execute(_CHANGES, {"portal_id": self.portal_id})
         keys = " ".join(f"WHEN '{o}' THEN '{k}'" for o, k in KEYS.items())
         connection.execute(_PLANNED.format(key_property=f"CASE object {keys} END"))
-        connection.execute(_STANDING, {
-            "portal_id": self.portal_id, "recreate": self.settings.hubspot.recreate_deleted})
+        connection.execute(
+            _STANDING, {"portal_id": self.portal_id, "recreate": self.settings.hubspot.recreate_deleted}
+        )
 
     def digest(self) -> str:
         """Of all writes, in order."""
         digest = hashlib.sha256()
-        cursor = self.connection.execute("SELECT object, action, key, hubspot_id, properties FROM planned ORDER BY record")
+        cursor = self.connection.execute(
+            "SELECT object, action, key, hubspot_id, properties FROM planned ORDER BY record"
+        )
         while rows := cursor.fetchmany(_ROWS):
             for row in rows:
                 digest.update(repr(row).encode())
@@ -372,13 +439,17 @@ class Planner:
         result = {object_type: Counts() for object_type in self.columns}
         fields = {"create": "creates", "update": "updates"}
         for object_type, action, number in self.connection.execute(
-            "SELECT object, action, count(*) FROM planned GROUP BY ALL").fetchall():
+            "SELECT object, action, count(*) FROM planned GROUP BY ALL"
+        ).fetchall():
             setattr(result[object_type], fields[action], number)
             result[object_type].calls += -(-number // BATCH)
         for name, query in (
             ("skipped", "SELECT object, count(*) FROM skips GROUP BY 1"),
             ("rejected", "SELECT object, count(*) FROM refused WHERE property IS NULL GROUP BY 1"),
-            ("unchanged", "SELECT object, count(*) FROM sendable ANTI JOIN planned USING (object, key) GROUP BY 1"),
+            (
+                "unchanged",
+                "SELECT object, count(*) FROM sendable ANTI JOIN planned USING (object, key) GROUP BY 1",
+            ),
         ):
             for object_type, number in self.connection.execute(query).fetchall():
                 setattr(result[object_type], name, number)
@@ -404,7 +475,8 @@ class Planner:
 
 
 _TABLES = [
-    f"CREATE OR REPLACE TEMP TABLE {name} ({columns})" for name, columns in {
+    f"CREATE OR REPLACE TEMP TABLE {name} ({columns})"
+    for name, columns in {
         "profiles": "object VARCHAR, row BIGINT, id VARCHAR, key VARCHAR, seen TIMESTAMP, place BIGINT, problem VARCHAR",
         "wanted": "object VARCHAR, key VARCHAR, property VARCHAR, value VARCHAR, code VARCHAR",
         "exported": "object VARCHAR, key VARCHAR, record_id VARCHAR",
@@ -488,7 +560,9 @@ _STANDING = """
 
 def _attach_published(connection: Connection, settings: Settings) -> None:
     if not settings.analytics_file.exists():
-        raise HubspotError(f"nothing is published yet at {settings.analytics_file}; run `warehouse run` first")
+        raise HubspotError(
+            f"nothing is published yet at {settings.analytics_file}; run `warehouse run` first"
+        )
     try:
         connection.execute(f"ATTACH '{_quoted(str(settings.analytics_file))}' AS published (READ_ONLY)")
     except duckdb.Error as error:
@@ -498,7 +572,9 @@ def _attach_published(connection: Connection, settings: Settings) -> None:
 def _last_account(connection: Connection, settings: Settings) -> int | None:
     if settings.hubspot.portal_id is not None:
         return settings.hubspot.portal_id
-    found: int | None = value(connection, "SELECT portal_id FROM ops.hubspot_pushes ORDER BY push DESC LIMIT 1")
+    found: int | None = value(
+        connection, "SELECT portal_id FROM ops.hubspot_pushes ORDER BY push DESC LIMIT 1"
+    )
     return found
 
 
@@ -513,7 +589,8 @@ def _chunks(connection: Connection, query: str, given: Any = None, size: int = _
     count = int(value(connection, "SELECT count(*) FROM in_pieces"))
     for start in range(0, count, size):
         yield connection.execute(
-            "SELECT * FROM in_pieces WHERE rowid >= ? AND rowid < ? ORDER BY rowid", [start, start + size]).fetchall()
+            "SELECT * FROM in_pieces WHERE rowid >= ? AND rowid < ? ORDER BY rowid", [start, start + size]
+        ).fetchall()
 
 
 def _batches(keys: Iterable[str]) -> Iterator[list[str]]:
@@ -533,4 +610,3 @@ def _name(column: str) -> str:
 
 def _quoted(text: str) -> str:
     return text.replace("'", "''")
-

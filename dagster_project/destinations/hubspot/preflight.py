@@ -76,7 +76,9 @@ def check(
     left_out: list[LeftOut] = []
     usable: list[Column] = []
     if reason := _obstacle(Column(key, "VARCHAR"), properties):
-        left_out.append(LeftOut(object_type, key, f"{reason}; without it nothing can be sent to {object_type}"))
+        left_out.append(
+            LeftOut(object_type, key, f"{reason}; without it nothing can be sent to {object_type}")
+        )
     for column in columns:
         reason = _obstacle(column, properties)
         if reason:
@@ -97,7 +99,11 @@ def _obstacle(column: Column, properties: Mapping[str, Property]) -> str | None:
     if kind is None:
         return f"HubSpot has nothing for the type {column.type}; cast it in the SELECT"
     if found.type not in ACCEPTED[kind]:
-        hint = "; cast it in the SELECT" if found.type in ("string", "number", "bool", "date", "datetime") else ""
+        hint = (
+            "; cast it in the SELECT"
+            if found.type in ("string", "number", "bool", "date", "datetime")
+            else ""
+        )
         return f"a {kind} does not fit a property of type {found.type}{hint}"
     return None
 
@@ -116,10 +122,17 @@ def _property(body: Json) -> Property:
         obstacle = f"properties of type {kind} cannot be written"
     options: list[Any] = body.get("options") or []
     return Property(
-        name=str(body.get("name") or ""), label=str(body.get("label") or ""), type=kind,
-        field_type=str(body.get("fieldType") or ""), group=str(body.get("groupName") or ""),
-        options={str(o["value"]): str(o.get("label") or o["value"])
-                 for o in options if isinstance(o, dict) and o.get("value") is not None},
-        external_options=bool(body.get("externalOptions")), has_unique_value=bool(body.get("hasUniqueValue")),
+        name=str(body.get("name") or ""),
+        label=str(body.get("label") or ""),
+        type=kind,
+        field_type=str(body.get("fieldType") or ""),
+        group=str(body.get("groupName") or ""),
+        options={
+            str(o["value"]): str(o.get("label") or o["value"])
+            for o in options
+            if isinstance(o, dict) and o.get("value") is not None
+        },
+        external_options=bool(body.get("externalOptions")),
+        has_unique_value=bool(body.get("hasUniqueValue")),
         obstacle=obstacle,
     )

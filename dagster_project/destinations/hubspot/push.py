@@ -12,7 +12,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from dagster_project.settings import Settings
 from dagster_project.warehouse.database import Connection, open_warehouse, transaction, value
@@ -128,7 +128,9 @@ def push(settings: Settings, *, live: bool, tell: Tell = _silent, digest: str | 
             planner = _planned(connection, settings, api, tell)
             found = planner.digest()
             if digest is not None and digest != found:
-                raise HubspotError(f"the plan has changed since: it is {found} now, not {digest}; look at it again")
+                raise HubspotError(
+                    f"the plan has changed since: it is {found} now, not {digest}; look at it again"
+                )
             run.begin(planner)
         except DailyLimit as limit:
             result = _stopped_early(connection, api, limit)
@@ -145,11 +147,19 @@ def _rehearse(settings: Settings, tell: Tell) -> PushResult:
     if plan.offline:
         raise MissingToken
     objects = {
-        name: Tally(planned=c.creates + c.updates + c.skipped + c.rejected, rejected=c.rejected, skipped=c.skipped,
-                    unchanged=c.unchanged, created=c.creates, updated=c.updates)
+        name: Tally(
+            planned=c.creates + c.updates + c.skipped + c.rejected,
+            rejected=c.rejected,
+            skipped=c.skipped,
+            unchanged=c.unchanged,
+            created=c.creates,
+            updated=c.updates,
+        )
         for name, c in plan.counts.items()
     }
-    return PushResult(False, objects, plan.digest, plan.calls, plan.calls, plan.left_out, portal_id=plan.account)
+    return PushResult(
+        False, objects, plan.digest, plan.calls, plan.calls, plan.left_out, portal_id=plan.account
+    )
 
 
 def _planned(connection: Connection, settings: Settings, api: Api | None, tell: Tell) -> Planner:
@@ -160,30 +170,42 @@ def _planned(connection: Connection, settings: Settings, api: Api | None, tell: 
 
 def _need_published(settings: Settings) -> None:
     if not settings.analytics_file.exists():
-        raise HubspotError(f"nothing is published yet at {settings.analytics_file}; run `warehouse run` first")
+        raise HubspotError(
+            f"nothing is published yet at {settings.analytics_file}; run `warehouse run` first"
+        )
 
 
 def _now() -> datetime:
-    return datetime.now(timezone.utc).replace(tzinfo=None)
+    return datetime.now(UTC).replace(tzinfo=None)
 
 
 def _stopped_early(connection: Connection, api: Api, limit: DailyLimit) -> PushResult:
     """The day's limit was reached before there was a plan."""
     number = _new_push(connection, api.account.portal_id)
-    connection.execute("""
+    connection.execute(
+        """
         UPDATE ops.hubspot_pushes SET ended_at = ?, stopped = ?, resumes_at = ?, calls = ?, exit_status = 1 WHERE push = ?""",
-        [_now(), str(limit), limit.resumes_at, api.pace.calls, number])
+        [_now(), str(limit), limit.resumes_at, api.pace.calls, number],
+    )
     return PushResult(
-        True, {}, calls=api.pace.calls, daily_limit_resumes_at=limit.resumes_at, stopped=str(limit),
-        portal_id=api.account.portal_id)
+        True,
+        {},
+        calls=api.pace.calls,
+        daily_limit_resumes_at=limit.resumes_at,
+        stopped=str(limit),
+        portal_id=api.account.portal_id,
+    )
 
 
 def _new_push(connection: Connection, portal_id: int | None, digest: str = "") -> int:
     number = int(value(connection, "SELECT coalesce(max(push), 0) + 1 FROM ops.hubspot_pushes"))
-    connection.execute("""
+    connection.execute(
+        """
         INSERT INTO ops.hubspot_pushes (push, started_at, portal_id, digest, planned, acknowledged, rejected, skipped,
                                         unchanged, created, updated, unknown, calls, write_calls)
-        VALUES (?, ?, ?, ?, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)""", [number, _now(), portal_id, digest])
+        VALUES (?, ?, ?, ?, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)""",
+        [number, _now(), portal_id, digest],
+    )
     return number
 
 
@@ -200,12 +222,16 @@ class _Push:
         self.stop: HubspotError | None = None
         self.given_up = 0  # records that were tried as often as it makes sense
         self.tries: Counter[int] = Counter()  # of records whose outcome was unknown
-        self.errors: dict[int, tuple[str, str, str | None]] = {}  # the last of a record: code, message, correlation id
+        self.errors: dict[
+            int, tuple[str, str, str | None]
+        ] = {}  # the last of a record: code, message, correlation id
         self.queue: deque[tuple[str, list[Input]]] = deque()  # parts of refused calls, to be sent next
         self.conflicts: list[tuple[str, list[Input], Problem]] = []
         self.merged: list[tuple[str, str, str]] = []  # object, key, the id that is left
         self.moved: set[int] = set()  # records that were sent to another id already
-        self.taken: dict[str, set[str]] = {o: set() for o in OBJECTS}  # properties of which HubSpot took a value
+        self.taken: dict[str, set[str]] = {
+            o: set() for o in OBJECTS
+        }  # properties of which HubSpot took a value
         self.refusals: Counter[tuple[str, str]] = Counter()
         self.unanswered = 0
         self.answered = False
@@ -219,25 +245,35 @@ class _Push:
         settle(self.connection, _now())
         if self.outbox.holds("sent"):
             self.tell("looking up what was under way when the last push ended")
-            latest = value(self.connection, "SELECT max(sent_at) FROM ops.hubspot_outbox WHERE state = 'sent' AND hubspot_id IS NULL")
+            latest = value(
+                self.connection,
+                "SELECT max(sent_at) FROM ops.hubspot_outbox WHERE state = 'sent' AND hubspot_id IS NULL",
+            )
             if latest is not None:
                 time.sleep(max(0.0, min(SETTLE_SECONDS, SETTLE_SECONDS - (_now() - latest).total_seconds())))
             self.look_up()
             settle(self.connection, _now())
-        interrupted = value(self.connection, "SELECT max(push) FROM ops.hubspot_pushes WHERE ended_at IS NULL")
+        interrupted = value(
+            self.connection, "SELECT max(push) FROM ops.hubspot_pushes WHERE ended_at IS NULL"
+        )
         with transaction(self.connection):
             # Found, but not as it was meant: the plan makes an update of it.
-            self.connection.execute("""
+            self.connection.execute(
+                """
                 INSERT INTO ops.hubspot_records (portal_id, object, key, hubspot_id, seen_at)
                 SELECT portal_id, object, key, hubspot_id, ? FROM ops.hubspot_outbox o
                 WHERE state = 'ready' AND hubspot_id IS NOT NULL AND NOT EXISTS (
                     FROM ops.hubspot_records r WHERE r.object = o.object AND r.key = o.key
-                      AND r.portal_id IS NOT DISTINCT FROM o.portal_id)""", [_now()])
+                      AND r.portal_id IS NOT DISTINCT FROM o.portal_id)""",
+                [_now()],
+            )
             if interrupted is not None:
                 self.number = interrupted
                 self._close_accounts(self._tallies(), "it was interrupted")
             self.connection.execute(
-                "DELETE FROM ops.hubspot_outbox WHERE portal_id IS NOT DISTINCT FROM ?", [self.api.account.portal_id])
+                "DELETE FROM ops.hubspot_outbox WHERE portal_id IS NOT DISTINCT FROM ?",
+                [self.api.account.portal_id],
+            )
         self._forget()
 
     def _forget(self) -> None:
@@ -254,7 +290,9 @@ class _Push:
         with transaction(self.connection):
             self.number = _new_push(self.connection, portal_id, self.digest)
             self.connection.execute("DELETE FROM ops.hubspot_properties")
-            self.connection.execute("INSERT INTO ops.hubspot_properties BY NAME SELECT * FROM account_properties")
+            self.connection.execute(
+                "INSERT INTO ops.hubspot_properties BY NAME SELECT * FROM account_properties"
+            )
             self.connection.execute("DELETE FROM ops.hubspot_skips")
             self.connection.execute("INSERT INTO ops.hubspot_skips SELECT object, id, key, reason FROM skips")
             remember_matches(self.connection, portal_id, _now())
@@ -264,8 +302,12 @@ class _Push:
         self.total = int(value(self.connection, "SELECT count(*) FROM planned"))
 
     def _load_types(self) -> None:
-        self.types = {(o, name): kind for o, name, kind in self.connection.execute(
-            "SELECT object, name, type FROM ops.hubspot_properties").fetchall()}
+        self.types = {
+            (o, name): kind
+            for o, name, kind in self.connection.execute(
+                "SELECT object, name, type FROM ops.hubspot_properties"
+            ).fetchall()
+        }
 
     # sending
 
@@ -313,7 +355,10 @@ class _Push:
                 for object_type, inputs in calls:
                     verb = "create" if inputs[0].hubspot_id is None else "update"
                     bodies = [one.body() for one in inputs]
-                    running[pool.submit(self.api.batch_write, object_type, verb, bodies)] = (object_type, inputs)
+                    running[pool.submit(self.api.batch_write, object_type, verb, bodies)] = (
+                        object_type,
+                        inputs,
+                    )
                 if self.conflicts and self.stop is None:
                     self._resolve_conflicts()
                     continue
@@ -336,7 +381,11 @@ class _Push:
             for is_create in (True, False):
                 waiting: dict[int, list[Input]] = {}
                 for one in self.outbox.inputs("ready", object_type, is_create):
-                    size = _SIZES[min(self.tries[one.record], len(_SIZES) - 1)] if one.record in self.tries else BATCH
+                    size = (
+                        _SIZES[min(self.tries[one.record], len(_SIZES) - 1)]
+                        if one.record in self.tries
+                        else BATCH
+                    )
                     batch = waiting.setdefault(size, [])
                     batch.append(one)
                     if len(batch) == size:
@@ -366,7 +415,11 @@ class _Push:
             for one, problem in read.refused:
                 self._record_refused(object_type, one, problem)
             for one in read.unknown:
-                self.errors[one.record] = ("NOT_MENTIONED", "HubSpot's answer does not mention the record", None)
+                self.errors[one.record] = (
+                    "NOT_MENTIONED",
+                    "HubSpot's answer does not mention the record",
+                    None,
+                )
 
     def _answered(self) -> None:
         self.answered = True
@@ -386,7 +439,11 @@ class _Push:
         """Nothing of a call was written. Is it a column, one of many records, or this one?"""
         sent = {name for one in inputs for name in one.properties}
         problem = problem_of_call(refused, sent)
-        columns = [name for name, (code, _) in problem.values.items() if code in _COLUMN_CODES and name != KEYS[object_type]]
+        columns = [
+            name
+            for name, (code, _) in problem.values.items()
+            if code in _COLUMN_CODES and name != KEYS[object_type]
+        ]
         if columns:
             self.outbox.mark([one.record for one in inputs], "ready")
             for name in columns:
@@ -409,21 +466,33 @@ class _Push:
         if problem.is_gone and one.hubspot_id is not None:
             self.outbox.mark([one.record], "gone")
             return
-        if problem.is_conflict and one.hubspot_id is None and object_type == "contacts" and set(problem.values) <= {key}:
+        if (
+            problem.is_conflict
+            and one.hubspot_id is None
+            and object_type == "contacts"
+            and set(problem.values) <= {key}
+        ):
             self.conflicts.append((object_type, [one], problem))
             return
         if not problem.values or key in problem.values:
             self._reject(one)
             return
-        note_rejects(self.connection, [
-            Reject(one.record, name, one.properties[name], code, said, problem.correlation_id)
-            for name, (code, said) in problem.values.items()], _now())
+        note_rejects(
+            self.connection,
+            [
+                Reject(one.record, name, one.properties[name], code, said, problem.correlation_id)
+                for name, (code, said) in problem.values.items()
+            ],
+            _now(),
+        )
         has_more = set(one.properties) > set(problem.values)
         self.outbox.strip(one.record, problem.values, "ready" if has_more else "rejected")
         for name, (_, said) in problem.values.items():
             self.refusals[object_type, name] += 1
             if self.refusals[object_type, name] == _HOPELESS and name not in self.taken[object_type]:
-                self._leave_out(object_type, name, f"HubSpot refused each of its first {_HOPELESS} values: {said}")
+                self._leave_out(
+                    object_type, name, f"HubSpot refused each of its first {_HOPELESS} values: {said}"
+                )
 
     def _leave_out(self, object_type: str, name: str, reason: str) -> None:
         if (object_type, name) not in {(one.object, one.column) for one in self.left_out}:
@@ -431,9 +500,13 @@ class _Push:
         self.outbox.strip_all(object_type, name)
 
     def _reject(self, one: Input, *, is_final: bool = True) -> None:
-        code, message, correlation_id = self.errors.get(one.record, ("REFUSED", "HubSpot gave no reason", None))
+        code, message, correlation_id = self.errors.get(
+            one.record, ("REFUSED", "HubSpot gave no reason", None)
+        )
         self.outbox.mark([one.record], "rejected")
-        note_rejects(self.connection, [Reject(one.record, None, None, code, message, correlation_id, is_final)], _now())
+        note_rejects(
+            self.connection, [Reject(one.record, None, None, code, message, correlation_id, is_final)], _now()
+        )
 
     def _resolve_conflicts(self) -> None:
         """Contacts that were to be made and exist: HubSpot finds them by their email, or named the record."""
@@ -455,7 +528,9 @@ class _Push:
                     if problem.existing_id is not None:
                         self._turn_into_update(object_type, missing[0], problem.existing_id)
                     else:
-                        self.errors.setdefault(missing[0].record, (problem.code, problem.message, problem.correlation_id))
+                        self.errors.setdefault(
+                            missing[0].record, (problem.code, problem.message, problem.correlation_id)
+                        )
                         self._reject(missing[0])
                 elif len(missing) == len(inputs):
                     self._halve(object_type, missing)
@@ -465,14 +540,23 @@ class _Push:
     def _turn_into_update(self, object_type: str, one: Input, hubspot_id: str) -> None:
         """A record exists already. If it is another profile's as well, the one that was seen last is sent."""
         self.outbox.retry_as_update([(one.record, hubspot_id)], object_type)
-        other = value(self.connection, """
+        other = (
+            value(
+                self.connection,
+                """
             SELECT count(*) > 0 FROM sendable WHERE object = ? AND hubspot_id = ? AND key <> ?""",
-            [object_type, hubspot_id, one.key]) if self.number else False
+                [object_type, hubspot_id, one.key],
+            )
+            if self.number
+            else False
+        )
         if other:
             self.outbox.mark([one.record], "same_record")
-            self.connection.execute("""
+            self.connection.execute(
+                """
                 INSERT INTO ops.hubspot_records (portal_id, object, key, hubspot_id, seen_at) VALUES (?, ?, ?, ?, ?)""",
-                [self.api.account.portal_id, object_type, one.key, hubspot_id, _now()])
+                [self.api.account.portal_id, object_type, one.key, hubspot_id, _now()],
+            )
 
     # unknown outcomes
 
@@ -480,17 +564,27 @@ class _Push:
         """Read what HubSpot holds of each record whose outcome is unknown, and go by that."""
         for object_type in OBJECTS:
             updates = in_batches(list(self.outbox.inputs("sent", object_type, False)))
-            for batch, found in side_by_side(updates, lambda b, o=object_type: by_id(  # type: ignore[misc]
-                    self.api, o, list(dict.fromkeys(one.hubspot_id for one in b)), _sent_names(b))):
+            for batch, found in side_by_side(
+                updates,
+                lambda b, o=object_type: by_id(  # type: ignore[misc]
+                    self.api, o, list(dict.fromkeys(one.hubspot_id for one in b)), _sent_names(b)
+                ),
+            ):
                 with transaction(self.connection):
                     for one in batch:
-                        self._compare(object_type, one, [found[one.hubspot_id]] if one.hubspot_id in found else [])
+                        self._compare(
+                            object_type, one, [found[one.hubspot_id]] if one.hubspot_id in found else []
+                        )
             creates = list(self.outbox.inputs("sent", object_type, True))
             if not creates:
                 continue
             if object_type == "contacts":
-                for batch, by_key in side_by_side(in_batches(creates), lambda b: by_email(  # type: ignore[misc]
-                        self.api, [one.key for one in b], _sent_names(b))):
+                for batch, by_key in side_by_side(
+                    in_batches(creates),
+                    lambda b: by_email(  # type: ignore[misc]
+                        self.api, [one.key for one in b], _sent_names(b)
+                    ),
+                ):
                     with transaction(self.connection):
                         for one in batch:
                             self._compare(object_type, one, [by_key[one.key]] if one.key in by_key else [])
@@ -518,14 +612,20 @@ class _Push:
             if one.hubspot_id is None:
                 self._try_again(one)
             else:
-                self.errors[one.record] = ("OBJECT_NOT_FOUND", "the record does not exist in HubSpot any more", None)
+                self.errors[one.record] = (
+                    "OBJECT_NOT_FOUND",
+                    "the record does not exist in HubSpot any more",
+                    None,
+                )
                 self.outbox.mark([one.record], "gone")
             return
         (record,) = found
         key = KEYS[object_type]
         is_same = all(
             are_same(sent, record.properties.get(name), self.types.get((object_type, name)))
-            for name, sent in one.properties.items() if name != key)
+            for name, sent in one.properties.items()
+            if name != key
+        )
         if is_same:
             self._acknowledged(object_type, [(one, record.hubspot_id)])
         elif one.hubspot_id is None:
@@ -549,8 +649,12 @@ class _Push:
             listed: dict[str, list[Found]] | None = None
             gone = list(self.outbox.inputs("gone", object_type, False))
             if gone and object_type == "companies":
-                known = {row[0] for row in self.connection.execute(
-                    "SELECT key FROM ops.hubspot_rejects WHERE object = 'companies' AND code = 'OBJECT_NOT_FOUND'").fetchall()}
+                known = {
+                    row[0]
+                    for row in self.connection.execute(
+                        "SELECT key FROM ops.hubspot_rejects WHERE object = 'companies' AND code = 'OBJECT_NOT_FOUND'"
+                    ).fetchall()
+                }
                 listed = {}
                 # A listing is dear: not for those that were gone before.
                 if recreate or any(one.key not in known for one in gone):
@@ -585,16 +689,24 @@ class _Push:
         settle(self.connection, _now())
         portal_id = self.api.account.portal_id
         with transaction(self.connection):
-            self.connection.execute("CREATE OR REPLACE TEMP TABLE merged (object VARCHAR, key VARCHAR, hubspot_id VARCHAR)")
-            self.connection.executemany("INSERT INTO merged VALUES (?, ?, ?)", [list(one) for one in set(self.merged)])
+            self.connection.execute(
+                "CREATE OR REPLACE TEMP TABLE merged (object VARCHAR, key VARCHAR, hubspot_id VARCHAR)"
+            )
+            self.connection.executemany(
+                "INSERT INTO merged VALUES (?, ?, ?)", [list(one) for one in set(self.merged)]
+            )
             self.connection.execute("""
                 UPDATE sendable SET hubspot_id = m.hubspot_id FROM merged m WHERE sendable.object = m.object AND sendable.key = m.key""")
             # What others of its profiles say was written over.
-            self.connection.execute("""
+            self.connection.execute(
+                """
                 DELETE FROM ops.hubspot_ledger WHERE portal_id IS NOT DISTINCT FROM ?
                   AND (object, hubspot_id) IN (SELECT (object, hubspot_id) FROM merged)
-                  AND (object, key) NOT IN (SELECT (object, key) FROM merged)""", [portal_id])
-            self.connection.execute("""
+                  AND (object, key) NOT IN (SELECT (object, key) FROM merged)""",
+                [portal_id],
+            )
+            self.connection.execute(
+                """
                 INSERT INTO ops.hubspot_outbox
                     (record, portal_id, object, action, id, key, hubspot_id, properties, state, attempts)
                 SELECT (SELECT max(record) FROM ops.hubspot_outbox) + row_number() OVER (), ?, s.object, 'repair', s.id, s.key,
@@ -608,7 +720,9 @@ class _Push:
                 WHERE NOT EXISTS (
                     FROM ops.hubspot_ledger l WHERE l.portal_id IS NOT DISTINCT FROM ? AND l.object = w.object
                       AND l.key = w.key AND l.property = w.property AND l.hubspot_id = s.hubspot_id AND l.value = w.value)
-                GROUP BY ALL""", [portal_id, portal_id])
+                GROUP BY ALL""",
+                [portal_id, portal_id],
+            )
         self.merged.clear()
 
     # after
@@ -622,25 +736,47 @@ class _Push:
                 for is_create in (True, False):
                     for one in self.outbox.inputs("sent", object_type, is_create):
                         code, message, correlation_id = self.errors.get(
-                            one.record, ("OUTCOME_UNKNOWN", "HubSpot did not say what became of it", None))
-                        note_rejects(self.connection, [
-                            Reject(one.record, None, None, code, message, correlation_id, is_final=False)], _now())
+                            one.record, ("OUTCOME_UNKNOWN", "HubSpot did not say what became of it", None)
+                        )
+                        note_rejects(
+                            self.connection,
+                            [Reject(one.record, None, None, code, message, correlation_id, is_final=False)],
+                            _now(),
+                        )
             for state in ("ready", "gone"):
-                self.connection.execute("UPDATE ops.hubspot_outbox SET state = ? WHERE state = ? AND portal_id IS NOT DISTINCT FROM ?",
-                                        ["daily_limit" if limit else "stopped", state, self.api.account.portal_id])
+                self.connection.execute(
+                    "UPDATE ops.hubspot_outbox SET state = ? WHERE state = ? AND portal_id IS NOT DISTINCT FROM ?",
+                    ["daily_limit" if limit else "stopped", state, self.api.account.portal_id],
+                )
             tallies = self._tallies()
-            self.connection.execute(f"""
+            self.connection.execute(
+                f"""
                 INSERT INTO ops.hubspot_skips SELECT object, id, key, state FROM ops.hubspot_outbox
                 WHERE portal_id IS NOT DISTINCT FROM ? AND action <> 'repair' AND state NOT IN ({_NO_SKIPS})""",
-                [self.api.account.portal_id])
-            unknown = self.given_up + int(value(self.connection, """
+                [self.api.account.portal_id],
+            )
+            unknown = self.given_up + int(
+                value(
+                    self.connection,
+                    """
                 SELECT count(*) FROM ops.hubspot_outbox WHERE state = 'sent' AND portal_id IS NOT DISTINCT FROM ?""",
-                [self.api.account.portal_id]))
+                    [self.api.account.portal_id],
+                )
+            )
             for object_type, tally in tallies.items():
                 self._count_plan(object_type, tally)
             result = PushResult(
-                True, tallies, self.digest, self.api.pace.calls, self.api.write_calls, self.left_out, limit, unknown,
-                str(self.stop) if self.stop else None, self.api.account.portal_id)
+                True,
+                tallies,
+                self.digest,
+                self.api.pace.calls,
+                self.api.write_calls,
+                self.left_out,
+                limit,
+                unknown,
+                str(self.stop) if self.stop else None,
+                self.api.account.portal_id,
+            )
             self._close_accounts(tallies, result.stopped, result)
             self.outbox.clear()
         return result
@@ -648,10 +784,12 @@ class _Push:
     def _tallies(self) -> dict[str, Tally]:
         """What became of the records in the outbox."""
         tallies = {object_type: Tally() for object_type in OBJECTS}
-        for object_type, action, state, number in self.connection.execute("""
+        for object_type, action, state, number in self.connection.execute(
+            """
             SELECT object, action, state, count(*) FROM ops.hubspot_outbox
             WHERE portal_id IS NOT DISTINCT FROM ? AND action <> 'repair' GROUP BY ALL""",
-            [self.api.account.portal_id]).fetchall():
+            [self.api.account.portal_id],
+        ).fetchall():
             tally = tallies[object_type]
             tally.planned += number
             if state == "settled":
@@ -668,27 +806,59 @@ class _Push:
         """What the plan knew before the first call."""
         given = [object_type]
         skipped = int(value(self.connection, "SELECT count(*) FROM skips WHERE object = ?", given))
-        rejected = int(value(self.connection, "SELECT count(*) FROM refused WHERE object = ? AND property IS NULL", given))
+        rejected = int(
+            value(
+                self.connection, "SELECT count(*) FROM refused WHERE object = ? AND property IS NULL", given
+            )
+        )
         tally.planned += skipped + rejected
         tally.skipped += skipped
         tally.rejected += rejected
-        tally.unchanged = int(value(
-            self.connection, "SELECT count(*) FROM sendable ANTI JOIN planned USING (object, key) WHERE object = ?", given))
+        tally.unchanged = int(
+            value(
+                self.connection,
+                "SELECT count(*) FROM sendable ANTI JOIN planned USING (object, key) WHERE object = ?",
+                given,
+            )
+        )
 
-    def _close_accounts(self, tallies: dict[str, Tally], stopped: str | None, result: PushResult | None = None) -> None:
+    def _close_accounts(
+        self, tallies: dict[str, Tally], stopped: str | None, result: PushResult | None = None
+    ) -> None:
         total = PushResult(True, tallies).total
-        self.connection.execute("""
+        self.connection.execute(
+            """
             UPDATE ops.hubspot_pushes SET ended_at = ?, planned = ?, acknowledged = ?, rejected = ?, skipped = ?,
                 unchanged = ?, created = ?, updated = ?, stopped = ? WHERE push = ?""",
-            [_now(), total.planned, total.acknowledged, total.rejected, total.skipped, total.unchanged, total.created,
-             total.updated, stopped, self.number])
+            [
+                _now(),
+                total.planned,
+                total.acknowledged,
+                total.rejected,
+                total.skipped,
+                total.unchanged,
+                total.created,
+                total.updated,
+                stopped,
+                self.number,
+            ],
+        )
         if result is not None:
             left_out = "\n".join(f"{one.object}.{one.column}: {one.reason}" for one in result.left_out)
-            self.connection.execute("""
+            self.connection.execute(
+                """
                 UPDATE ops.hubspot_pushes SET unknown = ?, calls = ?, write_calls = ?, left_out = ?, resumes_at = ?,
                     exit_status = ? WHERE push = ?""",
-                [result.unknown, result.calls, result.write_calls, left_out or None, result.daily_limit_resumes_at,
-                 result.exit_status, self.number])
+                [
+                    result.unknown,
+                    result.calls,
+                    result.write_calls,
+                    left_out or None,
+                    result.daily_limit_resumes_at,
+                    result.exit_status,
+                    self.number,
+                ],
+            )
         self.number = 0
 
     def _say(self) -> None:
@@ -700,4 +870,3 @@ _NO_SKIPS = "'settled', 'rejected', 'sent'"
 
 def _sent_names(inputs: Iterable[Input]) -> list[str]:
     return sorted({name for one in inputs for name in one.properties})
-

@@ -8,12 +8,22 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 LONGEST_TEXT = 65_536
 _NUMBERS = (
-    "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT",
-    "FLOAT", "DOUBLE",
+    "TINYINT",
+    "SMALLINT",
+    "INTEGER",
+    "BIGINT",
+    "HUGEINT",
+    "UTINYINT",
+    "USMALLINT",
+    "UINTEGER",
+    "UBIGINT",
+    "UHUGEINT",
+    "FLOAT",
+    "DOUBLE",
 )
 # What a column of each kind may be sent to, by the property's type.
 ACCEPTED = {
@@ -55,7 +65,7 @@ def text_of(column: str, duckdb_type: str) -> str:
     kind = kind_of(duckdb_type)
     if kind == "list":
         # Sorted: the order of options means nothing, and must not look like a change.
-        return f"array_to_string(list_sort(list_distinct(list_filter(CAST({column} AS VARCHAR[]), x -> x IS NOT NULL))), ';')"
+        return f"array_to_string(list_sort(list_distinct(list_filter(CAST({column} AS VARCHAR[]), lambda x: x IS NOT NULL))), ';')"
     if kind == "date":
         return f"CASE WHEN isfinite({column}) THEN strftime({column}, '%Y-%m-%d') ELSE CAST({column} AS VARCHAR) END"
     if kind == "date with time":
@@ -126,11 +136,11 @@ def _moment(text: str) -> datetime | None:
     """A date, a date with time or epoch milliseconds."""
     try:
         if re.fullmatch(r"-?\d{5,}", text):
-            return datetime.fromtimestamp(int(text) / 1000, timezone.utc)
+            return datetime.fromtimestamp(int(text) / 1000, UTC)
         at = datetime.fromisoformat(text)
     except (ValueError, OverflowError):
         return None
-    return at if at.tzinfo else at.replace(tzinfo=timezone.utc)
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def _options(text: str) -> Collection[str]:
