@@ -19,14 +19,15 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# The first run takes the sample for raw data; its windows end with the sample's last day.
+# The first run takes the sample for raw data. As long as that is all there is, windows end with its last day.
 $(WAREHOUSE_DATA)/.sample: | $(VENV)/.ready
 	@if [ ! -e "$(RAW)" ]; then mkdir -p "$(dir $(RAW))" && cp -R data/sample/raw "$(RAW)" && echo $(SAMPLE_DAY) > $@ \
 		&& echo "No raw data at $(RAW) yet: took the sample."; fi
 
 run: setup  ## run the nightly job on <data>/raw (at first a copy of the sample), and show what came out
 	@$(MAKE) --no-print-directory $(WAREHOUSE_DATA)/.sample
-	@$(BIN)/warehouse run $$(test -e $(WAREHOUSE_DATA)/.sample && echo --as-of $$(cat $(WAREHOUSE_DATA)/.sample))
+	@$(BIN)/warehouse run $$(test -e $(WAREHOUSE_DATA)/.sample && diff -rq data/sample/raw "$(RAW)" > /dev/null \
+		&& echo --as-of $$(cat $(WAREHOUSE_DATA)/.sample))
 
 test: setup  ## run every test
 	$(BIN)/python -m pytest -n auto
@@ -40,8 +41,7 @@ bench: setup  ## measure loads against a bare scan of the same files (BENCH="--e
 	$(BIN)/python -m benchmarks.load $(BENCH)
 
 ui: setup  ## Dagster's UI on the warehouse, on this machine only
-	@mkdir -p "$(WAREHOUSE_DATA)/dagster"
-	DAGSTER_HOME="$(or $(DAGSTER_HOME),$(abspath $(WAREHOUSE_DATA))/dagster)" $(BIN)/dagster dev -w workspace.yaml
+	$(BIN)/warehouse ui
 
 sample: setup  ## make data/sample/raw anew
 	rm -rf data/sample/raw && $(BIN)/python -m dagster_project.sample data/sample/raw

@@ -6,7 +6,8 @@ Dagster is imported only where a run is launched: `warehouse status` answers at 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from functools import wraps
 from typing import Any, TypeVar
@@ -76,7 +77,7 @@ def run(settings: Settings, as_of: datetime | None, full: bool) -> None:
     summary.show_run(settings, outcome)
 
 
-@main.command()
+@main.command(context_settings={"ignore_unknown_options": True})  # a query may begin with a comment: --
 @click.argument("query")
 @_explained
 def sql(settings: Settings, query: str) -> None:
@@ -91,6 +92,16 @@ def sql(settings: Settings, query: str) -> None:
         raise Failed(str(error)) from error
 
 
+@main.command(context_settings={"ignore_unknown_options": True})
+@click.argument("options", nargs=-1)
+@_explained
+def ui(settings: Settings, options: tuple[str, ...]) -> None:
+    """Open Dagster's UI, with its schedules, on this warehouse. OPTIONS are those of `dg dev`."""
+    from dagster_project import launch
+
+    sys.exit(launch.user_interface(settings, options))
+
+
 @main.command()
 @_explained
 def status(settings: Settings) -> None:
@@ -98,6 +109,66 @@ def status(settings: Settings) -> None:
     from dagster_project import summary
 
     summary.show_status(settings)
+
+
+@main.command()
+@click.option(
+    "--offline", is_flag=True, help="Do not ask HubSpot: compare with what it last acknowledged only."
+)
+@_explained
+def plan(settings: Settings, offline: bool) -> None:
+    """Show what a push would write to HubSpot: every create, and every field's old and new value.
+
+    Nothing is written. Without a token this is the offline part: against what HubSpot last acknowledged.
+    """
+    from dagster_project import summary
+    from dagster_project.destinations import hubspot
+
+    with _hubspot_errors(), summary.progress() as tell:
+        made = hubspot.make_plan(settings, tell=tell, offline=offline)
+    summary.show_plan(made)
+    if made.offline and not offline:
+        raise Failed(f"this is the offline part only: {hubspot.MissingToken()}")
+    sys.exit(int(bool(made.left_out)))
+
+
+@main.command()
+@click.option("--live", is_flag=True, help="Write to HubSpot. Without it this is a rehearsal.")
+@click.option("--digest", metavar="HEX", help="Push only if the plan still has this digest.")
+@_explained
+def push(settings: Settings, live: bool, digest: str | None) -> None:
+    """Write to HubSpot what the plan says, or rehearse it."""
+    from dagster_project import summary
+    from dagster_project.destinations import hubspot
+
+    with _hubspot_errors(), summary.progress() as tell:
+        result = hubspot.push(settings, live=live, tell=tell, digest=digest)
+    summary.show_push(result)
+    sys.exit(result.exit_status)
+
+
+@main.command("hubspot-init")
+@click.option("--live", is_flag=True, help="Make them in HubSpot. Without it they are only shown.")
+@_explained
+def hubspot_init(settings: Settings, live: bool) -> None:
+    """Show (with --live: make) the property group and the properties that the mapping names and HubSpot lacks."""
+    from dagster_project import summary
+    from dagster_project.destinations import hubspot
+
+    with _hubspot_errors(), summary.progress() as tell:
+        result = hubspot.init_properties(settings, live=live, tell=tell)
+    summary.show_init(result)
+    sys.exit(result.exit_status)
+
+
+@contextmanager
+def _hubspot_errors() -> Iterator[None]:
+    from dagster_project.destinations.hubspot import HubspotError
+
+    try:
+        yield
+    except HubspotError as error:
+        raise Failed(str(error)) from error
 
 
 if __name__ == "__main__":

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 from dagster_project import progress
 from dagster_project.nightly import LoadResult, Tell
-from dagster_project.settings import Settings
+from dagster_project.settings import Settings, project_root
 from dagster_project.warehouse.build import Built
 
 _INSTANCE = """\
@@ -92,6 +96,12 @@ def nightly(settings: Settings, *, as_of: date | None, full: bool, tell: Tell) -
             _reason(result) + f"\nRun {result.run_id} in Dagster's UI (`make ui`) has the whole log."
         )
     return outcome
+
+
+def user_interface(settings: Settings, options: Sequence[str]) -> int:
+    """Dagster's UI and daemon until they are stopped. Returns the exit status."""
+    prepare_dagster_home(settings)
+    return subprocess.call([str(Path(sys.executable).with_name("dg")), "dev", *options], cwd=project_root())
 
 
 def _reason(result: Any) -> str:

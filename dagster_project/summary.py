@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -19,6 +20,10 @@ from dagster_project.warehouse.database import Connection, open_published
 # Where nobody told how wide the screen is (a log, a pipe), tables get the room they need.
 _console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 _PROFILES = 20
+_CHANGES = 60
+
+if TYPE_CHECKING:
+    from dagster_project.destinations import hubspot
 
 
 @contextmanager
@@ -116,6 +121,86 @@ def show_status(settings: Settings) -> None:
         for path in unknown:
             table.add_row(path)
         _console.print(table)
+
+
+def show_plan(plan: hubspot.Plan) -> None:
+    """What a push would write: counts, changes, what is left out and skipped, calls and digest."""
+    table = _table(
+        "HubSpot plan",
+        "object",
+        *(f">{n}" for n in ("creates", "updates", "unchanged", "skipped", "rejected", "calls")),
+    )
+    for name, c in plan.counts.items():
+        table.add_row(
+            name, *(f"{n:,}" for n in (c.creates, c.updates, c.unchanged, c.skipped, c.rejected, c.calls))
+        )
+    _console.print(table)
+    changes = _table("Changes", "object", "what", "key", "property", "old", "new")
+    for change in itertools.islice(plan.rows(), _CHANGES):
+        changes.add_row(
+            *map(_cell, (change.object, change.action, change.key, change.property, change.old, change.new))
+        )
+    if changes.row_count:
+        _console.print(changes)
+        more = sum(1 for _ in plan.rows()) - _CHANGES
+        if more > 0:
+            _console.print(f"... and {more:,} more values")
+    _left_out(plan.left_out)
+    skips = _table("Skipped", "object", "id", "key", "reason")
+    for skip in itertools.islice(plan.skips, _CHANGES):
+        skips.add_row(*map(_cell, (skip.object, skip.id, skip.key, skip.reason)))
+    if skips.row_count:
+        _console.print(skips)
+    where = "offline: against what HubSpot last acknowledged" if plan.offline else f"account {plan.account}"
+    _console.print(
+        f"{plan.calls} write calls, digest {plan.digest} ({where}). Nothing was written to HubSpot."
+    )
+
+
+def show_push(result: hubspot.PushResult) -> None:
+    """What a push, or its rehearsal, came to."""
+    names = ("planned", "acknowledged", "created", "updated", "unchanged", "skipped", "rejected")
+    title = "Pushed to HubSpot" if result.live else "Rehearsal: nothing was written to HubSpot"
+    table = _table(title, "object", *(f">{n}" for n in names))
+    for name, tally in result.objects.items():
+        table.add_row(name, *(f"{getattr(tally, n):,}" for n in names))
+    _console.print(table)
+    _left_out(result.left_out)
+    if result.unknown:
+        _console.print(
+            f"[yellow]![/] the outcome of {result.unknown} records is unknown; the next push looks them up first"
+        )
+    if result.stopped:
+        _console.print(f"[yellow]![/] {_safe(result.stopped)}")
+    _console.print(f"{result.calls} calls ({result.write_calls} writes), digest {result.digest}")
+    if not result.live:
+        _console.print("Write it: [bold]warehouse push --live[/]")
+
+
+def show_init(result: hubspot.InitResult) -> None:
+    """The property groups, properties and options that HubSpot lacks, or that were made."""
+    what = "made" if result.live else "to be made"
+    table = _table(f"Property group and properties {what}", "object", "property", "what")
+    for group in result.groups:
+        table.add_row(group, "", f"group, {what}")
+    for new in result.properties:
+        failed = result.failed.get((new.object, new.name))
+        table.add_row(new.object, new.name, _safe(f"refused: {failed}") if failed else f"{new.type}, {what}")
+    for (name, column), options in result.options.items():
+        table.add_row(name, column, _safe(f"options {', '.join(options)}, {what}"))
+    for (name, column), reason in result.unusable.items():
+        table.add_row(name, column, _safe(f"left out: {reason}"))
+    if table.row_count:
+        _console.print(table)
+    else:
+        _console.print("HubSpot has every property that the mapping names.")
+    if not result.live and table.row_count:
+        _console.print("Make them: [bold]warehouse hubspot-init --live[/]")
+
+
+def _left_out(columns: Sequence[hubspot.LeftOut]) -> None:
+    for column in columns:
+        _console.print(f"[yellow]![/] left out: {column.object}.{column.column}: {_safe(column.reason)}")
 
 
 def show_query(settings: Settings, query: str) -> None:

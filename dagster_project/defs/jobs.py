@@ -4,12 +4,16 @@ import dagster as dg
 
 from dagster_project.settings import load_settings
 
+from .hubspot import GROUP
+
 NIGHTLY = "nightly"
 
 nightly_job = dg.define_asset_job(
     NIGHTLY,
-    selection=dg.AssetSelection.all(),
-    description="Load what is new, build what follows from it, publish it.",
+    selection=dg.AssetSelection.all()
+    if load_settings().hubspot.live
+    else dg.AssetSelection.all() - dg.AssetSelection.groups(GROUP),
+    description="Load what is new, build what follows from it, publish it; push it where the settings say so.",
 )
 
 nightly_schedule = dg.ScheduleDefinition(

@@ -14,7 +14,7 @@ from dagster_project.sources import all_sources
 from dagster_project.warehouse.build import BuildError, Built, CheckResult, ChecksFailed, checks_of
 from dagster_project.warehouse.database import Connection, DatabaseError, open_warehouse
 from dagster_project.warehouse.models import Model
-from dagster_project.warehouse.publish import publish
+from dagster_project.warehouse.publish import is_published, publish
 
 from .raw import OWNERS, POOL, raw_key
 
@@ -126,10 +126,7 @@ def tables(
                 for name in nightly.models()
                 if name in selected and (built[name].changed or not everything)
             ]
-            changed = any(table.changed for table in built.values())
-            if PUBLISHED in context.selected_asset_keys and (
-                changed or not everything or not settings.analytics_file.exists()
-            ):
+            if PUBLISHED in context.selected_asset_keys and not is_published(connection, settings):
                 progress.tell("publishing analytics.duckdb")
                 size = publish(connection, settings)
                 results.append(

@@ -207,7 +207,9 @@ def _with_companions(selected: set[str] | None, models: Mapping[str, Model]) -> 
 
 def _bring_up_to_date(work: Build, group: list[Model]) -> None:
     # What is read as it was before counts, too: once it has moved on, what was computed from it is out of date.
-    reads = sorted({name for model in group for name in (*model.inputs, *model.days)} - {model.name for model in group})
+    reads = sorted(
+        {name for model in group for name in (*model.inputs, *model.days)} - {model.name for model in group}
+    )
     inputs: dict[str, Any] = {name: work._versions.get(name, 0) for name in reads}
     inputs["generation"] = work._versions["raw.generation"]
     if any(model.uses_as_of for model in group):

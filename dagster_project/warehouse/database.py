@@ -43,11 +43,11 @@ def open_warehouse(settings: Settings, tell: Callable[[str], None] = lambda _: N
     try:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute(f"SET memory_limit = '{settings.warehouse.memory_limit}'")
-        connection.execute(f"SET temp_directory = '{_quoted(str(settings.data / 'tmp'))}'")
+        connection.execute(f"SET temp_directory = '{quoted(str(settings.data / 'tmp'))}'")
         connection.execute("SET enable_progress_bar = false")
         if settings.warehouse.threads:
             connection.execute(f"SET threads = {settings.warehouse.threads}")
-        connection.execute(f"ATTACH '{_quoted(str(settings.raw_file))}' AS raw")
+        connection.execute(f"ATTACH '{quoted(str(settings.raw_file))}' AS raw")
         yield connection
     finally:
         connection.close()
@@ -129,5 +129,6 @@ def _connect(settings: Settings, tell: Callable[[str], None]) -> Connection:
             time.sleep(0.25)
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """Text to stand between single quotes."""
     return text.replace("'", "''")

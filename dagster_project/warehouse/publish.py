@@ -8,9 +8,29 @@ from __future__ import annotations
 import os
 import subprocess
 
+import duckdb
+
 from dagster_project.settings import Settings
 
-from .database import Connection, DatabaseError
+from .database import Connection, DatabaseError, quoted, value
+
+
+def is_published(connection: Connection, settings: Settings) -> bool:
+    """Whether `analytics.duckdb` holds what the warehouse holds: each table as it was last built."""
+    if not settings.analytics_file.exists():
+        return False
+    builds = "SELECT model, version, built_at FROM {}core.builds"
+    try:
+        connection.execute(f"ATTACH '{quoted(str(settings.analytics_file))}' AS published (READ_ONLY)")
+    except duckdb.Error:
+        return False  # whatever lies there is to be replaced
+    try:
+        differing = f"({builds.format('')} EXCEPT {builds.format('published.')})"
+        return not value(connection, f"SELECT count(*) FROM {differing}")
+    except duckdb.Error:
+        return False
+    finally:
+        connection.execute("DETACH published")
 
 
 def publish(connection: Connection, settings: Settings) -> int:

@@ -12,7 +12,7 @@ from dagster_project.hubspot_emulator import Emulator, Limits, Options
 
 from .desk import Desk
 
-NO_LIMITS = Limits(rolling=None, daily=None, search_per_second=None)
+NO_LIMITS = Limits(rolling=100_000, daily=None, search_per_second=None)
 TOKEN = "pat-na1-0000-very-secret"
 
 
@@ -49,4 +49,11 @@ def make_hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Emulator
 
 @pytest.fixture
 def hub(make_hub: Callable[..., Emulator]) -> Emulator:
-    return make_hub()
+    return _with_api_calls(make_hub())
+
+
+def _with_api_calls(hub: Emulator) -> Emulator:
+    for kind in ("contacts", "companies"):
+        if "api_calls" not in hub.store.type(kind).schema.properties:
+            hub.store.add_property(kind, "api_calls", "number")
+    return hub

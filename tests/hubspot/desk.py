@@ -11,7 +11,7 @@ import duckdb
 from dagster_project.destinations import hubspot
 from dagster_project.destinations.hubspot import Plan, PushResult, init, plan, tables
 from dagster_project.settings import Settings, project_root
-from dagster_project.warehouse.database import open_warehouse
+from dagster_project.warehouse.database import open_warehouse, transaction
 from dagster_project.warehouse.publish import publish
 
 Row = dict[str, Any]
@@ -47,10 +47,11 @@ class Desk:
             if isinstance(rows, str):
                 connection.execute(f"INSERT INTO marts.{object_type}_out BY NAME {rows}")
             else:
-                for row in rows:
-                    connection.execute(
-                        f"INSERT INTO marts.{object_type}_out ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})",
-                        list(row.values()))
+                with transaction(connection):
+                    for row in rows:
+                        connection.execute(
+                            f"INSERT INTO marts.{object_type}_out ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})",
+                            list(row.values()))
             tables.prepare(connection)
             publish(connection, self.settings)
         self.select(object_type, f"SELECT * FROM marts.{object_type}_out -- the mapping\n")

@@ -91,14 +91,14 @@ def _silent(_: str) -> None:
     pass
 
 
-def make_plan(settings: Settings, *, tell: Tell = _silent) -> Plan:
-    """What a push would write. Without a token: what can be said offline. Writes nothing to HubSpot.
+def make_plan(settings: Settings, *, tell: Tell = _silent, offline: bool = False) -> Plan:
+    """What a push would write. offline, or without a token: what can be said offline. Writes nothing to HubSpot.
 
     Raises HubspotError (also where nothing is published yet, or the token is another account's).
     """
     _need_published(settings)
     try:
-        api: Api | None = Api(settings.hubspot)
+        api: Api | None = None if offline else Api(settings.hubspot)
     except MissingToken:
         api = None
     with open_warehouse(settings, tell) as connection:
