@@ -96,9 +96,8 @@ def show_status(settings: Settings) -> None:
             connection,
             "Unreadable files (tried again each run)",
             """
-            SELECT f.file_seq, f.path, f.error FROM ops.files f JOIN core.check_results c
-              ON c.model = 'ops.files' AND c.name = 'files_are_readable' AND c.failures > 0
-            WHERE f.error IS NOT NULL ORDER BY f.file_seq""",
+            SELECT file_seq, path, error FROM ops.files
+            WHERE error IS NOT NULL AND note IS NULL ORDER BY file_seq""",
         )
         _print(
             connection,

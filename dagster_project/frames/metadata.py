@@ -11,8 +11,6 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
-import polars as pl
-
 from dagster_project.readers.values import domain_key, email_key
 from dagster_project.warehouse.build import Build
 
@@ -324,6 +322,8 @@ def _grouped(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[str, list[tuple[
 
 def _insert(connection: Any, table: str, rows: list[tuple[Any, ...]]) -> None:
     if rows:
+        import polars as pl  # takes long to import; a night without updates does without
+
         empty = connection.sql(f"FROM {table} LIMIT 0").pl()
         frame = pl.DataFrame(rows, schema=empty.schema, orient="row")  # noqa: F841 - DuckDB reads it by its name
         connection.execute(f"INSERT INTO {table} SELECT * FROM frame")

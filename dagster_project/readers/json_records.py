@@ -9,8 +9,6 @@ from decimal import Decimal
 from typing import Any
 
 import orjson
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from .files import BOM, FilePart, Record, UnreadableFile, open_bytes
 from .json_text import BadJson, elements, parse, parse_text
@@ -124,6 +122,9 @@ def _has_long_integer(value: Any) -> bool:
 
 def _parquet(part: FilePart) -> Iterator[Record]:
     """Rows as records; the row's number is the line."""
+    import pyarrow as pa  # takes long to import, and most nights bring no Parquet
+    import pyarrow.parquet as pq
+
     try:
         with pq.ParquetFile(part.file) as file:
             number = 0
@@ -140,8 +141,10 @@ def _parquet(part: FilePart) -> Iterator[Record]:
         raise UnreadableFile(f"not a readable Parquet file: {str(error).splitlines()[0]}") from error
 
 
-def _microseconds(kind: pa.DataType) -> pa.DataType:
-    """The type with nanosecond times cut to microseconds, at every depth."""
+def _microseconds(kind: Any) -> Any:
+    """The Arrow type with nanosecond times cut to microseconds, at every depth."""
+    import pyarrow as pa
+
     if pa.types.is_timestamp(kind):
         return pa.timestamp("us", kind.tz)
     if pa.types.is_struct(kind):

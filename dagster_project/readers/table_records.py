@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from datetime import date, datetime
 from typing import Any
 
-import python_calamine
-
 from .files import BOM, FilePart, Record, UnreadableFile, open_bytes
 
 CSV_FORMATS = frozenset({"csv"})
@@ -92,6 +90,8 @@ def _row(header: list[str], cells: list[str]) -> dict[str, str]:
 
 def _xlsx(data: bytes, lines_before: int) -> tuple[list[Record], int]:
     """The rows of every sheet; sheets go on where the one before ended."""
+    import python_calamine  # most nights bring no XLSX
+
     try:
         workbook = python_calamine.load_workbook(io.BytesIO(data))
         sheets = [

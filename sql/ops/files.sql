@@ -18,12 +18,14 @@
 -- checks:
 --   records_are_accounted_for: SELECT * FROM ops.files WHERE records <> loaded + duplicates + rejected
 --   files_are_readable (warn): SELECT f.path, f.error FROM ops.files f
---     WHERE f.error IS NOT NULL AND f.file_seq IN (SELECT file_seq FROM raw.paths)
+--     WHERE f.error IS NOT NULL AND f.note IS NULL
 --   files_are_not_rewritten (warn): SELECT path, note FROM ops.files WHERE note LIKE '%stays loaded'
 WITH refused AS (
     SELECT file_seq, count(*) AS updates FROM core.rejected_updates GROUP BY 1
 ), repaired AS (
     SELECT file_seq, count(DISTINCT (line, element)) AS records FROM ops.repairs GROUP BY 1
+), standing AS (
+    SELECT DISTINCT file_seq FROM raw.paths
 )
 SELECT
     f.file_seq, f.source, f.path, f.sha256, f.bytes, f.received_date, f.first_seen_at,
@@ -33,7 +35,8 @@ SELECT
     coalesce(f.rejected, 0) + coalesce(r.updates, 0) AS rejected,
     coalesce(p.records, 0) AS repaired,
     f.error,
-    f.note
+    CASE WHEN f.error IS NOT NULL AND s.file_seq IS NULL THEN 'a later version stands at its path' ELSE f.note END AS note
 FROM raw.files AS f
 LEFT JOIN refused AS r ON r.file_seq = f.file_seq
 LEFT JOIN repaired AS p ON p.file_seq = f.file_seq
+LEFT JOIN standing AS s ON s.file_seq = f.file_seq

@@ -24,7 +24,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
     for name in ("HUBSPOT_CLIENT_ID", "HUBSPOT_CLIENT_SECRET", "HUBSPOT_REFRESH_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HUBSPOT_ACCESS_TOKEN", TOKEN)
-    monkeypatch.setattr(sys.modules["dagster_project.destinations.hubspot.push"], "SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(sys.modules["dagster_project.destinations.hubspot.outcomes"], "SETTLE_SECONDS", 0.0)
     return made
 
 

@@ -13,7 +13,7 @@ from dagster_project.warehouse.database import Connection, append_rows, transact
 
 from .values import EXPLAINED
 
-_AT_ONCE = 50_000  # records: bounds what is unpacked at a time
+_AT_ONCE = 20_000  # records: bounds what is unpacked at a time
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,7 @@ def settle(connection: Connection, now: datetime) -> int:
 _SETTLE = (
     """CREATE OR REPLACE TEMP TABLE settling_values AS
        SELECT s.portal_id, s.object, s.key, s.hubspot_id, f.key AS property, f.value ->> '$' AS value
-       FROM settling s, json_each(s.properties) f
-       QUALIFY row_number() OVER (PARTITION BY s.portal_id, s.object, s.key, f.key ORDER BY s.record DESC) = 1""",
+       FROM settling s, json_each(s.properties) f""",
     # What another record acknowledged says nothing of this one: after a merge, say.
     """DELETE FROM ops.hubspot_ledger AS l USING settling AS s
        WHERE l.object = s.object AND l.key = s.key AND l.portal_id IS NOT DISTINCT FROM s.portal_id
@@ -69,8 +68,7 @@ _SETTLE = (
     """DELETE FROM ops.hubspot_records AS r USING settling AS s
        WHERE r.object = s.object AND r.key = s.key AND r.portal_id IS NOT DISTINCT FROM s.portal_id""",
     """INSERT INTO ops.hubspot_records (portal_id, object, key, hubspot_id, seen_at)
-       SELECT DISTINCT ON (portal_id, object, key) portal_id, object, key, hubspot_id, $now
-       FROM settling ORDER BY record DESC""",
+       SELECT portal_id, object, key, hubspot_id, $now FROM settling""",
     # What HubSpot took is no reject any more.
     """DELETE FROM ops.hubspot_rejects AS r USING settling_values AS s
        WHERE r.object = s.object AND r.key = s.key AND r.portal_id IS NOT DISTINCT FROM s.portal_id

@@ -105,13 +105,11 @@ class Outbox:
                 records,
             )
 
-    def strip(self, record: int, names: Iterable[str], state: str) -> None:
-        """Take properties away from a record."""
-        patch = orjson.dumps(dict.fromkeys(names)).decode()
-        self.connection.execute(
-            "UPDATE ops.hubspot_outbox SET state = ?, properties = json_merge_patch(properties, ?::JSON) WHERE record = ?",
-            [state, patch, record],
-        )
+    def strip(self, names: Mapping[int, Sequence[str]]) -> None:
+        """Take properties away from records."""
+        if names:
+            patches = [(record, orjson.dumps(dict.fromkeys(gone)).decode()) for record, gone in names.items()]
+            self._update("properties = json_merge_patch(properties, n.patch)", "patch JSON", patches)
 
     def strip_all(self, object_type: str, name: str) -> None:
         """Take a property away from all records that are still to be sent; those that have nothing else are skipped."""

@@ -95,7 +95,7 @@ class Plan:
     digest: str
     counts: dict[str, Counts]
     left_out: list[LeftOut]
-    account: int | None
+    portal_id: int | None
     _file: Path = field(repr=False)
 
     @property
@@ -152,7 +152,9 @@ class Planner:
         self.left_out: list[LeftOut] = []
         self.properties: dict[str, dict[str, Property]] = {}
         self.columns: dict[str, list[Column]] = {}
+        self.first_counts: dict[str, Counts] = {}
         self._listed: set[str] = set()
+        self._digest = ""
 
     def read_columns(self) -> dict[str, list[Column]]:
         """The columns of the SELECTs that are properties, by object type; their rows are in selected_<object type>."""
@@ -424,8 +426,18 @@ class Planner:
             _STANDING, {"portal_id": self.portal_id, "recreate": self.settings.hubspot.recreate_deleted}
         )
 
+        self.first_counts = self._counts()
+        self._digest = self._digest_of_writes()
+
     def digest(self) -> str:
-        """Of all writes, in order."""
+        return self._digest
+
+    def drop_what_is_in_the_outbox(self) -> None:
+        """Make room: what was planned is on disk now."""
+        for table in ("changes", "planned", "matches", "exported", "resolved", "refused", "match_keys"):
+            self.connection.execute(f"DROP TABLE IF EXISTS temp.{table}")
+
+    def _digest_of_writes(self) -> str:
         digest = hashlib.sha256()
         cursor = self.connection.execute(
             "SELECT object, action, key, hubspot_id, properties FROM planned ORDER BY record"
@@ -435,7 +447,7 @@ class Planner:
                 digest.update(repr(row).encode())
         return digest.hexdigest()
 
-    def counts(self) -> dict[str, Counts]:
+    def _counts(self) -> dict[str, Counts]:
         result = {object_type: Counts() for object_type in self.columns}
         fields = {"create": "creates", "update": "updates"}
         for object_type, action, number in self.connection.execute(
@@ -471,7 +483,7 @@ class Planner:
                 CREATE TABLE shown.refused AS FROM refused""")
         finally:
             connection.execute("DETACH shown")
-        return Plan(self.api is None, self.digest(), self.counts(), list(self.left_out), self.portal_id, file)
+        return Plan(self.api is None, self.digest(), self.first_counts, list(self.left_out), self.portal_id, file)
 
 
 _TABLES = [

@@ -125,6 +125,11 @@ def are_same(sent: str, found: object, property_type: str | None) -> bool:
     return sent.strip() == text.strip()
 
 
+def utc_now() -> datetime:
+    """As the warehouse keeps times: UTC, without a zone."""
+    return datetime.now(timezone.utc).replace(tzinfo=None)
+
+
 def _number(text: str) -> float:
     try:
         return float(text)

@@ -1,0 +1,154 @@
+"""What is found out by reading: the outcome of writes that HubSpot left open, records that are gone or merged."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+
+from dagster_project.warehouse.database import Connection, transaction
+
+from .answers import Input, Problem
+from .api import KEYS, OBJECTS, Api
+from .ledger import settle
+from .lookup import Found, all_records, by_email, by_id, in_batches, side_by_side
+from .progress import Progress
+from .values import are_same, utc_now
+
+# A call of which nothing is known may still be under way in HubSpot. Before a company is made once more this long is
+# waited: domains are not unique there, so a late one would make a double.
+SETTLE_SECONDS = 5.0
+_GONE = Problem("OBJECT_NOT_FOUND", "the record does not exist in HubSpot any more", is_gone=True)
+
+
+def look_up(api: Api, progress: Progress) -> None:
+    """Read what HubSpot holds of each record whose outcome is unknown, and go by that."""
+    for object_type in OBJECTS:
+        updates = list(progress.outbox.inputs("sent", object_type, False))
+        for batch, found in side_by_side(in_batches(updates), lambda b, o=object_type: _by_id(api, o, b)):  # type: ignore[misc]
+            _compare(progress, object_type, batch, found)
+        creates = list(progress.outbox.inputs("sent", object_type, True))
+        if object_type == "contacts":
+            for batch, found in side_by_side(in_batches(creates), lambda b: _by_email(api, b)):
+                _compare(progress, object_type, batch, found)
+        elif creates:
+            if any(map(progress.has_timed_out, creates)):
+                time.sleep(SETTLE_SECONDS)
+            _compare(progress, object_type, creates, _by_domain(api, creates))
+
+
+def find_gone(api: Api, progress: Progress, recreate: bool) -> None:
+    """Records that HubSpot does not know any more: deleted, unless their key leads to another one."""
+    for object_type in OBJECTS:
+        gone = list(progress.outbox.inputs("gone", object_type, False))
+        if not gone:
+            continue
+        if object_type == "contacts":
+            found = {
+                key: records for batch in in_batches(gone) for key, records in _by_email(api, batch, values=False).items()}
+        else:
+            # A listing is dear: not for what was gone before already.
+            known = _known_as_gone(progress.connection)
+            is_news = recreate or any(one.key not in known for one in gone)
+            found = _by_domain(api, gone, values=False) if is_news else {}
+        with progress.written():
+            for one in gone:
+                others = {record.hubspot_id for record in found.get(one.key, [])} - {one.hubspot_id}
+                if len(others) > 1:
+                    progress.mark([one], "ambiguous")
+                elif not (others or recreate) or not progress.move(object_type, one, next(iter(others), None)):
+                    progress.note([one], _GONE)
+                    progress.reject(one)
+
+
+def plan_repairs(progress: Progress) -> None:
+    """Records that turned out to be merged into another: that one is to hold what the profile seen last says."""
+    connection = progress.connection
+    settle(connection, utc_now())
+    given = {"portal_id": progress.portal_id}
+    with transaction(connection):
+        connection.execute("CREATE OR REPLACE TEMP TABLE merged (object VARCHAR, key VARCHAR, hubspot_id VARCHAR)")
+        connection.executemany("INSERT INTO merged VALUES (?, ?, ?)", [list(one) for one in sorted(progress.merged)])
+        for statement in _REPAIRS:
+            connection.execute(statement, given if "$portal_id" in statement else None)
+    progress.merged.clear()
+
+
+_REPAIRS = (
+    """UPDATE sendable SET hubspot_id = m.hubspot_id FROM merged m
+       WHERE sendable.object = m.object AND sendable.key = m.key""",
+    # What others of its profiles say was written over.
+    """DELETE FROM ops.hubspot_ledger
+       WHERE portal_id IS NOT DISTINCT FROM $portal_id
+         AND (object, hubspot_id) IN (SELECT (object, hubspot_id) FROM merged)
+         AND (object, key) NOT IN (SELECT (object, key) FROM merged)""",
+    """INSERT INTO ops.hubspot_outbox
+           (record, portal_id, object, action, id, key, hubspot_id, properties, state, attempts)
+       SELECT (SELECT max(record) FROM ops.hubspot_outbox) + row_number() OVER (), $portal_id, s.object, 'repair', s.id,
+              s.key, s.hubspot_id,
+              to_json(map(list(w.property ORDER BY w.property), list(w.value ORDER BY w.property))), 'ready', 0
+       FROM (
+           FROM sendable SEMI JOIN merged USING (object, hubspot_id)
+           QUALIFY row_number() OVER (PARTITION BY object, hubspot_id ORDER BY seen DESC NULLS LAST, id) = 1
+       ) s
+       JOIN wanted w ON w.object = s.object AND w.key = s.key AND w.code IS NULL AND w.value <> ''
+       WHERE NOT EXISTS (
+           FROM ops.hubspot_ledger l
+           WHERE l.portal_id IS NOT DISTINCT FROM $portal_id AND l.object = w.object AND l.key = w.key
+             AND l.property = w.property AND l.hubspot_id = s.hubspot_id AND l.value = w.value)
+       GROUP BY ALL""",
+)
+
+
+def _compare(progress: Progress, object_type: str, inputs: Sequence[Input], found: dict[str, list[Found]]) -> None:
+    """found: by id for updates, by key for creates."""
+    with progress.written():
+        for one in inputs:
+            records = found.get(one.hubspot_id or one.key, [])
+            if len(records) > 1:
+                progress.mark([one], "ambiguous")
+            elif not records and one.hubspot_id is not None:
+                progress.mark([one], "gone")
+            elif not records:
+                progress.try_again(one)
+            elif _holds(progress, object_type, one, records[0]):
+                progress.acknowledge(object_type, one, records[0].hubspot_id)
+            elif one.hubspot_id is None:
+                progress.turn_into_update(object_type, one, records[0].hubspot_id)
+            else:
+                progress.try_again(one)
+
+
+def _holds(progress: Progress, object_type: str, one: Input, record: Found) -> bool:
+    return all(
+        are_same(sent, record.properties.get(name), progress.type_of(object_type, name))
+        for name, sent in one.properties.items() if name != KEYS[object_type])
+
+
+def _by_id(api: Api, object_type: str, inputs: Sequence[Input]) -> dict[str, list[Found]]:
+    ids = list(dict.fromkeys(one.hubspot_id for one in inputs if one.hubspot_id is not None))
+    return {hubspot_id: [record] for hubspot_id, record in by_id(api, object_type, ids, _names(inputs)).items()}
+
+
+def _by_email(api: Api, inputs: Sequence[Input], *, values: bool = True) -> dict[str, list[Found]]:
+    found = by_email(api, [one.key for one in inputs], _names(inputs) if values else ())
+    return {email: [record] for email, record in found.items()}
+
+
+def _by_domain(api: Api, inputs: Sequence[Input], *, values: bool = True) -> dict[str, list[Found]]:
+    """By listing all companies: search lags behind writes."""
+    wanted = {one.key for one in inputs}
+    found: dict[str, list[Found]] = {}
+    for records, _ in all_records(api, "companies", _names(inputs) if values else ()):
+        for record in records:
+            for key in wanted.intersection(record.keys):
+                found.setdefault(key, []).append(record)
+    return found
+
+
+def _names(inputs: Iterable[Input]) -> list[str]:
+    return sorted({name for one in inputs for name in one.properties})
+
+
+def _known_as_gone(connection: Connection) -> set[str]:
+    return {row[0] for row in connection.execute(
+        "SELECT key FROM ops.hubspot_rejects WHERE object = 'companies' AND code = 'OBJECT_NOT_FOUND'").fetchall()}

@@ -1,0 +1,171 @@
+"""What has become of each record of a push so far. The one place that writes to the outbox and the rejects meanwhile.
+
+What is learned of records is collected and written down in one transaction (`written`), a few statements however
+many records it is about.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from dagster_project.warehouse.database import Connection, transaction, value
+
+from .answers import Input, Problem
+from .api import BATCH, OBJECTS
+from .ledger import Reject, note_rejects
+from .outbox import Outbox
+from .preflight import LeftOut
+from .values import utc_now
+
+# A record is sent this often while its outcome is unknown, in ever smaller calls: one of them may be poison.
+_SIZES = (BATCH, BATCH, 25, 5)
+_HOPELESS = 20  # refusals of a column's values, with none taken
+
+
+class Progress:
+    """The records of one push to one account."""
+
+    def __init__(self, connection: Connection, portal_id: int | None) -> None:
+        self.connection, self.portal_id = connection, portal_id
+        self.outbox = Outbox(connection, portal_id)
+        self.has_plan = False  # the planner's tables are there
+        self.done = 0
+        self.given_up = 0  # records that were tried as often as makes sense
+        self.left_out: list[LeftOut] = []
+        self.merged: set[tuple[str, str, str]] = set()  # object, key, the id that is left
+        self._tries: Counter[int] = Counter()  # of records whose outcome was unknown
+        self._errors: dict[int, Problem] = {}  # the last one of a record
+        self._moved: set[int] = set()
+        self._taken: dict[str, set[str]] = {object_type: set() for object_type in OBJECTS}
+        self._refusals: Counter[tuple[str, str]] = Counter()
+        self._types: dict[tuple[str, str], str] = {}
+        self._begin()
+
+    def _begin(self) -> None:
+        self._states: dict[int, str] = {}
+        self._acknowledged: dict[int, str] = {}
+        self._updates: dict[str, dict[int, str]] = {}
+        self._strips: dict[int, list[str]] = {}
+        self._rejects: list[Reject] = []
+        self._columns: list[tuple[str, str]] = []
+
+    @contextmanager
+    def written(self) -> Iterator[None]:
+        """Write down at the end what was learned within: all of it or nothing."""
+        self._begin()
+        with transaction(self.connection):
+            yield
+            self.outbox.acknowledge(list(self._acknowledged.items()))
+            for object_type, ids in self._updates.items():
+                self.outbox.retry_as_update(list(ids.items()), object_type)
+            self.outbox.strip(self._strips)
+            for state in sorted(set(self._states.values())):
+                self.outbox.mark([record for record, s in self._states.items() if s == state], state)
+            note_rejects(self.connection, self._rejects, utc_now())
+            for object_type, name in self._columns:
+                self.outbox.strip_all(object_type, name)
+
+    def load_types(self) -> None:
+        self._types = {(o, name): kind for o, name, kind in self.connection.execute(
+            "SELECT object, name, type FROM ops.hubspot_properties").fetchall()}
+
+    def type_of(self, object_type: str, name: str) -> str | None:
+        return self._types.get((object_type, name))
+
+    # what calls are made of
+
+    def calls(self, state: str = "ready") -> Iterator[tuple[str, list[Input]]]:
+        """The records in a state, a hundred a call; what failed before in smaller ones."""
+        for object_type in OBJECTS:
+            for is_create in (True, False):
+                waiting: dict[int, list[Input]] = {}
+                for one in self.outbox.inputs(state, object_type, is_create):
+                    size = _SIZES[min(self._tries.get(one.record, 0), len(_SIZES) - 1)]
+                    batch = waiting.setdefault(size, [])
+                    batch.append(one)
+                    if len(batch) == size:
+                        yield object_type, waiting.pop(size)
+                yield from ((object_type, batch) for batch in waiting.values())
+
+    # what is learned of a record
+
+    def acknowledge(self, object_type: str, one: Input, hubspot_id: str) -> None:
+        self._acknowledged[one.record] = hubspot_id
+        self._taken[object_type].update(one.properties)
+        self.done += 1
+        if one.hubspot_id not in (None, hubspot_id):
+            self.merged.add((object_type, one.key, hubspot_id))
+
+    def mark(self, inputs: Iterable[Input], state: str) -> None:
+        self._states.update((one.record, state) for one in inputs)
+
+    def note(self, inputs: Iterable[Input], problem: Problem) -> None:
+        """Why nothing came of it this time."""
+        self._errors.update((one.record, problem) for one in inputs)
+
+    def has_timed_out(self, one: Input) -> bool:
+        return one.record in self._errors and self._errors[one.record].code == "TIMEOUT"
+
+    def reject(self, one: Input, *, is_final: bool = True) -> None:
+        """The whole record, for its last problem. is_final: the same is not tried again by the next push."""
+        problem = self._errors.get(one.record) or Problem("OUTCOME_UNKNOWN", "HubSpot did not say what became of it")
+        self._states[one.record] = "rejected"
+        self._rejects.append(
+            Reject(one.record, None, None, problem.code, problem.message, problem.correlation_id, is_final))
+
+    def reject_values(self, object_type: str, one: Input, problem: Problem) -> None:
+        """The values that HubSpot named; the rest of the record is sent again."""
+        for name, (code, said) in problem.values.items():
+            self._rejects.append(Reject(one.record, name, one.properties[name], code, said, problem.correlation_id))
+            self._refusals[object_type, name] += 1
+            if self._refusals[object_type, name] == _HOPELESS and name not in self._taken[object_type]:
+                self.leave_out(object_type, name, f"HubSpot refused each of its first {_HOPELESS} values: {said}")
+        self._strips[one.record] = list(problem.values)
+        self._states[one.record] = "ready" if set(one.properties) > set(problem.values) else "rejected"
+
+    def leave_out(self, object_type: str, name: str, reason: str) -> None:
+        """A column that HubSpot does not take from any record."""
+        if (object_type, name) not in {(one.object, one.column) for one in self.left_out}:
+            self.left_out.append(LeftOut(object_type, name, reason))
+        self._columns.append((object_type, name))
+
+    def try_again(self, one: Input) -> None:
+        """It was not carried out."""
+        self._tries[one.record] += 1
+        if self._tries[one.record] >= len(_SIZES):
+            self.given_up += 1
+            self.reject(one, is_final=False)
+        else:
+            self._states[one.record] = "ready"
+
+    def turn_into_update(self, object_type: str, one: Input, hubspot_id: str) -> None:
+        """It was to be made and exists. Where it is another profile's too, the next plan says whose values it gets."""
+        if self.has_plan and value(
+            self.connection, "SELECT count(*) FROM sendable WHERE object = ? AND hubspot_id = ? AND key <> ?",
+            [object_type, hubspot_id, one.key],
+        ):
+            self._states[one.record] = "same_record"
+            self.connection.execute(
+                "INSERT INTO ops.hubspot_records (portal_id, object, key, hubspot_id, seen_at) VALUES (?, ?, ?, ?, ?)",
+                [self.portal_id, object_type, one.key, hubspot_id, utc_now()])
+        else:
+            self._updates.setdefault(object_type, {})[one.record] = hubspot_id
+
+    def move(self, object_type: str, one: Input, hubspot_id: str | None) -> bool:
+        """Send everything of a record to another id (None: to a new record). Returns False if that was done before."""
+        if one.record in self._moved:
+            return False
+        self._moved.add(one.record)
+        self.outbox.plan_anew({one.record: hubspot_id}, object_type)
+        return True
+
+    def forget(self) -> None:
+        """Begin with another plan."""
+        self._tries.clear()
+        self._errors.clear()
+        self._moved.clear()
+        self.merged.clear()
+        self.done = self.given_up = 0
+

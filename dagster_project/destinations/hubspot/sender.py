@@ -1,0 +1,190 @@
+"""Sends what is in the outbox: in calls of a hundred, a few at a time, each answer understood record by record.
+
+Before a call begins, its records are `sent`. When its answer is understood, that is written down too. So whenever
+the process dies, the next push knows which records HubSpot may have got.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+
+from dagster_project.warehouse.database import value
+
+from .answers import Input, Problem, problem_of_call, verdict
+from .api import KEYS, Api, Json
+from .errors import DailyLimit, HubspotError, NotAllowed, OutcomeUnknown, Refused, Unavailable
+from .lookup import by_email
+from .outcomes import find_gone, look_up, plan_repairs
+from .pace import MOST_IN_FLIGHT
+from .plan import Tell
+from .progress import Progress
+from .values import utc_now
+
+_FRUITLESS_PASSES = 4  # in a row without a single usable answer: HubSpot is down
+_UNANSWERED = 8  # calls in a row: better wait a little
+_REPAIRS = 3
+_COLUMN_CODES = ("PROPERTY_DOESNT_EXIST", "READ_ONLY_VALUE")
+
+Call = tuple[str, list[Input]]  # object type, records
+
+
+class Sender:
+    """Sends until nothing is left that can be sent. stop: what ended it early."""
+
+    def __init__(self, api: Api, progress: Progress, recreate_deleted: bool, tell: Tell) -> None:
+        self.api, self.progress, self.recreate_deleted, self.tell = api, progress, recreate_deleted, tell
+        self.stop: HubspotError | None = None
+        self._queue: deque[Call] = deque()  # parts of refused calls, to be sent next
+        self._conflicts: list[tuple[list[Input], Problem]] = []
+        self._unanswered = 0
+        self._answered = False
+        self._total = 0
+
+    def send_all(self) -> None:
+        progress, outbox = self.progress, self.progress.outbox
+        self._total = int(value(progress.connection, "SELECT count(*) FROM ops.hubspot_outbox WHERE state = 'ready'"))
+        fruitless = repairs = 0
+        while self.stop is None:
+            if not outbox.holds("ready"):
+                if not progress.merged or repairs == _REPAIRS:
+                    return
+                repairs += 1
+                plan_repairs(progress)
+                continue
+            self._answered = False
+            self._pass()
+            fruitless = 0 if self._answered else fruitless + 1
+            try:
+                if self.stop is None and outbox.holds("sent"):
+                    self.tell("looking up what HubSpot did not answer")
+                    time.sleep(min(0.5 * 2.0**fruitless, 30.0))
+                    look_up(self.api, progress)
+                if self.stop is None and outbox.holds("gone"):
+                    find_gone(self.api, progress, self.recreate_deleted)
+            except (DailyLimit, NotAllowed, Unavailable) as error:
+                self.stop = error
+            if fruitless >= _FRUITLESS_PASSES and self.stop is None:
+                self.stop = Unavailable("HubSpot does not answer; what was not sent is sent by the next push")
+
+    def _pass(self) -> None:
+        """Send all that is ready, once; refused calls are halved and sent again right away."""
+        progress = self.progress
+        running: dict[Future[Json], Call] = {}
+        fresh = progress.calls()
+        self._unanswered = 0
+        with ThreadPoolExecutor(MOST_IN_FLIGHT, thread_name_prefix="hubspot") as pool:
+            while True:
+                finished = [future for future in running if future.done()]
+                with progress.written():
+                    for future in finished:
+                        self._take_answer(*running.pop(future), future)
+                calls: list[Call] = []
+                with progress.written():
+                    while len(running) + len(calls) < 2 * MOST_IN_FLIGHT and self._may_go_on():
+                        call = self._queue.popleft() if self._queue else next(fresh, None)
+                        if call is None:
+                            break
+                        progress.outbox.mark_sent(call[1], utc_now())
+                        calls.append(call)
+                for object_type, inputs in calls:
+                    verb = "create" if inputs[0].hubspot_id is None else "update"
+                    bodies = [one.body() for one in inputs]
+                    running[pool.submit(self.api.batch_write, object_type, verb, bodies)] = (object_type, inputs)
+                if self._conflicts and self.stop is None:
+                    self._resolve_conflicts()
+                elif not running:
+                    break
+                else:
+                    self.tell(f"sending to HubSpot: {progress.done:,} of {self._total:,} records")
+                    wait(running, return_when=FIRST_COMPLETED)
+        with progress.written():  # what was not reached
+            for inputs in [*(inputs for _, inputs in self._queue), *(inputs for inputs, _ in self._conflicts)]:
+                progress.mark(inputs, "ready")
+        self._queue.clear()
+        self._conflicts.clear()
+
+    def _may_go_on(self) -> bool:
+        return self.stop is None and self._unanswered < _UNANSWERED
+
+    def _take_answer(self, object_type: str, inputs: list[Input], future: Future[Json]) -> None:
+        progress = self.progress
+        try:
+            read = verdict(object_type, inputs, future.result())
+        except OutcomeUnknown as error:
+            self._unanswered += 1
+            progress.note(inputs, Problem(error.code, str(error)))
+            return
+        except Refused as refused:
+            self._answered, self._unanswered = True, 0
+            self._call_refused(object_type, inputs, refused)
+            return
+        except HubspotError as error:  # it was not carried out, and nothing else will be
+            self.stop = self.stop or error
+            progress.mark(inputs, "ready")
+            return
+        self._answered, self._unanswered = True, 0
+        for one, hubspot_id in read.acknowledged:
+            progress.acknowledge(object_type, one, hubspot_id)
+        for one, problem in read.refused:
+            self._record_refused(object_type, one, problem)
+        progress.note(read.unknown, Problem("NOT_MENTIONED", "HubSpot's answer does not mention the record"))
+
+    def _call_refused(self, object_type: str, inputs: list[Input], refused: Refused) -> None:
+        """Nothing of a call was written. Is it for a column, for one of many records, or for this one?"""
+        key = KEYS[object_type]
+        problem = problem_of_call(refused, {name for one in inputs for name in one.properties})
+        columns = {name: said for name, (code, said) in problem.values.items() if code in _COLUMN_CODES and name != key}
+        if columns:
+            self.progress.mark(inputs, "ready")
+            for name, said in columns.items():
+                self.progress.leave_out(object_type, name, said)
+        elif len(inputs) == 1:
+            self._record_refused(object_type, inputs[0], problem)
+        elif problem.is_conflict and object_type == "contacts" and inputs[0].hubspot_id is None:
+            self._conflicts.append((inputs, problem))
+        else:
+            self._halve(object_type, inputs)
+
+    def _halve(self, object_type: str, inputs: Sequence[Input]) -> None:
+        half = len(inputs) // 2
+        self._queue.extendleft([(object_type, list(inputs[half:])), (object_type, list(inputs[:half]))])
+
+    def _record_refused(self, object_type: str, one: Input, problem: Problem) -> None:
+        key = KEYS[object_type]
+        self.progress.note([one], problem)
+        if problem.is_gone and one.hubspot_id is not None:
+            self.progress.mark([one], "gone")
+        elif problem.is_conflict and object_type == "contacts" and one.hubspot_id is None and set(problem.values) <= {key}:
+            self._conflicts.append(([one], problem))
+        elif not problem.values or key in problem.values:
+            self.progress.reject(one)
+        else:
+            self.progress.reject_values(object_type, one, problem)
+
+    def _resolve_conflicts(self) -> None:
+        """Contacts that were to be made and exist: HubSpot finds them by their email, or has named the record."""
+        conflicts, self._conflicts = self._conflicts, []
+        for inputs, problem in conflicts:
+            try:
+                found = by_email(self.api, [one.key for one in inputs])
+            except (DailyLimit, NotAllowed, Unavailable) as error:
+                self.stop = error
+                with self.progress.written():
+                    self.progress.mark(inputs, "ready")
+                continue
+            missing = [one for one in inputs if one.key not in found]
+            with self.progress.written():
+                for one in inputs:
+                    if one.key in found:
+                        self.progress.turn_into_update("contacts", one, found[one.key].hubspot_id)
+                if len(inputs) > 1 and len(missing) == len(inputs):
+                    self._halve("contacts", missing)
+                elif len(inputs) > 1 and missing:
+                    self._queue.appendleft(("contacts", missing))
+                elif missing and problem.existing_id is not None:
+                    self.progress.turn_into_update("contacts", missing[0], problem.existing_id)
+                elif missing:
+                    self.progress.reject(missing[0])

@@ -1,0 +1,177 @@
+"""No value of an `Authorization` or `Cookie` header is stored anywhere, whatever becomes of its record."""
+
+# ruff: noqa: DTZ001  (the warehouse keeps UTC without a zone)
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from harness import Warehouse
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dagster_project.readers.redact import redact
+from dagster_project.sources import events_fast
+from dagster_project.warehouse.database import open_warehouse
+
+SECRET = "S3CR3T"
+NOW = datetime(2026, 4, 1, 3, 30)
+
+# JSON text of an object's inside, or of what is left of it
+CREDENTIALS = {
+    "authorization": '"Authorization": "Bearer S3CR3T"',
+    "lower case": '"authorization": "Basic S3CR3T=="',
+    "upper case": '"COOKIE":"sid=S3CR3T; a=b"',
+    "odd case": '"cOOkie" : "S3CR3T"',
+    "set-cookie": '"Set-Cookie": "sid=S3CR3T; HttpOnly"',
+    "proxy": '"Proxy-Authorization": "S3CR3T"',
+    "quotes inside": '"Authorization": "Digest username=\\"u\\", response=\\"S3CR3T\\""',
+    "a backslash at the end": '"Authorization": "a\\\\", "Cookie": "S3CR3T"',
+    "a list": '"Cookie": ["a=1", "sid=S3CR3T"]',
+    "a list over more": '"Cookie": ["a=1",\t"b=\\"2\\"", "S3CR3T"], "Authorization": ["S3CR3T"]',
+    "a nested list": '"Cookie": [["sid", "S3CR3T"]]',
+    "an object": '"Authorization": {"scheme": "Bearer", "value": "S3CR3T"}',
+    "a number": '"Authorization": 5353, "Cookie": "S3CR3T"',
+    "a null before": '"Authorization": null, "Cookie": "S3CR3T"',
+    "escaped key": '"\\u0041uthorization": "Bearer S3CR3T"',
+    "wholly escaped key": '"\\u0063\\u006f\\u006f\\u006b\\u0069\\u0065": "S3CR3T"',
+    "a pair": '"headers": [["Authorization", "Bearer S3CR3T"], ["cookie", "S3CR3T"]]',
+    "name and value": '"headers": [{"name": "Cookie", "value": "S3CR3T"}]',
+    "key and value": '"headers": [{"key": "Authorization", "value": "S3CR3T"}]',
+    "value before name": '"headers": [{"value": "S3CR3T", "name": "Cookie"}]',
+    "JSON in a string": '"body": "{\\"headers\\": {\\"Authorization\\": \\"Bearer S3CR3T\\"}}"',
+    "line breaks": '"Authorization"\t:\r "Bearer S3CR3T"',
+}
+BROKEN = {
+    "text that ends in the value": '"Authorization": "Bearer S3CR3T',
+    "text that ends behind the value": '"Cookie": "S3CR3T"',
+    "text that ends in a list": '"Cookie": ["a=1", "sid=S3CR3T',
+    "no quotes": "Authorization: Bearer S3CR3T",
+    "an assignment": "cookie=S3CR3T; other=S3CR3T",
+    "single quotes": "'Authorization': 'Bearer S3CR3T'",
+    "broken pair": '["Authorization", "Bearer S3CR3T',
+    "broken object": '"Cookie": {"sid": "S3CR3T',
+}
+
+
+@pytest.mark.parametrize("text", [*CREDENTIALS.values(), *BROKEN.values()], ids=[*CREDENTIALS, *BROKEN])
+def test_credentials_are_replaced_in_text(text: str) -> None:
+    for whole in (text, f'{{"request": {{"headers": {{{text}}}}}', f'{{{text}, "after": 1}}'):
+        redacted = redact(whole)
+        assert SECRET not in redacted
+        assert "***" in redacted
+
+
+def test_other_text_stays_as_it_came() -> None:
+    text = (
+        '{"user": "é\\u00e9\\n", "author": "me", "cookies": 2, "note": "authorization is due", "n": [1, {}]}'
+    )
+    assert redact(text) == text
+
+
+def test_text_is_cut_at_64_kib_after_it_was_redacted() -> None:
+    text = '"Cookie": "S3CR3T", "é": "' + "é" * 70_000
+    redacted = redact(text)
+    assert len(redacted.encode()) <= 64 * 1024
+    assert len(redacted.encode()) > 64 * 1024 - 4
+    assert SECRET not in redacted
+    assert SECRET not in redact("x" * (64 * 1024 - 30) + '"Cookie": "' + SECRET)
+
+
+@given(
+    key=st.sampled_from(["Authorization", "cookie", "SET-COOKIE", "Proxy-Authorization"]),
+    secret=st.text(max_size=20).map(lambda text: f"{SECRET}{text}{SECRET}"),
+    ascii_only=st.booleans(),
+    cut=st.integers(0, 12),
+    before=st.text(max_size=10),
+)
+def test_any_value_of_a_credential_is_replaced(
+    key: str, secret: str, ascii_only: bool, cut: int, before: str
+) -> None:
+    record = {"note": before, "request": {"headers": {key: secret}}}
+    text = json.dumps(record, ensure_ascii=ascii_only)
+    assert SECRET not in redact(text[: len(text) - cut])
+
+
+# ---------------------------------------------------------------------------------------------------------
+# End to end
+
+
+def record(inside: str, time: str = "2026-03-30T10:00:00Z") -> str:
+    """A record that every source takes, or rejects for its time."""
+    ids = '"company_id": "acme", "user_id": "u", "account_id": "acme", "feature_id": "f"'
+    return (
+        f'{{{ids}, "timestamp": "{time}", "modified_time": "{time}", '
+        f'"request": {{"time": "{time}", "headers": {{{inside}}}}}}}'
+    )
+
+
+def put_everything(warehouse: Warehouse) -> None:
+    """Good and rejected records of each kind, with credentials in each."""
+    good = [record(inside) for inside in CREDENTIALS.values()]
+    lines = [
+        *good,
+        *(record(inside, "no time") for inside in CREDENTIALS.values()),
+        *(record(inside, "2030-01-01") for inside in CREDENTIALS.values()),
+        *(line.replace('"company_id"', '"no_id"').replace('"user_id"', '"no_id"') for line in good),
+        *(f"[{line}, 5, [{line}], {record('', 'no time')}]" for line in good),
+        *(f'["Authorization", {line}]' for line in good),
+        *(json.dumps(line) for line in good),
+        *(line[:-3] for line in good),
+        *(f'{{"request": {{"headers": {{{broken}' for broken in BROKEN.values()),
+        *(line.replace('"f"', '"f", "total": NaN, "body": "\\ud800"') for line in good),
+    ]
+    for source in ("events", "actions", "companies", "users", "features"):
+        warehouse.put(f"{source}/a.jsonl", "\n".join(lines))
+        warehouse.put(f"{source}/broken.json", "[" + ",\n".join(good))
+    table = pa.Table.from_pylist(
+        [{"request": {"time": "no", "headers": {"Cookie": SECRET, "AUTHORIZATION": SECRET}}}]
+    )
+    pq.write_table(table, warehouse.raw / "events/a.parquet")
+    warehouse.put("features/a.csv", f'account_id,Cookie,authorization\nacme,{SECRET},"Bearer {SECRET}"\n')
+
+
+def assert_no_secret(warehouse: Warehouse) -> None:
+    with open_warehouse(warehouse.settings) as connection:
+        tables = connection.execute(
+            "SELECT database_name || '.' || schema_name || '.' || table_name FROM duckdb_tables() WHERE NOT temporary"
+        ).fetchall()
+        assert len(tables) > 30
+        for (table,) in tables:
+            found = connection.sql(
+                f"SELECT t::VARCHAR AS found FROM {table} AS t WHERE contains(t::VARCHAR, '{SECRET}')"
+            )
+            assert found.fetchmany(3) == [], table
+        connection.execute("CHECKPOINT")
+        connection.execute("CHECKPOINT raw")
+    for file in warehouse.folder.rglob("*"):
+        if file.is_file() and warehouse.raw not in file.parents:
+            assert SECRET.encode() not in file.read_bytes(), file
+
+
+def test_no_credential_is_in_any_table_or_file(tmp_path: Path) -> None:
+    warehouse = Warehouse(tmp_path)
+    put_everything(warehouse)
+    warehouse.night(now=NOW, publishes=True)
+    reasons = {(row["source"], row["reason"]) for row in warehouse.query("FROM ops.rejects")}
+    assert {(s, "bad_json") for s in ("events", "actions", "companies", "users", "features")} <= reasons
+    assert {
+        ("events", "bad_time"),
+        ("events", "future"),
+        ("users", "missing_id"),
+        ("features", "bad_total"),
+    } <= reasons
+    assert_no_secret(warehouse)
+
+
+def test_no_credential_is_left_by_the_fast_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events_fast, "SMALLEST_BYTES", 0)
+    warehouse = Warehouse(tmp_path)
+    good = [record(inside) for inside in CREDENTIALS.values()]
+    warehouse.put("events/a.jsonl", "\n".join([*good, *(line.replace("2026", "2030") for line in good)]))
+    warehouse.night(now=NOW, publishes=True)
+    assert_no_secret(warehouse)
