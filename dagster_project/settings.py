@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 JsonType = Literal["string", "number", "boolean", "object", "array"]
 
@@ -43,9 +45,50 @@ class FeatureSettings(_Section):
     module_limit: int = Field(256, ge=1)
 
 
+_CRON_FIELDS = (
+    ("minute", 0, 59, ()),
+    ("hour", 0, 23, ()),
+    ("day of the month", 1, 31, ()),
+    ("month", 1, 12, ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")),
+    ("day of the week", 0, 7, ("sun", "mon", "tue", "wed", "thu", "fri", "sat")),
+)
+
+
+def _cron(text: str) -> str:
+    """A cron expression of five fields. Raises ValueError that says which field is wrong."""
+    fields = text.split()
+    if len(fields) != len(_CRON_FIELDS):
+        raise ValueError("must be a cron expression of five fields, such as 0 2 * * *")
+    for given, (name, least, most, names) in zip(fields, _CRON_FIELDS, strict=True):
+        for part in given.lower().split(","):
+            span, _, step = part.partition("/")
+            ends = [] if span == "*" else span.split("-")
+            numbers = [
+                least + names.index(end) if end in names else int(end) if end.isdecimal() else -1
+                for end in ends
+            ]
+            in_range = all(least <= number <= most for number in numbers) and numbers == sorted(numbers)
+            if (
+                len(ends) > 2
+                or not in_range
+                or ((step or part.endswith("/"))
+                and not (step.isdecimal() and int(step)))
+            ):
+                raise ValueError(f"must be a cron expression; {given!r} is no {name} ({least} to {most})")
+    return text
+
+
+def _timezone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError("must be a time zone such as UTC or Europe/Berlin") from None
+    return name
+
+
 class ScheduleSettings(_Section):
-    nightly: str = Field("0 2 * * *", pattern=r"^\s*\S+(\s+\S+){4}\s*$")
-    timezone: str = "UTC"
+    nightly: Annotated[str, AfterValidator(_cron)] = "0 2 * * *"
+    timezone: Annotated[str, AfterValidator(_timezone)] = "UTC"
 
 
 class HubspotSettings(_Section):
@@ -131,6 +174,8 @@ def load_settings() -> Settings:
             values = tomllib.loads(file.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise SettingsError(f"{file.name} is not valid TOML: {error}") from error
+        except OSError as error:
+            raise SettingsError(f"{file.name} cannot be read: {error.strerror}; make it readable") from error
     for reserved in ("data", "raw"):
         if reserved in values:
             raise SettingsError(
@@ -153,6 +198,8 @@ def _explain(file: str, error: Any) -> str:
     """One validation error as: file: key = value: what is wrong; what would be right."""
     location = [str(part) for part in error["loc"]]
     key = ".".join(location)
+    # A secret that was put here by mistake is not repeated on a screen or in a log.
+    given = "***" if re.search("token|secret|password|key", key, re.IGNORECASE) else repr(error["input"])
     if error["type"] == "extra_forbidden":
         section: Any = Settings
         for part in location[:-1]:
@@ -160,5 +207,6 @@ def _explain(file: str, error: Any) -> str:
         known = sorted(set(section.model_fields) - {"data", "raw"})
         near = difflib.get_close_matches(location[-1], known, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known keys here: {', '.join(known)}"
-        return f"{file}: {key} = {error['input']!r}: unknown key; {hint}"
-    return f"{file}: {key} = {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}"
+        return f"{file}: {key} = {given}: unknown key; {hint}"
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{file}: {key} = {given}: {message[0].lower()}{message[1:]}"

@@ -54,7 +54,7 @@ WRONG: list[tuple[str, str, str, tuple[str, ...]]] = [
     ("features", "accept_backdated", "1", ("1", "boolean")),
     ("features", "feature_limit", "0", ("0", "greater than or equal to 1")),
     ("features", "module_limit", '"256"', ("'256'", "integer")),
-    ("schedule", "nightly", '"every night"', ("'every night'", "0 2 * * *")),
+    ("schedule", "nightly", '"every night"', ("'every night'", "cron")),
     ("schedule", "nightly", '"99 2 * * *"', ("'99 2 * * *'",)),
     ("schedule", "nightly", '"a b c d e"', ("'a b c d e'",)),
     ("schedule", "timezone", '"Mars/Olympus"', ("'Mars/Olympus'",)),

@@ -57,7 +57,13 @@ def plan(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ig
     kinds={"hubspot"},
     owners=OWNERS,
     pool=POOL,
-    check_specs=[dg.AssetCheckSpec("every_column_was_sent", asset=dg.AssetKey(["hubspot", "push"]))],
+    check_specs=[
+        dg.AssetCheckSpec(
+            "every_column_was_sent",
+            asset=dg.AssetKey(["hubspot", "push"]),
+            description="Every column of the SELECTs is a property that HubSpot has and takes.",
+        )
+    ],
 )
 def push(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster reads the annotation
     """Push, or rehearse it."""

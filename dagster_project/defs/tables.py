@@ -117,7 +117,7 @@ def tables(
                 connection,
                 settings,
                 as_of=as_of,
-                run_id=context.run_id,
+                run_id=context.run.run_id,
                 selected=selected,
                 tell=progress.tell,
             )

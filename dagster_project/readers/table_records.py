@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ EXPORT_FORMATS = frozenset({"csv", "xlsx", "zip"})
 # Hostile archives: what one ZIP may unpack to.
 _MAX_MEMBER_BYTES = 2 * 1024**3
 _MAX_MEMBERS = 1000
+_LONE_RETURN = re.compile(r"\r(?!\n)")
 csv.field_size_limit(16 * 1024**2)
 
 
@@ -49,8 +51,9 @@ def _csv(data: bytes, lines_before: int, header: list[str] | None) -> Iterator[R
     except UnicodeDecodeError:
         text, damaged = data.removeprefix(BOM).decode("utf-8", "replace"), True
     if "\0" in text:
-        text = text.replace("\0", "\ufffd")
-        damaged = True
+        text, damaged = text.replace("\0", "\ufffd"), True
+    # Only \n ends a line; the csv module would stop at a lone \r, so it is put aside as \0.
+    text = _LONE_RETURN.sub("\0", text)
     lines: list[str] = []  # the physical lines of the row being read, for its text as it came
 
     def feed() -> Iterator[str]:
@@ -71,10 +74,11 @@ def _csv(data: bytes, lines_before: int, header: list[str] | None) -> Iterator[R
                 f"not a readable CSV file: line {lines_before + start + 1}: {error}"
             ) from error
         line_number, start = lines_before + start + 1, reader.line_num
-        raw = "".join(lines).rstrip("\r\n")
+        raw = "".join(lines).rstrip("\r\n").replace("\0", "\r")
+        row = [cell.replace("\0", "\r") for cell in row]
         if header is None:
             header = row
-        elif row:
+        elif raw.strip():
             repairs = (
                 [("invalid_text", "bytes that are not UTF-8 became U+FFFD")]
                 if damaged and "\ufffd" in raw

@@ -42,7 +42,7 @@ WITH parsed AS (
         text_of(request."time") AS time, CAST(response.status AS VARCHAR) AS status_text,
         CAST(weight AS VARCHAR) AS weight_text, request.verb AS verb, request.uri AS uri,
         -- The header is the key only of a record that has no other.
-        CASE WHEN transaction_id IS NULL THEN request.headers END AS headers
+        CASE WHEN coalesce(plain(transaction_id), '') = '' THEN request.headers END AS headers
     FROM parsed
 ), typed AS (
     SELECT *,

@@ -158,27 +158,26 @@ def load(
     """Load files of one source, in the order given. Each batch is one transaction in `raw`."""
     summary = LoadSummary()
     for batch in _batches(parts):
+        load_seq = registry.next_load_seq(connection)
+        loader = source.loader(LoadContext(connection, settings))
+        # Reading fills temporary tables only: an error in there may end a statement, but no transaction.
+        loads, unreadable = [], []
+        for part in batch:
+            progress(part)
+            one = FileLoad(part, load_seq)
+            _read(loader, one)
+            if one.error is None:
+                loads.append(one)
+                load_seq += 1
+            else:
+                unreadable.append(one)
+                summary.add(one)
+        for table in loader.incoming:
+            table.flush()
         with transaction(connection):
-            load_seq = registry.next_load_seq(connection)
-            loader = source.loader(LoadContext(connection, settings))
-            loads = []
-            for part in batch:
-                progress(part)
-                one = FileLoad(part, load_seq)
-                _read(loader, one)
-                if one.error is None:
-                    loads.append(one)
-                    load_seq += 1
-                else:
-                    connection.execute(
-                        "UPDATE raw.files SET error = ? WHERE file_seq = ? ", [one.error, part.file_seq]
-                    )
-                    summary.add(one)
-            for table in loader.incoming:
-                table.flush()
             loader.finish(loads)
-            _account(connection, loads)
-            registry.bump(connection, [*source.tables, "rejects", "repairs", "files"])
+            _account(connection, loads, unreadable)
+            registry.bump(connection, [*source.tables, "rejects", "repairs", "files", "paths"])
         for one in loads:
             summary.add(one)
     return summary
@@ -201,7 +200,11 @@ def _read(loader: Loader, load: FileLoad) -> None:
             table.drop_file(load)
 
 
-def _account(connection: Connection, loads: Sequence[FileLoad]) -> None:
+def _account(connection: Connection, loads: Sequence[FileLoad], unreadable: Sequence[FileLoad]) -> None:
+    for one in unreadable:
+        connection.execute(
+            "UPDATE raw.files SET error = ? WHERE file_seq = ?", [one.error, one.part.file_seq]
+        )
     append_rows(connection, "raw.rejects", [row for load in loads for row in load.rejects])
     append_rows(connection, "raw.repairs", [row for load in loads for row in load.repairs])
     connection.execute(
@@ -228,6 +231,9 @@ def _account(connection: Connection, loads: Sequence[FileLoad]) -> None:
         duplicates = c.duplicates, rejected = c.rejected, repaired = c.repaired, error = NULL,
         replay_position = NULL, replay_path = NULL
         FROM counted c WHERE c.file_seq = files.file_seq""")
+    connection.execute(
+        "UPDATE raw.paths SET loaded_seq = file_seq WHERE file_seq IN (SELECT file_seq FROM counted)"
+    )
 
 
 def _batches(parts: Sequence[FilePart]) -> Iterator[list[FilePart]]:

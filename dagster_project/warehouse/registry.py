@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
@@ -26,7 +26,7 @@ CREATE TABLE IF NOT EXISTS raw.files (
     error VARCHAR, note VARCHAR, replay_position BIGINT, replay_path VARCHAR);
 CREATE TABLE IF NOT EXISTS raw.paths (
     path VARCHAR, source VARCHAR, bytes BIGINT, mtime_ns BIGINT, ctime_ns BIGINT,
-    sha256 VARCHAR, file_seq BIGINT);
+    sha256 VARCHAR, file_seq BIGINT, loaded_seq BIGINT);
 CREATE TABLE IF NOT EXISTS raw.rejects (
     load_seq BIGINT, source VARCHAR, file_seq BIGINT, line BIGINT, element BIGINT,
     reason VARCHAR, detail VARCHAR, raw VARCHAR);
@@ -68,6 +68,27 @@ class Folder:
     replaces: bool = False
 
 
+@dataclass(frozen=True)
+class _Known:
+    """A path as it was when it was last looked at, and the last file that was loaded from it."""
+
+    bytes: int | None = None
+    mtime_ns: int | None = None
+    ctime_ns: int | None = None
+    sha256: str | None = None
+    file_seq: int | None = None
+    loaded_seq: int | None = None
+    loaded_bytes: int | None = None
+    loaded_sha256: str | None = None
+
+    @property
+    def stat(self) -> tuple[int | None, int | None, int | None]:
+        return self.bytes, self.mtime_ns, self.ctime_ns
+
+
+_UNKNOWN = _Known()
+
+
 @dataclass
 class Discovery:
     """What a look at raw/ found."""
@@ -82,17 +103,18 @@ def prepare(connection: Connection) -> None:
     connection.execute(_SCHEMA)
 
 
-def walk(root: Path) -> list[str]:
-    """All files below raw/, as paths with `/`, in byte order."""
-    found: list[bytes] = []
+def walk(root: Path) -> dict[str, Path]:
+    """All files below raw/: their paths with `/`, in byte order, to where they are.
+
+    A name that is not UTF-8 is spelled with escapes.
+    """
+    found: dict[bytes, Path] = {}
     base = os.fsencode(root)
-    for folder, folders, files in os.walk(base):
-        folders.sort()
-        found.extend(os.path.relpath(os.path.join(folder, name), base) for name in files)
-    return [
-        path.decode("utf-8", "surrogateescape")
-        for path in sorted(p.replace(os.sep.encode(), b"/") for p in found)
-    ]
+    for folder, _, files in os.walk(base):
+        for name in files:
+            file = os.path.join(folder, name)
+            found[os.path.relpath(file, base).replace(os.sep.encode(), b"/")] = Path(os.fsdecode(file))
+    return {path.decode("utf-8", "backslashreplace"): found[path] for path in sorted(found)}
 
 
 def folder_of(path: str, folders: Iterable[Folder]) -> Folder | None:
@@ -124,96 +146,92 @@ def discover(
     """Number what is new below raw/, and say what is to be loaded, in order O. Commits to `raw`."""
     found = Discovery()
     known = {
-        row[0]: row[1:]
-        for row in connection.execute(
-            "SELECT path, bytes, mtime_ns, ctime_ns, sha256, file_seq FROM raw.paths"
-        ).fetchall()
+        row[0]: _Known(*row[1:])
+        for row in connection.execute("""
+            SELECT p.path, p.bytes, p.mtime_ns, p.ctime_ns, p.sha256, p.file_seq, p.loaded_seq, f.bytes, f.sha256
+            FROM raw.paths p LEFT JOIN raw.files f ON f.file_seq = p.loaded_seq""").fetchall()
     }
-    by_content = {
-        (row[0], row[1]): row[2]
-        for row in connection.execute(
-            "SELECT source, sha256, min(file_seq) FROM raw.files WHERE sha256 IS NOT NULL GROUP BY ALL"
-        ).fetchall()
+    by_content: dict[tuple[str, str], tuple[int, bool]] = {
+        (row[0], row[1]): (row[2], row[3])
+        for row in connection.execute("""
+            SELECT source, sha256, min(file_seq), bool_or(load_seq IS NOT NULL) FROM raw.files
+            WHERE sha256 IS NOT NULL GROUP BY ALL""").fetchall()
     }
-    loaded = {
-        row[0]
-        for row in connection.execute("SELECT file_seq FROM raw.files WHERE load_seq IS NOT NULL").fetchall()
+    unreadable = {
+        row[0] for row in connection.execute("SELECT path FROM raw.files WHERE sha256 IS NULL").fetchall()
     }
     next_seq: int = value(connection, "SELECT coalesce(max(file_seq), 0) + 1 FROM raw.files")
 
+    files = walk(root)
     new_files: list[tuple[object, ...]] = []
     new_paths: list[tuple[object, ...]] = []
     retried: list[tuple[object, ...]] = []
-    for path in walk(root):
+    for path, file in files.items():
         folder = folder_of(path, folders)
         if folder is None:
             continue
-        file = root / path
-        before = known.get(path)
+        before = known.get(path, _UNKNOWN)
+        grows = format_of(path) in _GROWING and not folder.replaces
         try:
             stat = file.stat()
-            if (
-                before
-                and before[3] is not None
-                and before[:3] == (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
-            ):
+            if before.sha256 and before.stat == (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns):
                 found.known_files += 1
                 continue
             progress(f"hashing {path}")
-            grows = format_of(path) in _GROWING and not folder.replaces
-            prefix_size = before[0] if before and before[3] and grows else 0
-            content = _hash(file, stat.st_size, prefix_size)
+            content = _hash(file, stat.st_size, (before.loaded_bytes or 0) if grows else 0)
         except OSError as error:
-            if before and before[3] is None:
-                found.known_files += 1  # still unreadable, and listed already
-            elif not before:
-                reason = f"{type(error).__name__}: {error.strerror}"
-                new_files.append(
-                    (next_seq, folder.name, path, None, None, 0, 0, received_date(path), now, reason, None)
-                )
-                new_paths.append((path, folder.name, None, None, None, None, next_seq))
-                next_seq += 1
-                found.new_files += 1
-            continue
-        same = by_content.get((folder.name, content.sha256))
-        entry = (path, folder.name, content.size, stat.st_mtime_ns, stat.st_ctime_ns, content.sha256)
-        if before and before[3] is None and before[4] is not None and same is None:
-            # It could not be read when it was first seen; its number is kept.
-            retried.append((content.sha256, content.size, before[4]))
-            by_content[(folder.name, content.sha256)] = before[4]
-            new_paths.append((*entry, before[4]))
-        elif same is not None:
-            found.known_files += 1
-            new_paths.append((*entry, same))
-        else:
-            start_byte = start_line = 0
-            note = None
-            if before and before[3] is not None:
-                if grows and content.prefix == before[3] and content.prefix_ends_line and before[4] in loaded:
-                    start_byte, start_line = before[0], content.prefix_lines
-                    note = f"goes on where file {before[4]} ended"
-                elif not folder.replaces and before[4] in loaded:
-                    note = f"the path held file {before[4]} before, which stays loaded"
-                    found.warnings.append(f"{path} was rewritten: loaded besides what it held before")
+            if path in unreadable:
+                found.known_files += 1  # listed already
+                continue
+            reason = f"{type(error).__name__}: {error.strerror}"
             new_files.append(
-                (
-                    next_seq,
-                    folder.name,
-                    path,
-                    content.sha256,
-                    content.size,
-                    start_byte,
-                    start_line,
-                    received_date(path),
-                    now,
-                    None,
-                    note,
-                )
+                (next_seq, folder.name, path, None, None, 0, 0, received_date(path), now, reason, None)
             )
-            by_content[(folder.name, content.sha256)] = next_seq
-            new_paths.append((*entry, next_seq))
+            if before is _UNKNOWN:
+                new_paths.append((path, folder.name, None, None, None, None, next_seq, None))
             next_seq += 1
             found.new_files += 1
+            continue
+        entry = (path, folder.name, content.size, stat.st_mtime_ns, stat.st_ctime_ns, content.sha256)
+        same = by_content.get((folder.name, content.sha256))
+        if same is not None:
+            found.known_files += 1
+            new_paths.append((*entry, same[0], same[0] if same[1] else before.loaded_seq))
+            continue
+        if before.sha256 is None and before.file_seq is not None:
+            # It could not be read when it was first seen; its number is kept.
+            retried.append((content.sha256, content.size, before.file_seq))
+            by_content[(folder.name, content.sha256)] = (before.file_seq, False)
+            new_paths.append((*entry, before.file_seq, None))
+            continue
+        start_byte = start_line = 0
+        note = None
+        if before.loaded_seq is not None:
+            if grows and content.prefix == before.loaded_sha256 and content.prefix_ends_line:
+                start_byte, start_line = before.loaded_bytes or 0, content.prefix_lines
+                note = f"goes on where file {before.loaded_seq} ended"
+            elif not folder.replaces:
+                note = f"the path held file {before.loaded_seq} before, which stays loaded"
+                found.warnings.append(f"{path} was rewritten: loaded besides what it held before")
+        new_files.append(
+            (
+                next_seq,
+                folder.name,
+                path,
+                content.sha256,
+                content.size,
+                start_byte,
+                start_line,
+                received_date(path),
+                now,
+                None,
+                note,
+            )
+        )
+        by_content[(folder.name, content.sha256)] = (next_seq, False)
+        new_paths.append((*entry, next_seq, before.loaded_seq))
+        next_seq += 1
+        found.new_files += 1
 
     if new_files or new_paths:
         with transaction(connection):
@@ -225,15 +243,38 @@ def discover(
             gone = [row[0] for row in new_paths]
             connection.execute("DELETE FROM raw.paths WHERE path IN (SELECT unnest(?::VARCHAR[]))", [gone])
             append_rows(connection, "raw.paths", new_paths)
-            # An unreadable file whose bytes turned out to be loaded already has nothing more to say.
-            connection.execute("""DELETE FROM raw.files WHERE sha256 IS NULL
-                AND path IN (SELECT path FROM raw.paths WHERE sha256 IS NOT NULL)""")
+            # What could not be read once, and can be now, is told of by its new row.
+            readable = [row[0] for row in new_paths if row[5] is not None]
+            connection.execute(
+                "DELETE FROM raw.files WHERE sha256 IS NULL AND path IN (SELECT unnest(?::VARCHAR[]))",
+                [readable],
+            )
             bump(connection, ["files", "paths"])
-    found.pending = pending(connection, root)
+    _note_vanished(connection, files)
+    found.pending = pending(connection, files)
     return found
 
 
-def pending(connection: Connection, root: Path) -> list[FilePart]:
+_VANISHED = "no longer in raw/"
+
+
+def _note_vanished(connection: Connection, files: Mapping[str, Path]) -> None:
+    """A file that could not be read and is gone wants nobody's attention any more."""
+    rows = connection.execute(
+        "SELECT file_seq, path, note IS NOT DISTINCT FROM ? FROM raw.files WHERE error IS NOT NULL",
+        [_VANISHED],
+    ).fetchall()
+    changed = [
+        (seq, None if noted else _VANISHED) for seq, path, noted in rows if (path not in files) != noted
+    ]
+    if changed:
+        with transaction(connection):
+            for seq, note in changed:
+                connection.execute("UPDATE raw.files SET note = ? WHERE file_seq = ?", [note, seq])
+            bump(connection, ["files"])
+
+
+def pending(connection: Connection, files: Mapping[str, Path]) -> list[FilePart]:
     """The files that are numbered but not loaded and still stand at their path, in the order to load them:
 
     those of a full rebuild as they were loaded before, then the others in order O.
@@ -244,11 +285,12 @@ def pending(connection: Connection, root: Path) -> list[FilePart]:
         FROM raw.files f
         LEFT JOIN (SELECT file_seq, min(path) AS path FROM raw.paths WHERE sha256 IS NOT NULL GROUP BY ALL) p
           ON p.file_seq = f.file_seq
-        WHERE f.load_seq IS NULL AND coalesce(f.replay_path, p.path) IS NOT NULL
+        WHERE f.load_seq IS NULL AND f.sha256 IS NOT NULL AND coalesce(f.replay_path, p.path) IS NOT NULL
         ORDER BY f.replay_position NULLS LAST, f.file_seq""").fetchall()
     return [
-        FilePart(seq, source, path, root / path, start, line, size, received, seen)
+        FilePart(seq, source, path, files[path], start, line, size, received, seen)
         for seq, source, path, start, line, size, received, seen in rows
+        if path in files
     ]
 
 
@@ -265,12 +307,13 @@ def forget_loaded(
         """
         SELECT f.file_seq, f.source, f.path, f.bytes, f.sha256,
                f.source IN (SELECT unnest(?::VARCHAR[])) AND p.file_seq IS NULL AS replaced
-        FROM raw.files f LEFT JOIN (SELECT DISTINCT file_seq FROM raw.paths) p ON p.file_seq = f.file_seq
+        FROM raw.files f LEFT JOIN (SELECT DISTINCT loaded_seq AS file_seq FROM raw.paths) p ON p.file_seq = f.file_seq
         WHERE f.load_seq IS NOT NULL ORDER BY f.load_seq""",
         [replacing],
     ).fetchall()
     paths_of: dict[tuple[str, str], list[str]] = {}
-    for path in walk(root):
+    files = walk(root)
+    for path in files:
         folder = folder_of(path, folders)
         if folder:
             paths_of.setdefault((folder.name, format_of(path)), []).append(path)
@@ -281,7 +324,7 @@ def forget_loaded(
 
     def holds(path: str, key: tuple[str, str], size: int, sha256: str) -> bool:
         if path not in hashes:
-            hashes[path] = _prefix_hashes(root / path, wanted[key])
+            hashes[path] = _prefix_hashes(files[path], wanted[key])
         return hashes[path].get(size) == sha256
 
     replay: list[tuple[int, int, str]] = []

@@ -7,5 +7,5 @@
 --   properties  VARCHAR  the whole row, JSON: header to text
 SELECT record_id, match_key, name, properties
 FROM raw.crm_contacts
-WHERE file_seq IN (SELECT file_seq FROM raw.paths)
+WHERE file_seq IN (SELECT loaded_seq FROM raw.paths)
 QUALIFY row_number() OVER (PARTITION BY record_id ORDER BY file_seq DESC, line DESC, element DESC) = 1

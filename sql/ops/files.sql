@@ -25,7 +25,9 @@ WITH refused AS (
 ), repaired AS (
     SELECT file_seq, count(DISTINCT (line, element)) AS records FROM ops.repairs GROUP BY 1
 ), standing AS (
-    SELECT DISTINCT file_seq FROM raw.paths
+    SELECT file_seq FROM raw.paths
+    UNION
+    SELECT file_seq FROM raw.files WHERE sha256 IS NULL
 )
 SELECT
     f.file_seq, f.source, f.path, f.sha256, f.bytes, f.received_date, f.first_seen_at,

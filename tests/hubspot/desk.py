@@ -15,7 +15,13 @@ from dagster_project.warehouse.database import open_warehouse, transaction
 from dagster_project.warehouse.publish import publish
 
 Row = dict[str, Any]
-TEXT = {"company_id": "VARCHAR", "user_id": "VARCHAR", "last_seen_at": "TIMESTAMP", "domain": "VARCHAR", "email": "VARCHAR"}
+TEXT = {
+    "company_id": "VARCHAR",
+    "user_id": "VARCHAR",
+    "last_seen_at": "TIMESTAMP",
+    "domain": "VARCHAR",
+    "email": "VARCHAR",
+}
 
 
 class Desk:
@@ -30,7 +36,8 @@ class Desk:
 
     def with_settings(self, **hubspot_settings: Any) -> Settings:
         self.settings = Settings.model_validate(
-            {"data": self.folder / "data", "raw": self.folder / "raw", "hubspot": hubspot_settings})
+            {"data": self.folder / "data", "raw": self.folder / "raw", "hubspot": hubspot_settings}
+        )
         return self.settings
 
     def select(self, object_type: str, query: str) -> None:
@@ -38,8 +45,12 @@ class Desk:
 
     def publish(self, object_type: str, rows: Iterable[Row] | str, columns: Mapping[str, str]) -> None:
         """Publish these rows (or a query's) as what is to be sent to an object type; columns: name to DuckDB type."""
-        types = {"company_id" if object_type == "companies" else "user_id": "VARCHAR", "last_seen_at": "TIMESTAMP",
-                 "domain" if object_type == "companies" else "email": "VARCHAR", **columns}
+        types = {
+            "company_id" if object_type == "companies" else "user_id": "VARCHAR",
+            "last_seen_at": "TIMESTAMP",
+            "domain" if object_type == "companies" else "email": "VARCHAR",
+            **columns,
+        }
         with open_warehouse(self.settings) as connection:
             connection.execute("CREATE SCHEMA IF NOT EXISTS marts; CREATE SCHEMA IF NOT EXISTS core")
             listed = ", ".join(f'"{name}" {kind}' for name, kind in types.items())
@@ -51,7 +62,8 @@ class Desk:
                     for row in rows:
                         connection.execute(
                             f"INSERT INTO marts.{object_type}_out ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})",
-                            list(row.values()))
+                            list(row.values()),
+                        )
             tables.prepare(connection)
             publish(connection, self.settings)
         self.select(object_type, f"SELECT * FROM marts.{object_type}_out -- the mapping\n")
@@ -70,7 +82,9 @@ class Desk:
                 CREATE OR REPLACE TABLE core.crm_{object_type}
                     (record_id VARCHAR, match_key VARCHAR, name VARCHAR, properties VARCHAR)""")
             for record_id, key, properties in rows:
-                connection.execute(f"INSERT INTO core.crm_{object_type} VALUES (?, ?, NULL, ?)", [record_id, key, properties])
+                connection.execute(
+                    f"INSERT INTO core.crm_{object_type} VALUES (?, ?, NULL, ?)", [record_id, key, properties]
+                )
             publish(connection, self.settings)
 
     def plan(self) -> Plan:
@@ -82,7 +96,11 @@ class Desk:
         for tally in [*result.objects.values(), result.total]:
             assert tally.planned == tally.acknowledged + tally.rejected + tally.skipped, tally
         (last,) = self.table("ops.hubspot_pushes ORDER BY push DESC LIMIT 1")
-        assert last["planned"] == last["acknowledged"] + last["rejected"] + last["skipped"] == result.total.planned
+        assert (
+            last["planned"]
+            == last["acknowledged"] + last["rejected"] + last["skipped"]
+            == result.total.planned
+        )
         assert last["calls"] == result.calls
         return result
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dagster_project.destinations.hubspot import HubspotError, MissingToken, make_plan, push
-from dagster_project.hubspot_emulator import Emulator, Options
+from dagster_project.hubspot_emulator import Emulator, Fault, Limits, Options
 
 from .desk import Desk
 
@@ -34,7 +34,11 @@ def firm(name: str, calls: int | None = 1, **more: Any) -> dict[str, Any]:
 
 
 def by_key(hub: Emulator, kind: str, key: str) -> list[dict[str, str]]:
-    return [r for r in hub.store.snapshot(kind).values() if r.get("email" if kind == "contacts" else "domain") == key]
+    return [
+        r
+        for r in hub.store.snapshot(kind).values()
+        if r.get("email" if kind == "contacts" else "domain") == key
+    ]
 
 
 def reasons(desk: Desk) -> dict[str, str]:
@@ -58,7 +62,8 @@ def test_first_push_makes_the_calls_that_the_plan_said_and_the_second_none(desk:
     assert result.exit_status == 0
     assert (result.objects["contacts"].created, result.objects["contacts"].updated) == (230, 120)
     assert {r["email"]: r["api_calls"] for r in hub.store.snapshot("contacts").values()} == {
-        f"user{i}@example.com": str(5 + i) for i in range(350)}
+        f"user{i}@example.com": str(5 + i) for i in range(350)
+    }
     assert len(hub.store.snapshot("companies")) == 150
     assert desk.ledger()["user7@example.com", "api_calls"] == "12"
     hub.forget_calls()
@@ -78,7 +83,9 @@ def test_one_changed_field_is_one_call_with_one_field(desk: Desk, hub: Emulator)
     rows[7]["api_calls"] = 99
     desk.contacts(rows, **columns)
     plan = desk.plan()
-    assert [(row.key, row.property, row.old, row.new) for row in plan.rows()] == [("p7@example.com", "api_calls", "7", "99")]
+    assert [(row.key, row.property, row.old, row.new) for row in plan.rows()] == [
+        ("p7@example.com", "api_calls", "7", "99")
+    ]
     assert plan.calls == 1
     before = hub.store.snapshot("contacts")
     hub.forget_calls()
@@ -103,19 +110,29 @@ def test_null_is_never_sent_and_clears_nothing(desk: Desk, hub: Emulator) -> Non
 
 
 def test_of_two_profiles_with_one_key_the_one_seen_last_is_sent(desk: Desk, hub: Emulator) -> None:
-    desk.contacts([
-        person("old", 1, email="same@example.com", last_seen_at="2026-01-01"),
-        person("new", 2, email=" Same@Example.com ", last_seen_at="2026-02-01"),
-        person("never", 3, email="same@example.com", last_seen_at=None),
-        person("nokey", 4, email=None), person("blank", 5, email="  "),
-    ])
+    desk.contacts(
+        [
+            person("old", 1, email="same@example.com", last_seen_at="2026-01-01"),
+            person("new", 2, email=" Same@Example.com ", last_seen_at="2026-02-01"),
+            person("never", 3, email="same@example.com", last_seen_at=None),
+            person("nokey", 4, email=None),
+            person("blank", 5, email="  "),
+        ]
+    )
     result = desk.push()
     assert by_key(hub, "contacts", "same@example.com")[0]["api_calls"] == "2"
-    assert reasons(desk) == {"old": "duplicate_key", "never": "duplicate_key", "nokey": "no_key", "blank": "no_key"}
+    assert reasons(desk) == {
+        "old": "duplicate_key",
+        "never": "duplicate_key",
+        "nokey": "no_key",
+        "blank": "no_key",
+    }
     assert (result.total.planned, result.total.skipped, result.exit_status) == (5, 4, 0)
 
 
-def test_a_domain_of_several_companies_is_ambiguous_until_that_is_put_in_order(desk: Desk, hub: Emulator) -> None:
+def test_a_domain_of_several_companies_is_ambiguous_until_that_is_put_in_order(
+    desk: Desk, hub: Emulator
+) -> None:
     first, second = (hub.store.put("companies", {"domain": "acme.example"}) for _ in range(2))
     desk.companies([firm("acme"), firm("beta")])
     result = desk.push()
@@ -132,8 +149,12 @@ def test_a_domain_of_several_companies_is_ambiguous_until_that_is_put_in_order(d
 
 
 def test_additional_emails_and_domains_match_and_the_primary_stays(desk: Desk, hub: Emulator) -> None:
-    hub.store.put("contacts", {"email": "main@example.com", "hs_additional_emails": "a@example.com;x@example.com"})
-    hub.store.put("companies", {"domain": "main.example", "hs_additional_domains": "alpha.example; www.Beta.example"})
+    hub.store.put(
+        "contacts", {"email": "main@example.com", "hs_additional_emails": "a@example.com;x@example.com"}
+    )
+    hub.store.put(
+        "companies", {"domain": "main.example", "hs_additional_domains": "alpha.example; www.Beta.example"}
+    )
     desk.contacts([person("a", 3)])
     desk.companies([firm("beta", 4)])
     result = desk.push()
@@ -153,6 +174,30 @@ def test_two_profiles_of_one_hubspot_record_count_as_one_key(desk: Desk, hub: Em
     assert reasons(desk) == {"a": "same_record"}
 
 
+def test_profiles_that_take_turns_on_one_record_are_told_anew_each_time(desk: Desk, hub: Emulator) -> None:
+    hub.store.put("contacts", {"email": "main@example.com", "hs_additional_emails": "a@example.com"})
+    for name, calls in (("a", 3), ("main", 4), ("a", 3), ("main", 4)):
+        desk.contacts([person(name, calls)])
+        desk.push()
+        assert by_key(hub, "contacts", "main@example.com")[0]["api_calls"] == str(calls)
+
+
+def test_an_account_that_hubspot_does_not_tell_of_and_no_headers(
+    desk: Desk, make_hub: Callable[..., Emulator]
+) -> None:
+    hub = make_hub(limits=Limits(rolling=None, daily=None, search_per_second=None))
+    hub.store.add_property("contacts", "api_calls", "number")
+    hub.faults.add(Fault("status", path="account-info", status=404, every=1))
+    desk.contacts(people(120))
+    assert desk.push().total.created == 120
+    hub.forget_calls()
+    assert desk.push().portal_id is None
+    assert not hub.writes
+    desk.with_settings(portal_id=1)
+    with pytest.raises(HubspotError, match="unknown"):
+        desk.push()
+
+
 def test_many_contacts_are_read_by_email_also_additional_ones(desk: Desk, hub: Emulator) -> None:
     for i in range(250):
         hub.store.put("contacts", {"email": f"other{i}@example.com"})
@@ -166,15 +211,23 @@ def test_many_contacts_are_read_by_email_also_additional_ones(desk: Desk, hub: E
 
 def test_ids_from_a_crm_export_need_no_look_up(desk: Desk, hub: Emulator) -> None:
     company = hub.store.put("companies", {"domain": "acme.example"})
-    contact = hub.store.put("contacts", {"email": "main@example.com", "hs_additional_emails": "a@example.com"})
+    contact = hub.store.put(
+        "contacts", {"email": "main@example.com", "hs_additional_emails": "a@example.com"}
+    )
     desk.companies([firm("acme", 4)])
     desk.contacts([person("a", 3)])
     desk.export("companies", (company, "acme.example", "{}"))
-    desk.export("contacts", (contact, "main@example.com", '{"Additional email addresses": "x@y.z; A@example.com"}'))
+    desk.export(
+        "contacts", (contact, "main@example.com", '{"Additional email addresses": "x@y.z; A@example.com"}')
+    )
     result = desk.push()
     assert result.total.updated == 2
     assert {call.operation for call in hub.calls} == {
-        "account.details", "properties.list", "companies.batch_update", "contacts.batch_update"}
+        "account.details",
+        "properties.list",
+        "companies.batch_update",
+        "contacts.batch_update",
+    }
 
 
 def test_a_deleted_record_is_rejected_once_and_not_made_anew(desk: Desk, hub: Emulator) -> None:
@@ -189,7 +242,9 @@ def test_a_deleted_record_is_rejected_once_and_not_made_anew(desk: Desk, hub: Em
     result = desk.push()
     assert (result.total.acknowledged, result.total.rejected, result.exit_status) == (2, 2, 0)
     assert {(r["key"], r["code"], r["property"]) for r in desk.table("ops.hubspot_rejects")} == {
-        ("user1@example.com", "OBJECT_NOT_FOUND", None), ("acme.example", "OBJECT_NOT_FOUND", None)}
+        ("user1@example.com", "OBJECT_NOT_FOUND", None),
+        ("acme.example", "OBJECT_NOT_FOUND", None),
+    }
     assert len(hub.store.snapshot("contacts")) == 2
     hub.forget_calls()
     desk.push()
@@ -205,7 +260,9 @@ def test_a_deleted_record_is_rejected_once_and_not_made_anew(desk: Desk, hub: Em
     assert not hub.writes
 
 
-def test_a_deleted_contact_that_was_made_again_by_somebody_is_found_by_its_email(desk: Desk, hub: Emulator) -> None:
+def test_a_deleted_contact_that_was_made_again_by_somebody_is_found_by_its_email(
+    desk: Desk, hub: Emulator
+) -> None:
     hub.store.add_property("contacts", "api_users", "number")
     columns = {"api_calls": "BIGINT", "api_users": "BIGINT"}
     desk.contacts([person("a", 1, api_users=8)], **columns)
@@ -216,7 +273,9 @@ def test_a_deleted_contact_that_was_made_again_by_somebody_is_found_by_its_email
     desk.contacts([person("a", 2, api_users=8)], **columns)
     result = desk.push()
     assert result.total.updated == 1
-    assert by_key(hub, "contacts", "a@example.com") == [{"email": "a@example.com", "api_calls": "2", "api_users": "8"}]
+    assert by_key(hub, "contacts", "a@example.com") == [
+        {"email": "a@example.com", "api_calls": "2", "api_users": "8"}
+    ]
     hub.forget_calls()
     desk.push()
     assert not hub.writes
@@ -235,7 +294,9 @@ def test_after_a_merge_the_record_that_is_left_holds_everything(desk: Desk, hub:
     assert result.total.acknowledged == 2
     left = hub.store.snapshot("contacts")[other]
     assert (left["api_calls"], left["api_users"]) == ("2", "8")
-    assert {r["hubspot_id"] for r in desk.table("ops.hubspot_ledger") if r["key"] == "a@example.com"} == {other}
+    assert {r["hubspot_id"] for r in desk.table("ops.hubspot_ledger") if r["key"] == "a@example.com"} == {
+        other
+    }
     hub.forget_calls()
     desk.push()
     assert not hub.writes
@@ -262,8 +323,15 @@ def test_an_empty_list_clears_only_what_the_push_had_set(desk: Desk, hub: Emulat
     columns = {"api_cohorts": "VARCHAR[]"}
 
     def rows(*cohorts: str) -> list[dict[str, Any]]:
-        return [{"company_id": "acme", "last_seen_at": SEEN, "domain": "acme.example", "api_cohorts": list(cohorts)},
-                {"company_id": "typed", "last_seen_at": SEEN, "domain": "typed.example", "api_cohorts": []}]
+        return [
+            {
+                "company_id": "acme",
+                "last_seen_at": SEEN,
+                "domain": "acme.example",
+                "api_cohorts": list(cohorts),
+            },
+            {"company_id": "typed", "last_seen_at": SEEN, "domain": "typed.example", "api_cohorts": []},
+        ]
 
     desk.companies(rows("quiet", "near_quota"), **columns)
     desk.push()
@@ -305,7 +373,7 @@ def test_without_a_token_the_plan_is_offline_and_the_push_names_the_variable(
     hub.forget_calls()
     plan = make_plan(desk.settings)
     assert plan.offline
-    assert [(row.action, row.key) for row in plan.rows()][0] == ("create", "user3@example.com")
+    assert next((row.action, row.key) for row in plan.rows()) == ("create", "user3@example.com")
     for live in (True, False):
         with pytest.raises(MissingToken, match="HUBSPOT_ACCESS_TOKEN"):
             push(desk.settings, live=live)
@@ -345,8 +413,11 @@ def test_oauth_fetches_a_token_and_a_new_one_when_it_ends(
 ) -> None:
     desk.contacts(people(150))
     monkeypatch.delenv("HUBSPOT_ACCESS_TOKEN")
-    for name, secret in zip(("CLIENT_ID", "CLIENT_SECRET", "REFRESH_TOKEN"),
-                            ("client-id", "client-secret", "refresh-token"), strict=True):
+    for name, secret in zip(
+        ("CLIENT_ID", "CLIENT_SECRET", "REFRESH_TOKEN"),
+        ("client-id", "client-secret", "refresh-token"),
+        strict=True,
+    ):
         monkeypatch.setenv(f"HUBSPOT_{name}", secret)
     expired = False
 
@@ -369,11 +440,18 @@ def test_a_token_that_hubspot_does_not_know_is_an_error_for_people(
         desk.push()
 
 
-@pytest.mark.parametrize("options", [
-    Options(partial_status="declared", search_lag=3600), Options(update_invalid="multi_status", search_lag=3600),
-    Options(full_errors=False, first_error_only=False, search_lag=3600), Options(json_scalars=True, search_lag=3600),
-])
-def test_whatever_way_hubspot_says_it(desk: Desk, make_hub: Callable[..., Emulator], options: Options) -> None:
+@pytest.mark.parametrize(
+    "options",
+    [
+        Options(partial_status="declared", search_lag=3600),
+        Options(update_invalid="multi_status", search_lag=3600),
+        Options(full_errors=False, first_error_only=False, search_lag=3600),
+        Options(json_scalars=True, search_lag=3600),
+    ],
+)
+def test_whatever_way_hubspot_says_it(
+    desk: Desk, make_hub: Callable[..., Emulator], options: Options
+) -> None:
     hub = make_hub(options=options)
     for name in ("api_calls", "api_limited"):
         hub.store.add_property("contacts", name, "number")
@@ -385,7 +463,9 @@ def test_whatever_way_hubspot_says_it(desk: Desk, make_hub: Callable[..., Emulat
     result = desk.push()
     assert (result.total.acknowledged, result.total.rejected) == (120, 0)
     assert {(r["id"], r["property"], r["value"]) for r in desk.table("ops.hubspot_rejects")} == {
-        ("p3", "api_limited", "1000"), ("p40", "api_limited", "1000")}
+        ("p3", "api_limited", "1000"),
+        ("p40", "api_limited", "1000"),
+    }
     assert by_key(hub, "contacts", "p3@example.com")[0]["api_calls"] == "3"
     assert "api_limited" not in by_key(hub, "contacts", "p3@example.com")[0]
 

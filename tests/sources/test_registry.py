@@ -134,6 +134,15 @@ def test_a_removed_file_stays_loaded(warehouse: Warehouse) -> None:
     assert places(warehouse) == [(1, 1, "a")]
 
 
+def test_an_unreadable_file_that_was_removed_is_tried_no_more(warehouse: Warehouse) -> None:
+    broken = warehouse.put("events/a.json", "[{},")
+    warehouse.night(AS_OF, NOW)
+    broken.unlink()
+    warehouse.night(AS_OF, NOW)
+    assert [line for summary in warehouse.loaded.summaries.values() for line in summary.unreadable] == []
+    assert all(check.passed for check in warehouse.built["ops.files"].checks)
+
+
 def test_a_touched_file_is_no_new_file(warehouse: Warehouse) -> None:
     file = warehouse.put("events/a.jsonl", text("a"))
     load(warehouse)

@@ -39,6 +39,7 @@ _LOCKED_TRIES = 5
 _REFUSED_TRIES = 12
 
 Json = dict[str, Any]
+Said = tuple[int, str, str | None]  # status, text without secrets, correlation id
 
 
 @dataclass(frozen=True)
@@ -229,7 +230,7 @@ class Api:
         refreshed = False
         while True:
             bearer = self._bearer()
-            status, text = self._send(method, path, params, body, bearer)
+            status, text, correlation_id = self._send(method, path, params, body, bearer)
             if status == 429:
                 refused += 1
                 if refused >= _REFUSED_TRIES:
@@ -243,11 +244,11 @@ class Api:
                 refreshed = True
                 self._forget(bearer)
             else:
-                return self._understood(status, text)
+                return self._understood(status, text, correlation_id)
 
     def _send(
         self, method: str, path: str, params: Mapping[str, str] | None, body: Json | None, bearer: _Bearer
-    ) -> tuple[int, str]:
+    ) -> Said:
         """Send once, when the pace allows it. Returns the status, and the text without secrets."""
         data = orjson.dumps(body) if body is not None else None
         sent = {"Content-Type": "application/json"} if data is not None else {}
@@ -264,16 +265,18 @@ class Api:
             )
         )
 
-    def _exchange(self, send: Callable[[], requests.Response]) -> tuple[int, str]:
+    def _exchange(self, send: Callable[[], requests.Response]) -> Said:
         if self.pace.day_is_used_up:
             raise DailyLimit(self._day_ends_at())
         self.pace.take()
         headers: Mapping[str, str] | None = None
+        is_refused = False
         try:
             response = send()
             headers = response.headers
             text = self.redact(response.content.decode("utf-8", "replace"))
-            if response.status_code == 429:
+            is_refused = response.status_code == 429
+            if is_refused:
                 self._note_refusal(text, headers)
             else:
                 self.pace.went_through()
@@ -286,8 +289,8 @@ class Api:
                 "NO_ANSWER", f"the connection to HubSpot broke ({type(error).__name__})"
             ) from None
         finally:
-            self.pace.give_back(headers)
-        return response.status_code, text
+            self.pace.give_back(headers, is_refused=is_refused)
+        return response.status_code, text, headers.get("X-HubSpot-Correlation-Id")
 
     def _note_refusal(self, text: str, headers: Mapping[str, str]) -> None:
         body = _parsed(text) or {}
@@ -301,9 +304,11 @@ class Api:
             retry_after = None
         self.pace.refused(policy, retry_after)
 
-    def _understood(self, status: int, text: str) -> Json:
+    def _understood(self, status: int, text: str, correlation_id: str | None) -> Json:
         """The body of a usable answer."""
         body = _parsed(text)
+        if body is not None and correlation_id:
+            body.setdefault("correlationId", correlation_id)
         if status >= 500 or status < 200:
             raise OutcomeUnknown(f"HTTP_{status}", f"HubSpot answered {status}: {_message(text)}")
         if status in (401, 403):
@@ -340,7 +345,7 @@ class Api:
         }
         for attempt in range(_READ_TRIES):
             try:
-                status, text = self._exchange(
+                status, text, _ = self._exchange(
                     lambda: self._session.post(
                         f"{self._base}/oauth/{ACCOUNT_VERSION}/token",
                         data=form,

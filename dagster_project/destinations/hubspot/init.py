@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
+from typing import Any
 
 from dagster_project.settings import Settings, project_root
 from dagster_project.warehouse.database import Connection, open_warehouse
@@ -145,13 +147,11 @@ def _make(api: Api, result: InitResult, planner: Planner, tell: Tell) -> None:
         new = [one for one in result.properties if one.object == object_type]
         if object_type in result.groups:
             tell(f"making the group {GROUP_LABEL} for {object_type}")
-            _tolerant(lambda o=object_type: api.create_group(o, {"name": GROUP, "label": GROUP_LABEL}))  # type: ignore[misc]
+            _write(api.create_group, object_type, {"name": GROUP, "label": GROUP_LABEL})
         for batch in in_batches(new, BATCH):
             tell(f"making {len(batch)} properties for {object_type}")
-            said = _tolerant(
-                lambda o=object_type, b=batch: api.create_properties(o, [_body(one) for one in b])
-            )  # type: ignore[misc]
-            for error in [e for e in said.get("errors") or [] if isinstance(e, dict)]:
+            answer = _write(api.create_properties, object_type, [_body(one) for one in batch])
+            for error in [e for e in answer.get("errors") or [] if isinstance(e, dict)]:
                 problem = problem_of(error, ())
                 for one in batch:
                     if one.name in str(error.get("context")) or one.name in problem.message:
@@ -160,10 +160,12 @@ def _make(api: Api, result: InitResult, planner: Planner, tell: Tell) -> None:
             if kind == object_type:
                 existing = planner.properties[object_type][name]
                 options = _options_body({**existing.options, **{one: _label(one) for one in more}})
-                _tolerant(lambda o=object_type, n=name, b=options: api.update_property(o, n, {"options": b}))  # type: ignore[misc]
-        # HubSpot's list is what counts, whatever it answered.
+                answer = _write(partial(api.update_property, object_type), name, {"options": options})
+                if answer.get("errors"):
+                    result.failed[object_type, name] = str(answer["errors"][0].get("message"))
         if new:
-            there = {str(p.get("name")) for p in api.properties(object_type)}
+            # HubSpot's list is what counts, whatever it answered.
+            there = {str(one.get("name")) for one in api.properties(object_type)}
             for one in new:
                 if one.name in there:
                     result.failed.pop((object_type, one.name), None)
@@ -171,10 +173,10 @@ def _make(api: Api, result: InitResult, planner: Planner, tell: Tell) -> None:
                     result.failed.setdefault((object_type, one.name), "HubSpot did not make it")
 
 
-def _tolerant(make: Callable[[], Json]) -> Json:
+def _write(call: Callable[[str, Any], Json], name: str, body: Any) -> Json:
     """What exists already is no failure, and an answer that was lost is looked into afterwards."""
     try:
-        return make()
+        return call(name, body)
     except OutcomeUnknown:
         return {}
     except Refused as refused:

@@ -60,6 +60,10 @@ _SETTLE = (
     """DELETE FROM ops.hubspot_ledger AS l USING settling AS s
        WHERE l.object = s.object AND l.key = s.key AND l.portal_id IS NOT DISTINCT FROM s.portal_id
          AND l.hubspot_id <> s.hubspot_id""",
+    # What another profile had told this record was written over.
+    """DELETE FROM ops.hubspot_ledger AS l USING settling AS s
+       WHERE l.object = s.object AND l.hubspot_id = s.hubspot_id AND l.portal_id IS NOT DISTINCT FROM s.portal_id
+         AND l.key <> s.key""",
     """DELETE FROM ops.hubspot_ledger AS l USING settling_values AS s
        WHERE l.object = s.object AND l.key = s.key AND l.property = s.property
          AND l.portal_id IS NOT DISTINCT FROM s.portal_id""",

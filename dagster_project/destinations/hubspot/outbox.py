@@ -132,7 +132,8 @@ class Outbox:
                 action = CASE WHEN n.hubspot_id IS NULL THEN 'create' ELSE 'update' END,
                 properties = json_merge_patch(
                     CASE WHEN n.hubspot_id IS NULL THEN to_json(map(['{KEYS[object_type]}'], [key])) ELSE '{{}}'::JSON END,
-                    (SELECT coalesce(to_json(map(list(w.property ORDER BY w.property), list(w.value ORDER BY w.property))), '{{}}'::JSON)
+                    (SELECT coalesce(to_json(map(
+                         list(w.property ORDER BY w.property), list(w.value ORDER BY w.property))), '{{}}'::JSON)
                      FROM wanted w WHERE w.object = hubspot_outbox.object AND w.key = hubspot_outbox.key
                        AND w.code IS NULL AND w.value <> ''))""",
             "hubspot_id VARCHAR",

@@ -44,7 +44,10 @@ def find_gone(api: Api, progress: Progress, recreate: bool) -> None:
             continue
         if object_type == "contacts":
             found = {
-                key: records for batch in in_batches(gone) for key, records in _by_email(api, batch, values=False).items()}
+                key: records
+                for batch in in_batches(gone)
+                for key, records in _by_email(api, batch, values=False).items()
+            }
         else:
             # A listing is dear: not for what was gone before already.
             known = _known_as_gone(progress.connection)
@@ -55,7 +58,9 @@ def find_gone(api: Api, progress: Progress, recreate: bool) -> None:
                 others = {record.hubspot_id for record in found.get(one.key, [])} - {one.hubspot_id}
                 if len(others) > 1:
                     progress.mark([one], "ambiguous")
-                elif not (others or recreate) or not progress.move(object_type, one, next(iter(others), None)):
+                elif not (others or recreate) or not progress.move(
+                    object_type, one, next(iter(others), None)
+                ):
                     progress.note([one], _GONE)
                     progress.reject(one)
 
@@ -66,8 +71,12 @@ def plan_repairs(progress: Progress) -> None:
     settle(connection, utc_now())
     given = {"portal_id": progress.portal_id}
     with transaction(connection):
-        connection.execute("CREATE OR REPLACE TEMP TABLE merged (object VARCHAR, key VARCHAR, hubspot_id VARCHAR)")
-        connection.executemany("INSERT INTO merged VALUES (?, ?, ?)", [list(one) for one in sorted(progress.merged)])
+        connection.execute(
+            "CREATE OR REPLACE TEMP TABLE merged (object VARCHAR, key VARCHAR, hubspot_id VARCHAR)"
+        )
+        connection.executemany(
+            "INSERT INTO merged VALUES (?, ?, ?)", [list(one) for one in sorted(progress.merged)]
+        )
         for statement in _REPAIRS:
             connection.execute(statement, given if "$portal_id" in statement else None)
     progress.merged.clear()
@@ -76,11 +85,6 @@ def plan_repairs(progress: Progress) -> None:
 _REPAIRS = (
     """UPDATE sendable SET hubspot_id = m.hubspot_id FROM merged m
        WHERE sendable.object = m.object AND sendable.key = m.key""",
-    # What others of its profiles say was written over.
-    """DELETE FROM ops.hubspot_ledger
-       WHERE portal_id IS NOT DISTINCT FROM $portal_id
-         AND (object, hubspot_id) IN (SELECT (object, hubspot_id) FROM merged)
-         AND (object, key) NOT IN (SELECT (object, key) FROM merged)""",
     """INSERT INTO ops.hubspot_outbox
            (record, portal_id, object, action, id, key, hubspot_id, properties, state, attempts)
        SELECT (SELECT max(record) FROM ops.hubspot_outbox) + row_number() OVER (), $portal_id, s.object, 'repair', s.id,
@@ -99,7 +103,9 @@ _REPAIRS = (
 )
 
 
-def _compare(progress: Progress, object_type: str, inputs: Sequence[Input], found: dict[str, list[Found]]) -> None:
+def _compare(
+    progress: Progress, object_type: str, inputs: Sequence[Input], found: dict[str, list[Found]]
+) -> None:
     """found: by id for updates, by key for creates."""
     with progress.written():
         for one in inputs:
@@ -121,12 +127,16 @@ def _compare(progress: Progress, object_type: str, inputs: Sequence[Input], foun
 def _holds(progress: Progress, object_type: str, one: Input, record: Found) -> bool:
     return all(
         are_same(sent, record.properties.get(name), progress.type_of(object_type, name))
-        for name, sent in one.properties.items() if name != KEYS[object_type])
+        for name, sent in one.properties.items()
+        if name != KEYS[object_type]
+    )
 
 
 def _by_id(api: Api, object_type: str, inputs: Sequence[Input]) -> dict[str, list[Found]]:
     ids = list(dict.fromkeys(one.hubspot_id for one in inputs if one.hubspot_id is not None))
-    return {hubspot_id: [record] for hubspot_id, record in by_id(api, object_type, ids, _names(inputs)).items()}
+    return {
+        hubspot_id: [record] for hubspot_id, record in by_id(api, object_type, ids, _names(inputs)).items()
+    }
 
 
 def _by_email(api: Api, inputs: Sequence[Input], *, values: bool = True) -> dict[str, list[Found]]:
@@ -150,5 +160,9 @@ def _names(inputs: Iterable[Input]) -> list[str]:
 
 
 def _known_as_gone(connection: Connection) -> set[str]:
-    return {row[0] for row in connection.execute(
-        "SELECT key FROM ops.hubspot_rejects WHERE object = 'companies' AND code = 'OBJECT_NOT_FOUND'").fetchall()}
+    return {
+        row[0]
+        for row in connection.execute(
+            "SELECT key FROM ops.hubspot_rejects WHERE object = 'companies' AND code = 'OBJECT_NOT_FOUND'"
+        ).fetchall()
+    }

@@ -43,12 +43,12 @@ class Pace:
             self._in_flight += 1
             self.calls += 1
 
-    def give_back(self, headers: Mapping[str, str] | None = None) -> None:
+    def give_back(self, headers: Mapping[str, str] | None = None, *, is_refused: bool = False) -> None:
         """The call that `take` allowed is over, with these headers of its answer (None: there was none)."""
         with self._changed:
             now = time.monotonic()
             self._in_flight -= 1
-            self._obey(headers or {}, now)
+            self._obey(headers or {}, now, is_refused)
             heapq.heappush(self._taken, now + self._interval)
             self._changed.notify_all()
 
@@ -57,7 +57,8 @@ class Pace:
         with self._changed:
             now = time.monotonic()
             self._refused.append(now)
-            self._in_a_row += 1
+            # Calls that were under way together are refused together: that is one refusal.
+            self._in_a_row += now >= self._paused_until
             wait = min(_FIRST_WAIT.get(policy, 2.5) * 2 ** (self._in_a_row - 1), 30.0)
             if retry_after is not None:
                 wait = max(wait, min(retry_after, 120.0))
@@ -83,7 +84,7 @@ class Pace:
             return self._taken[0] - now if self._taken else None
         return 0.0
 
-    def _obey(self, headers: Mapping[str, str], now: float) -> None:
+    def _obey(self, headers: Mapping[str, str], now: float, is_refused: bool) -> None:
         most = _number(headers, "X-HubSpot-RateLimit-Max")
         if most is not None and most >= 1:
             self._slots = max(1, int(most * self._rate_share))
@@ -91,14 +92,16 @@ class Pace:
         if interval is not None and interval > 0:
             self._interval = min(interval / 1000, 60.0)
         remaining = _number(headers, "X-HubSpot-RateLimit-Remaining")
-        if remaining is not None:
+        if remaining is not None and not is_refused:  # after a refusal its own wait counts
             # Somebody else uses the same limit: what they used is not ours until the interval is over.
             free = self._slots - len(self._taken) - self._in_flight - 1
             for _ in range(int(free - max(remaining, 0))):
                 heapq.heappush(self._taken, now + self._interval)
         daily = _number(headers, "X-HubSpot-RateLimit-Daily")
         left = _number(headers, "X-HubSpot-RateLimit-Daily-Remaining")
-        if left is not None and left <= (daily or 0) * (1 - self._daily_share):
+        if left is not None and (
+            left <= 0 or (daily is not None and daily - left >= daily * self._daily_share)
+        ):
             self.day_is_used_up = True
 
 

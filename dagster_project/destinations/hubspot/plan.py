@@ -11,7 +11,9 @@ It is made of temporary tables on the warehouse's connection, so its size is the
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -23,7 +25,7 @@ from typing import Any
 import duckdb
 
 from dagster_project.settings import Settings, project_root
-from dagster_project.warehouse.database import Connection, append_rows, value
+from dagster_project.warehouse.database import Connection, append_rows, quoted, value
 
 from .api import BATCH, KEYS, OBJECTS, Api
 from .errors import HubspotError
@@ -95,8 +97,8 @@ class Plan:
     digest: str
     counts: dict[str, Counts]
     left_out: list[LeftOut]
-    portal_id: int | None
-    _file: Path = field(repr=False)
+    account: int | None
+    _folder: Path = field(repr=False)
 
     @property
     def calls(self) -> int:
@@ -104,41 +106,30 @@ class Plan:
 
     def rows(self) -> Iterator[Change]:
         """Every create and every field's old and new, by object, action and key."""
-        yield from (
-            Change(*row)
-            for row in self._read(
-                "SELECT object, action, id, key, hubspot_id, property, old, new FROM changes ORDER BY record, property"
-            )
-        )
+        yield from (Change(*row) for row in self._read("changes"))
 
     @property
     def skips(self) -> Iterator[Skip]:
-        yield from (
-            Skip(*row) for row in self._read("SELECT object, id, key, reason FROM skips ORDER BY ALL")
-        )
+        yield from (Skip(*row) for row in self._read("skips"))
 
     @property
     def refused(self) -> Iterator[tuple[str, str, str, str | None, str | None, str]]:
         """Values that HubSpot would refuse: object, id, key, property (None: the record), value, code."""
-        yield from self._read("SELECT object, id, key, property, value, code FROM refused ORDER BY ALL")
+        yield from self._read("refused")
 
-    def _read(self, query: str) -> Iterator[Any]:
-        with duckdb.connect(str(self._file), read_only=True) as connection:
-            cursor = connection.execute(query)
-            while rows := cursor.fetchmany(_ROWS):
-                yield from rows
+    def _read(self, name: str) -> Iterator[Any]:
+        from pyarrow import parquet  # not needed for the figures alone
+
+        with parquet.ParquetFile(self._folder / f"{name}.parquet") as file:
+            for batch in file.iter_batches(_ROWS):
+                yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
     def close(self) -> None:
         """Forget the rows. Otherwise they go with the object."""
-        self._file.unlink(missing_ok=True)
-        if self._file.parent.is_dir():
-            self._file.parent.rmdir()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def __del__(self) -> None:
-        try:
-            self.close()
-        except OSError:
-            pass
+        self.close()
 
 
 class Planner:
@@ -297,16 +288,15 @@ class Planner:
 
     def _read_exports(self, object_type: str) -> None:
         header, name = _EXPORTED_MORE[object_type]
-        try:
+        table = f"published.core.crm_{object_type}"
+        with contextlib.suppress(duckdb.CatalogException):  # published before there were exports
             self.connection.execute(f"""
                 INSERT INTO exported
-                SELECT '{object_type}', match_key, record_id FROM published.core.crm_{object_type} WHERE match_key IS NOT NULL
+                SELECT '{object_type}', match_key, record_id FROM {table} WHERE match_key IS NOT NULL
                 UNION
                 SELECT '{object_type}', unnest(string_split(lower(replace(coalesce(
                            properties ->> '$."{header}"', properties ->> '$."{name}"'), ' ', '')), ';')), record_id
-                FROM published.core.crm_{object_type}""")
-        except duckdb.CatalogException:
-            pass  # published before there were exports
+                FROM {table}""")
 
     # which record is meant
 
@@ -339,7 +329,8 @@ class Planner:
         """Keys that had several records last time: have they been put in order since? One read a hundred."""
         assert self.api is not None
         api, connection = self.api, self.connection
-        doubles = f"SELECT object, key FROM matches WHERE source = 1 AND object = '{object_type}' GROUP BY ALL HAVING count(*) > 1"
+        remembered = f"FROM matches WHERE source = 1 AND object = '{object_type}'"
+        doubles = f"SELECT object, key {remembered} GROUP BY ALL HAVING count(*) > 1"
         ids = [
             row[0]
             for row in connection.execute(
@@ -468,24 +459,25 @@ class Planner:
         return result
 
     def as_plan(self) -> Plan:
-        """The plan in a file of its own, so that it can be read when the warehouse is free again."""
-        connection = self.connection
+        """The plan with its rows in files of its own, so that it can be read when the warehouse is free again."""
         folder = self.settings.data / "tmp"
         folder.mkdir(parents=True, exist_ok=True)
-        file = Path(mkdtemp(prefix="plan-", dir=folder)) / "plan.duckdb"
-        connection.execute(f"ATTACH '{_quoted(str(file))}' AS shown")
-        try:
-            connection.execute("""
-                CREATE TABLE shown.changes AS
-                SELECT p.record, p.object, p.action, p.id, p.key, p.hubspot_id, c.property, c.old, c.value AS new
-                FROM planned p JOIN changes c USING (object, key);
-                CREATE TABLE shown.skips AS FROM skips;
-                CREATE TABLE shown.refused AS FROM refused""")
-        finally:
-            connection.execute("DETACH shown")
-        return Plan(self.api is None, self.digest(), self.first_counts, list(self.left_out), self.portal_id, file)
+        place = Path(mkdtemp(prefix="plan-", dir=folder))
+        for name, query in _SHOWN.items():
+            file = quoted(str(place / f"{name}.parquet"))
+            self.connection.execute(f"COPY ({query}) TO '{file}' (FORMAT parquet)")
+        return Plan(
+            self.api is None, self.digest(), self.first_counts, list(self.left_out), self.portal_id, place
+        )
 
 
+_SHOWN = {
+    "changes": """
+        SELECT p.object, p.action, p.id, p.key, p.hubspot_id, c.property, c.old, c.value
+        FROM planned p JOIN changes c USING (object, key) ORDER BY p.record, c.property""",
+    "skips": "SELECT object, id, key, reason FROM skips ORDER BY ALL",
+    "refused": "SELECT object, id, key, property, value, code FROM refused ORDER BY ALL",
+}
 _TABLES = [
     f"CREATE OR REPLACE TEMP TABLE {name} ({columns})"
     for name, columns in {
@@ -526,7 +518,8 @@ _SETTLE = (
        SELECT p.object, p.id, p.key, p.seen, r.hubspot_id
        FROM profiles p LEFT JOIN resolved r ON r.object = p.object AND r.key = p.key
        WHERE p.place = 1 AND p.key IS NOT NULL AND p.problem IS NULL
-         AND NOT EXISTS (FROM skips s WHERE s.object = p.object AND s.key = p.key AND s.reason IN ('ambiguous', 'same_record'))""",
+         AND NOT EXISTS (FROM skips s WHERE s.object = p.object AND s.key = p.key
+                         AND s.reason IN ('ambiguous', 'same_record'))""",
     """CREATE OR REPLACE TEMP TABLE refused AS
        SELECT s.object, s.id, s.key, s.hubspot_id, w.property, w.value, w.code
        FROM wanted w JOIN sendable s USING (object, key) WHERE w.code IS NOT NULL
@@ -576,7 +569,7 @@ def _attach_published(connection: Connection, settings: Settings) -> None:
             f"nothing is published yet at {settings.analytics_file}; run `warehouse run` first"
         )
     try:
-        connection.execute(f"ATTACH '{_quoted(str(settings.analytics_file))}' AS published (READ_ONLY)")
+        connection.execute(f"ATTACH '{quoted(str(settings.analytics_file))}' AS published (READ_ONLY)")
     except duckdb.Error as error:
         raise HubspotError(f"cannot read {settings.analytics_file}: {error}") from error
 
@@ -618,7 +611,3 @@ def _batches(keys: Iterable[str]) -> Iterator[list[str]]:
 
 def _name(column: str) -> str:
     return '"' + column.replace('"', '""') + '"'
-
-
-def _quoted(text: str) -> str:
-    return text.replace("'", "''")

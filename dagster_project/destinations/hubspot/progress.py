@@ -47,6 +47,7 @@ class Progress:
         self._states: dict[int, str] = {}
         self._acknowledged: dict[int, str] = {}
         self._updates: dict[str, dict[int, str]] = {}
+        self._moves: dict[str, dict[int, str | None]] = {}
         self._strips: dict[int, list[str]] = {}
         self._rejects: list[Reject] = []
         self._columns: list[tuple[str, str]] = []
@@ -60,6 +61,8 @@ class Progress:
             self.outbox.acknowledge(list(self._acknowledged.items()))
             for object_type, ids in self._updates.items():
                 self.outbox.retry_as_update(list(ids.items()), object_type)
+            for object_type, places in self._moves.items():
+                self.outbox.plan_anew(places, object_type)
             self.outbox.strip(self._strips)
             for state in sorted(set(self._states.values())):
                 self.outbox.mark([record for record, s in self._states.items() if s == state], state)
@@ -68,8 +71,12 @@ class Progress:
                 self.outbox.strip_all(object_type, name)
 
     def load_types(self) -> None:
-        self._types = {(o, name): kind for o, name, kind in self.connection.execute(
-            "SELECT object, name, type FROM ops.hubspot_properties").fetchall()}
+        self._types = {
+            (o, name): kind
+            for o, name, kind in self.connection.execute(
+                "SELECT object, name, type FROM ops.hubspot_properties"
+            ).fetchall()
+        }
 
     def type_of(self, object_type: str, name: str) -> str | None:
         return self._types.get((object_type, name))
@@ -110,18 +117,25 @@ class Progress:
 
     def reject(self, one: Input, *, is_final: bool = True) -> None:
         """The whole record, for its last problem. is_final: the same is not tried again by the next push."""
-        problem = self._errors.get(one.record) or Problem("OUTCOME_UNKNOWN", "HubSpot did not say what became of it")
+        problem = self._errors.get(one.record) or Problem(
+            "OUTCOME_UNKNOWN", "HubSpot did not say what became of it"
+        )
         self._states[one.record] = "rejected"
         self._rejects.append(
-            Reject(one.record, None, None, problem.code, problem.message, problem.correlation_id, is_final))
+            Reject(one.record, None, None, problem.code, problem.message, problem.correlation_id, is_final)
+        )
 
     def reject_values(self, object_type: str, one: Input, problem: Problem) -> None:
         """The values that HubSpot named; the rest of the record is sent again."""
         for name, (code, said) in problem.values.items():
-            self._rejects.append(Reject(one.record, name, one.properties[name], code, said, problem.correlation_id))
+            self._rejects.append(
+                Reject(one.record, name, one.properties[name], code, said, problem.correlation_id)
+            )
             self._refusals[object_type, name] += 1
             if self._refusals[object_type, name] == _HOPELESS and name not in self._taken[object_type]:
-                self.leave_out(object_type, name, f"HubSpot refused each of its first {_HOPELESS} values: {said}")
+                self.leave_out(
+                    object_type, name, f"HubSpot refused each of its first {_HOPELESS} values: {said}"
+                )
         self._strips[one.record] = list(problem.values)
         self._states[one.record] = "ready" if set(one.properties) > set(problem.values) else "rejected"
 
@@ -143,13 +157,15 @@ class Progress:
     def turn_into_update(self, object_type: str, one: Input, hubspot_id: str) -> None:
         """It was to be made and exists. Where it is another profile's too, the next plan says whose values it gets."""
         if self.has_plan and value(
-            self.connection, "SELECT count(*) FROM sendable WHERE object = ? AND hubspot_id = ? AND key <> ?",
+            self.connection,
+            "SELECT count(*) FROM sendable WHERE object = ? AND hubspot_id = ? AND key <> ?",
             [object_type, hubspot_id, one.key],
         ):
             self._states[one.record] = "same_record"
             self.connection.execute(
                 "INSERT INTO ops.hubspot_records (portal_id, object, key, hubspot_id, seen_at) VALUES (?, ?, ?, ?, ?)",
-                [self.portal_id, object_type, one.key, hubspot_id, utc_now()])
+                [self.portal_id, object_type, one.key, hubspot_id, utc_now()],
+            )
         else:
             self._updates.setdefault(object_type, {})[one.record] = hubspot_id
 
@@ -158,7 +174,7 @@ class Progress:
         if one.record in self._moved:
             return False
         self._moved.add(one.record)
-        self.outbox.plan_anew({one.record: hubspot_id}, object_type)
+        self._moves.setdefault(object_type, {})[one.record] = hubspot_id
         return True
 
     def forget(self) -> None:
@@ -168,4 +184,3 @@ class Progress:
         self._moved.clear()
         self.merged.clear()
         self.done = self.given_up = 0
-

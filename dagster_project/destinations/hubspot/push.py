@@ -61,22 +61,24 @@ class PushResult:
 
     @property
     def total(self) -> Tally:
-        return Tally(*(sum(column) for column in zip(*(vars(t).values() for t in self.objects.values()), strict=True)))
+        return Tally(
+            *(sum(column) for column in zip(*(vars(t).values() for t in self.objects.values()), strict=True))
+        )
 
 
 def _silent(_: str) -> None:
     pass
 
 
-def make_plan(settings: Settings, *, tell: Tell = _silent) -> Plan:
-    """What a push would write. Without a token: what can be said offline. Writes nothing to HubSpot.
+def make_plan(settings: Settings, *, tell: Tell = _silent, offline: bool = False) -> Plan:
+    """What a push would write. offline, or without a token: what can be said offline. Writes nothing to HubSpot.
 
     Raises HubspotError: nothing is published yet, a SELECT cannot be used, the token is not accepted or another
     account's, HubSpot cannot be read.
     """
     _need_published(settings)
     try:
-        api: Api | None = Api(settings.hubspot)
+        api: Api | None = None if offline else Api(settings.hubspot)
     except MissingToken:
         api = None
     with open_warehouse(settings, tell) as connection:
@@ -106,10 +108,14 @@ def push(settings: Settings, *, live: bool, tell: Tell = _silent, digest: str | 
             _recover(api, progress, tell)
             planner = _planned(connection, settings, api, tell)
             if digest is not None and digest != planner.digest():
-                raise HubspotError(f"the plan has changed since {digest}: it is {planner.digest()} now; look at it again")
+                raise HubspotError(
+                    f"the plan has changed since {digest}: it is {planner.digest()} now; look at it again"
+                )
             number = _begin(connection, progress, planner)
         except DailyLimit as limit:
-            result = PushResult(True, {object_type: Tally() for object_type in OBJECTS}, portal_id=api.account.portal_id)
+            result = PushResult(
+                True, {object_type: Tally() for object_type in OBJECTS}, portal_id=api.account.portal_id
+            )
             _account(result, api, limit, 0)
             _close(connection, _open(connection, result.portal_id, ""), result)
         else:
@@ -127,11 +133,18 @@ def _rehearse(settings: Settings, tell: Tell) -> PushResult:
         raise MissingToken
     objects = {
         name: Tally(
-            planned=c.creates + c.updates + c.skipped + c.rejected, rejected=c.rejected, skipped=c.skipped,
-            unchanged=c.unchanged, created=c.creates, updated=c.updates)
+            planned=c.creates + c.updates + c.skipped + c.rejected,
+            rejected=c.rejected,
+            skipped=c.skipped,
+            unchanged=c.unchanged,
+            created=c.creates,
+            updated=c.updates,
+        )
         for name, c in plan.counts.items()
     }
-    return PushResult(False, objects, plan.digest, plan.calls, plan.calls, plan.left_out, portal_id=plan.portal_id)
+    return PushResult(
+        False, objects, plan.digest, plan.calls, plan.calls, plan.left_out, portal_id=plan.account
+    )
 
 
 def _planned(connection: Connection, settings: Settings, api: Api | None, tell: Tell) -> Planner:
@@ -142,7 +155,9 @@ def _planned(connection: Connection, settings: Settings, api: Api | None, tell: 
 
 def _need_published(settings: Settings) -> None:
     if not settings.analytics_file.exists():
-        raise HubspotError(f"nothing is published yet at {settings.analytics_file}; run `warehouse run` first")
+        raise HubspotError(
+            f"nothing is published yet at {settings.analytics_file}; run `warehouse run` first"
+        )
 
 
 def _recover(api: Api, progress: Progress, tell: Tell) -> None:
@@ -152,22 +167,34 @@ def _recover(api: Api, progress: Progress, tell: Tell) -> None:
     if outbox.holds("sent"):
         tell("looking up what was under way when the last push ended")
         latest = value(connection, "SELECT max(sent_at) FROM ops.hubspot_outbox WHERE state = 'sent'")
-        time.sleep(min(max(0.0, outcomes.SETTLE_SECONDS - (utc_now() - latest).total_seconds()), outcomes.SETTLE_SECONDS))
+        time.sleep(
+            min(
+                max(0.0, outcomes.SETTLE_SECONDS - (utc_now() - latest).total_seconds()),
+                outcomes.SETTLE_SECONDS,
+            )
+        )
         progress.load_types()
         outcomes.look_up(api, progress)
         settle(connection, utc_now())
     interrupted = value(connection, "SELECT max(push) FROM ops.hubspot_pushes WHERE ended_at IS NULL")
     with transaction(connection):
         # Found, but not as it was meant: the plan makes an update of it.
-        connection.execute("""
+        connection.execute(
+            """
             INSERT INTO ops.hubspot_records (portal_id, object, key, hubspot_id, seen_at)
             SELECT portal_id, object, key, hubspot_id, ? FROM ops.hubspot_outbox o
             WHERE state = 'ready' AND hubspot_id IS NOT NULL AND NOT EXISTS (
                 FROM ops.hubspot_records r WHERE r.object = o.object AND r.key = o.key
-                  AND r.portal_id IS NOT DISTINCT FROM o.portal_id)""", [utc_now()])
+                  AND r.portal_id IS NOT DISTINCT FROM o.portal_id)""",
+            [utc_now()],
+        )
         if interrupted is not None:
-            _close(connection, interrupted, PushResult(True, _tallies(progress), stopped="it was interrupted"))
-        connection.execute("DELETE FROM ops.hubspot_outbox WHERE portal_id IS NOT DISTINCT FROM ?", [progress.portal_id])
+            _close(
+                connection, interrupted, PushResult(True, _tallies(progress), stopped="it was interrupted")
+            )
+        connection.execute(
+            "DELETE FROM ops.hubspot_outbox WHERE portal_id IS NOT DISTINCT FROM ?", [progress.portal_id]
+        )
     progress.forget()
 
 
@@ -190,7 +217,12 @@ def _begin(connection: Connection, progress: Progress, planner: Planner) -> int:
 
 
 def _finish(
-    connection: Connection, api: Api, progress: Progress, planner: Planner, stop: HubspotError | None, number: int
+    connection: Connection,
+    api: Api,
+    progress: Progress,
+    planner: Planner,
+    stop: HubspotError | None,
+    number: int,
 ) -> PushResult:
     """Settle, close the accounts, and leave in the outbox only what is unknown."""
     settle(connection, utc_now())
@@ -204,13 +236,19 @@ def _finish(
                 progress.mark([one], "sent")
     with transaction(connection):
         reason = "daily_limit" if isinstance(stop, DailyLimit) else "stopped"
-        connection.execute("""
+        connection.execute(
+            """
             UPDATE ops.hubspot_outbox SET state = ?
-            WHERE state IN ('ready', 'gone') AND portal_id IS NOT DISTINCT FROM ?""", [reason, *given])
-        connection.execute(f"""
+            WHERE state IN ('ready', 'gone') AND portal_id IS NOT DISTINCT FROM ?""",
+            [reason, *given],
+        )
+        connection.execute(
+            f"""
             INSERT INTO ops.hubspot_skips
             SELECT object, id, key, state FROM ops.hubspot_outbox
-            WHERE portal_id IS NOT DISTINCT FROM ? AND action <> 'repair' AND state NOT IN ({_NOT_SKIPPED})""", given)
+            WHERE portal_id IS NOT DISTINCT FROM ? AND action <> 'repair' AND state NOT IN ({_NOT_SKIPPED})""",
+            given,
+        )
         tallies = _tallies(progress)
         for object_type, counts in planner.first_counts.items():
             tally = tallies[object_type]
@@ -218,7 +256,9 @@ def _finish(
             tally.skipped += counts.skipped
             tally.rejected += counts.rejected
             tally.unchanged = counts.unchanged
-        result = PushResult(True, tallies, planner.digest(), left_out=progress.left_out, portal_id=progress.portal_id)
+        result = PushResult(
+            True, tallies, planner.digest(), left_out=progress.left_out, portal_id=progress.portal_id
+        )
         _account(result, api, stop, unknown)
         _close(connection, number, result)
         progress.outbox.clear()
@@ -237,9 +277,12 @@ _NOT_SKIPPED = "'settled', 'rejected', 'sent'"
 def _tallies(progress: Progress) -> dict[str, Tally]:
     """What became of the records in the outbox."""
     tallies = {object_type: Tally() for object_type in OBJECTS}
-    for object_type, action, state, number in progress.connection.execute("""
+    for object_type, action, state, number in progress.connection.execute(
+        """
         SELECT object, action, state, count(*) FROM ops.hubspot_outbox
-        WHERE portal_id IS NOT DISTINCT FROM ? AND action <> 'repair' GROUP BY ALL""", [progress.portal_id]).fetchall():
+        WHERE portal_id IS NOT DISTINCT FROM ? AND action <> 'repair' GROUP BY ALL""",
+        [progress.portal_id],
+    ).fetchall():
         tally = tallies[object_type]
         tally.planned += number
         if state == "settled":
@@ -256,19 +299,34 @@ def _tallies(progress: Progress) -> dict[str, Tally]:
 def _open(connection: Connection, portal_id: int | None, digest: str) -> int:
     """A row of the accounts. Returns its number."""
     number = int(value(connection, "SELECT coalesce(max(push), 0) + 1 FROM ops.hubspot_pushes"))
-    connection.execute("""
+    connection.execute(
+        """
         INSERT INTO ops.hubspot_pushes (push, started_at, portal_id, digest, planned, acknowledged, rejected, skipped,
                                         unchanged, created, updated, unknown, calls, write_calls)
-        VALUES (?, ?, ?, ?, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)""", [number, utc_now(), portal_id, digest])
+        VALUES (?, ?, ?, ?, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)""",
+        [number, utc_now(), portal_id, digest],
+    )
     return number
 
 
 def _close(connection: Connection, number: int, result: PushResult) -> None:
     left_out = "\n".join(f"{one.object}.{one.column}: {one.reason}" for one in result.left_out)
     total = vars(result.total)
-    connection.execute(f"""
+    connection.execute(
+        f"""
         UPDATE ops.hubspot_pushes SET {", ".join(f"{name} = ?" for name in total)}, ended_at = ?, unknown = ?, calls = ?,
             write_calls = ?, left_out = ?, stopped = ?, resumes_at = ?, exit_status = ?
         WHERE push = ?""",
-        [*total.values(), utc_now(), result.unknown, result.calls, result.write_calls, left_out or None, result.stopped,
-         result.daily_limit_resumes_at, result.exit_status, number])
+        [
+            *total.values(),
+            utc_now(),
+            result.unknown,
+            result.calls,
+            result.write_calls,
+            left_out or None,
+            result.stopped,
+            result.daily_limit_resumes_at,
+            result.exit_status,
+            number,
+        ],
+    )

@@ -45,7 +45,9 @@ class Sender:
 
     def send_all(self) -> None:
         progress, outbox = self.progress, self.progress.outbox
-        self._total = int(value(progress.connection, "SELECT count(*) FROM ops.hubspot_outbox WHERE state = 'ready'"))
+        self._total = int(
+            value(progress.connection, "SELECT count(*) FROM ops.hubspot_outbox WHERE state = 'ready'")
+        )
         fruitless = repairs = 0
         while self.stop is None:
             if not outbox.holds("ready"):
@@ -92,7 +94,10 @@ class Sender:
                 for object_type, inputs in calls:
                     verb = "create" if inputs[0].hubspot_id is None else "update"
                     bodies = [one.body() for one in inputs]
-                    running[pool.submit(self.api.batch_write, object_type, verb, bodies)] = (object_type, inputs)
+                    running[pool.submit(self.api.batch_write, object_type, verb, bodies)] = (
+                        object_type,
+                        inputs,
+                    )
                 if self._conflicts and self.stop is None:
                     self._resolve_conflicts()
                 elif not running:
@@ -101,7 +106,10 @@ class Sender:
                     self.tell(f"sending to HubSpot: {progress.done:,} of {self._total:,} records")
                     wait(running, return_when=FIRST_COMPLETED)
         with progress.written():  # what was not reached
-            for inputs in [*(inputs for _, inputs in self._queue), *(inputs for inputs, _ in self._conflicts)]:
+            for inputs in [
+                *(inputs for _, inputs in self._queue),
+                *(inputs for inputs, _ in self._conflicts),
+            ]:
                 progress.mark(inputs, "ready")
         self._queue.clear()
         self._conflicts.clear()
@@ -136,7 +144,11 @@ class Sender:
         """Nothing of a call was written. Is it for a column, for one of many records, or for this one?"""
         key = KEYS[object_type]
         problem = problem_of_call(refused, {name for one in inputs for name in one.properties})
-        columns = {name: said for name, (code, said) in problem.values.items() if code in _COLUMN_CODES and name != key}
+        columns = {
+            name: said
+            for name, (code, said) in problem.values.items()
+            if code in _COLUMN_CODES and name != key
+        }
         if columns:
             self.progress.mark(inputs, "ready")
             for name, said in columns.items():
@@ -157,7 +169,12 @@ class Sender:
         self.progress.note([one], problem)
         if problem.is_gone and one.hubspot_id is not None:
             self.progress.mark([one], "gone")
-        elif problem.is_conflict and object_type == "contacts" and one.hubspot_id is None and set(problem.values) <= {key}:
+        elif (
+            problem.is_conflict
+            and object_type == "contacts"
+            and one.hubspot_id is None
+            and set(problem.values) <= {key}
+        ):
             self._conflicts.append(([one], problem))
         elif not problem.values or key in problem.values:
             self.progress.reject(one)

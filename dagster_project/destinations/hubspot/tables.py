@@ -1,7 +1,4 @@
-"""The tables that a push keeps: `sql/ops/hubspot_*.sql`. Only a push writes to them; a build makes sure that they exist.
-
-They are history: what HubSpot acknowledged is kept through a full rebuild, and when this module changes.
-"""
+"""The tables that a push keeps: `sql/ops/hubspot_*.sql`. A build makes them; so does a push where that was an older one."""
 
 from __future__ import annotations
 
@@ -9,14 +6,8 @@ from collections.abc import Mapping
 from functools import cache
 
 from dagster_project.settings import project_root
-from dagster_project.warehouse.build import Build
-from dagster_project.warehouse.database import Connection
+from dagster_project.warehouse.database import Connection, quoted
 from dagster_project.warehouse.models import Model, parse_model
-
-
-def build(work: Build) -> set[str]:
-    """Nothing to compute. Returns the tables that changed: none."""
-    return set()
 
 
 def prepare(connection: Connection) -> None:
@@ -32,19 +23,15 @@ def prepare(connection: Connection) -> None:
         if model.table not in existing:
             columns = ", ".join(f"{c.name} {c.type}" for c in model.columns)
             connection.execute(f"CREATE TABLE {model.name} ({columns})")
-            connection.execute(f"COMMENT ON TABLE {model.name} IS '{_quoted(model.about)}'")
+            connection.execute(f"COMMENT ON TABLE {model.name} IS '{quoted(model.about)}'")
         else:
             for column in lacking:
                 connection.execute(f"ALTER TABLE {model.name} ADD COLUMN {column.name} {column.type}")
         for column in lacking:
-            connection.execute(f"COMMENT ON COLUMN {model.name}.{column.name} IS '{_quoted(column.about)}'")
+            connection.execute(f"COMMENT ON COLUMN {model.name}.{column.name} IS '{quoted(column.about)}'")
 
 
 @cache
 def _models() -> Mapping[str, Model]:
     files = sorted((project_root() / "sql" / "ops").glob("hubspot_*.sql"))
     return {f.stem: parse_model(f"ops.{f.stem}", f.read_text(encoding="utf-8")) for f in files}
-
-
-def _quoted(text: str) -> str:
-    return text.replace("'", "''")

@@ -65,7 +65,8 @@ def text_of(column: str, duckdb_type: str) -> str:
     kind = kind_of(duckdb_type)
     if kind == "list":
         # Sorted: the order of options means nothing, and must not look like a change.
-        return f"array_to_string(list_sort(list_distinct(list_filter(CAST({column} AS VARCHAR[]), lambda x: x IS NOT NULL))), ';')"
+        held = f"list_filter(CAST({column} AS VARCHAR[]), lambda x: x IS NOT NULL)"
+        return f"array_to_string(list_sort(list_distinct({held})), ';')"
     if kind == "date":
         return f"CASE WHEN isfinite({column}) THEN strftime({column}, '%Y-%m-%d') ELSE CAST({column} AS VARCHAR) END"
     if kind == "date with time":
@@ -127,7 +128,7 @@ def are_same(sent: str, found: object, property_type: str | None) -> bool:
 
 def utc_now() -> datetime:
     """As the warehouse keeps times: UTC, without a zone."""
-    return datetime.now(timezone.utc).replace(tzinfo=None)
+    return datetime.now(UTC).replace(tzinfo=None)
 
 
 def _number(text: str) -> float:

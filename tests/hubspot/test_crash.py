@@ -1,0 +1,160 @@
+"""Killed anywhere and started again: the same state in HubSpot, no record twice, nothing lost. And no secret anywhere."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dagster_project.destinations import hubspot
+from dagster_project.destinations.hubspot import HubspotError
+from dagster_project.hubspot_emulator import Emulator, Fault, Options
+
+from .conftest import TOKEN
+from .desk import Desk
+from .test_push import firms, people
+
+CONTACTS, COMPANIES = 3000, 900
+PUSH = """
+import sys
+from pathlib import Path
+from dagster_project.destinations.hubspot import outcomes, push
+from hubspot.desk import Desk, use_project_of
+outcomes.SETTLE_SECONDS = 0.5
+desk = Desk(Path(sys.argv[1]))
+use_project_of(desk)
+print("ready", flush=True)
+result = push(desk.settings, live=True)
+sys.exit(result.exit_status)
+"""
+
+
+def start(desk: Desk) -> subprocess.Popen[str]:
+    tests = str(Path(__file__).parent.parent)
+    process = subprocess.Popen(
+        [sys.executable, "-c", PUSH, str(desk.folder)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=tests,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([tests, str(Path(tests).parent)])},
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def test_killed_ten_times(desk: Desk, make_hub: Callable[..., Emulator]) -> None:
+    hub = make_hub(options=Options(search_lag=3600, latency=0.08))
+    for kind in ("contacts", "companies"):
+        hub.store.add_property(kind, "api_calls", "number")
+    for i in range(0, CONTACTS, 7):
+        hub.store.put("contacts", {"email": f"user{i}@example.com"})
+    for i in range(0, COMPANIES, 5):
+        hub.store.put("companies", {"domain": f"firm{i}.example"})
+    desk.contacts(people(CONTACTS))
+    desk.companies(firms(COMPANIES))
+    chance = random.Random(7)
+    kills = 0
+    for _ in range(25):
+        process = start(desk)
+        try:
+            status = process.wait(chance.uniform(0.15, 1.4) if kills < 10 else 60)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            kills += 1
+            continue
+        assert status == 0
+        break
+    assert kills >= 3
+    assert Counter(r["email"] for r in hub.store.snapshot("contacts").values()) == {
+        f"user{i}@example.com": 1 for i in range(CONTACTS)
+    }
+    assert Counter(r["domain"] for r in hub.store.snapshot("companies").values()) == {
+        f"firm{i}.example": 1 for i in range(COMPANIES)
+    }
+    assert all(
+        r["api_calls"] == str(5 + int(r["email"][4:].partition("@")[0]))
+        for r in hub.store.snapshot("contacts").values()
+    )
+    for row in desk.table("ops.hubspot_pushes"):
+        assert row["planned"] == row["acknowledged"] + row["rejected"] + row["skipped"]
+        assert row["ended_at"] is not None
+    assert sum(row["acknowledged"] for row in desk.table("ops.hubspot_pushes")) >= CONTACTS + COMPANIES
+    hub.forget_calls()
+    assert desk.push().total.planned == 0
+    assert not hub.writes
+
+
+@pytest.mark.parametrize("kind", ["contacts", "companies"])
+def test_killed_after_hubspot_made_the_records_and_before_it_said_so(
+    desk: Desk, hub: Emulator, kind: str
+) -> None:
+    (desk.contacts if kind == "contacts" else desk.companies)(people(30) if kind == "contacts" else firms(30))
+    hub.faults.add(
+        Fault("hang", operation=f"{kind}.batch_create", seconds=0.3),
+        Fault("cut", operation=f"{kind}.batch_create", when="after"),
+    )
+    process = start(desk)
+    while not any(call.operation.endswith("batch_create") for call in hub.calls):
+        time.sleep(0.01)
+    time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    time.sleep(0.5)
+    assert len(hub.store.snapshot(kind)) == 30
+    hub.forget_calls()
+    result = desk.push()
+    assert not hub.writes
+    assert result.total.planned == 0
+    assert len(hub.store.snapshot(kind)) == 30
+    (killed, _) = desk.table("ops.hubspot_pushes ORDER BY push")
+    assert (killed["planned"], killed["acknowledged"], killed["stopped"]) == (30, 30, "it was interrupted")
+
+
+def test_the_token_is_in_no_output_and_no_file(
+    desk: Desk, hub: Emulator, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Also where HubSpot repeats it."""
+    desk.contacts(people(5))
+    said: list[str] = []
+    echo = {
+        "status": "error",
+        "category": "VALIDATION_ERROR",
+        "message": f"no such token: Bearer {TOKEN}",
+        "correlationId": TOKEN,
+    }
+    hub.faults.add(Fault("status", path="batch/create", status=400, every=1, body=echo))
+    result = desk.push(tell=said.append)
+    assert result.total.rejected == 5
+    plan = desk.plan()
+    hub.faults.clear()
+    hub.faults.add(Fault("status", status=401, every=1, body=echo))
+    with pytest.raises(HubspotError) as raised:
+        hubspot.push(desk.settings, live=True)
+    files = [file for file in desk.settings.data.rglob("*") if file.is_file()]
+    assert desk.settings.warehouse_file in files
+    for file in files:
+        assert TOKEN.encode() not in file.read_bytes(), file
+    out = capfd.readouterr()
+    assert TOKEN not in " ".join([*said, str(raised.value), repr(result), repr(plan), out.out, out.err])
+    assert {row["correlation_id"] for row in desk.table("ops.hubspot_rejects")} == {"***"}
+
+
+def test_a_token_that_cannot_be_sent_is_not_repeated(
+    desk: Desk, hub: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.contacts(people(1))
+    monkeypatch.setenv("HUBSPOT_ACCESS_TOKEN", "pat-with\na-line")
+    with pytest.raises(HubspotError) as raised:
+        desk.push()
+    assert "a-line" not in str(raised.value)

@@ -1,0 +1,245 @@
+"""Whole runs through the command line, in a process of their own, on a copy of the sample."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import duckdb
+import pytest
+from harness import Warehouse
+
+from dagster_project.settings import project_root
+from dagster_project.warehouse.database import open_warehouse
+
+DAY = "2026-11-21"
+ANSI = re.compile(r"\x1b|\x9b")
+
+
+class CommandLine:
+    """A data folder and the command that works on it."""
+
+    def __init__(self, data: Path) -> None:
+        self.data, self.raw, self.analytics = data, data / "raw", data / "analytics.duckdb"
+
+    def environment(self, given: Mapping[str, str]) -> dict[str, str]:
+        kept = {
+            k: v for k, v in os.environ.items() if not k.startswith(("WAREHOUSE_", "DAGSTER_", "HUBSPOT_"))
+        }
+        return {**kept, "WAREHOUSE_DATA": str(self.data), **given}
+
+    def start(self, *command: str, **given: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "dagster_project.cli", *command],
+            env=self.environment(given),
+            cwd=project_root(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *command: str, status: int = 0, **given: str) -> str:
+        """What the command said. It is for a pipe: no colours, no traceback."""
+        return self.finish(self.start(*command, **given), status)
+
+    def finish(self, process: subprocess.Popen[str], status: int = 0) -> str:
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == status, f"exit status {process.returncode}:\n{out}\n{err}"
+        assert not ANSI.search(out + err)
+        assert "Traceback" not in out + err
+        if status:
+            assert out == "", "an error belongs on stderr"
+        return out + err
+
+    def ask(self, query: str) -> list[tuple[object, ...]]:
+        with duckdb.connect(str(self.analytics), read_only=True) as connection:
+            return connection.execute(query).fetchall()
+
+
+@pytest.fixture(scope="session")
+def first_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A data folder after a first run on the sample, and what the run said. Made once, also where tests run in
+    several processes."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+    data, said = base / "first-run", base / "first-run.txt"
+    with (base / "first-run.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not said.exists():
+            shutil.rmtree(data, ignore_errors=True)
+            shutil.copytree(project_root() / "data/sample/raw", data / "raw")
+            said.write_text(CommandLine(data).run("run", "--as-of", DAY))
+    return data, said.read_text()
+
+
+@pytest.fixture
+def line(first_run: tuple[Path, str], tmp_path: Path) -> CommandLine:
+    """A copy of the first run's folder, where nothing has been touched since."""
+    shutil.copytree(first_run[0], tmp_path / "data")
+    return CommandLine(tmp_path / "data")
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> CommandLine:
+    return CommandLine(tmp_path / "data")
+
+
+def flat(text: str) -> str:
+    """Text without what a table's borders and wrapping put into it."""
+    return re.sub(r"[\s│┃┆]+", " ", text)
+
+
+def test_a_run_shows_what_was_loaded_and_who_is_who(first_run: tuple[Path, str]) -> None:
+    data, said = first_run
+    loaded = CommandLine(data).ask("SELECT sum(loaded) FROM ops.files WHERE source = 'events'")[0][0]
+    assert f"{loaded:,}" in said
+    for (company,) in CommandLine(data).ask("SELECT company_id FROM marts.company_profiles"):
+        assert str(company) in said
+
+
+def test_every_published_table_and_column_has_a_comment(first_run: tuple[Path, str]) -> None:
+    line = CommandLine(first_run[0])
+    among = "schema_name IN ('marts', 'ops', 'core') AND NOT internal"
+    tables = f"SELECT schema_name, table_name FROM duckdb_tables() WHERE {among}"
+    assert len(line.ask(tables)) > 30
+    assert line.ask(f"{tables} AND coalesce(trim(comment), '') = ''") == []
+    columns = f"SELECT schema_name, table_name, column_name FROM duckdb_columns() WHERE {among}"
+    assert line.ask(f"{columns} AND coalesce(trim(comment), '') = ''") == []
+
+
+def test_a_run_is_recorded_in_dagsters_storage(
+    first_run: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import dagster as dg
+
+    home = first_run[0] / "dagster"
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        runs = instance.get_runs()
+    assert [(run.job_name, run.status) for run in runs] == [("nightly", dg.DagsterRunStatus.SUCCESS)]
+
+
+def test_a_second_run_loads_nothing_says_so_and_changes_nothing(line: CommandLine) -> None:
+    query = "SELECT * EXCLUDE (updated_at) FROM marts.company_profiles ORDER BY company_id"
+    profiles = line.ask(query)
+    # copied, so each file is looked at again, and found to be known
+    said = line.run("run", "--as-of", DAY)
+    assert "Nothing new" in said
+    assert "No table changed" in said
+    assert line.ask(query) == profiles
+
+
+def test_analysts_read_while_a_run_writes_and_get_the_new_file_after_it(line: CommandLine) -> None:
+    new = line.raw / "events/new.jsonl"
+    new.write_text('{"request": {"time": "2026-11-21T10:00:00Z"}, "company_id": "brand-new"}\n')
+    query = "SELECT count(*) FROM marts.company_profiles WHERE company_id = 'brand-new'"
+    reader = duckdb.connect(str(line.analytics), read_only=True)
+    writer = line.start("run", "--as-of", DAY)
+    seen, sizes = [], 0
+    while writer.poll() is None:
+        seen.append(line_count(line, query))
+        sizes += reader.execute("SELECT count(*) FROM marts.company_profiles").fetchall()[0][0] > 0
+        time.sleep(0.05)
+    line.finish(writer)
+    assert len(seen) > 5
+    assert seen == sorted(seen), "the new file, then the old one"
+    assert sizes == len(seen)
+    assert reader.execute(query).fetchall() == [(0,)], "who has it open keeps the old one"
+    reader.close()
+    assert line.ask(query) == [(1,)]
+    assert not list(line.data.glob("*.part"))
+
+
+def line_count(line: CommandLine, query: str) -> int:
+    """In a process of its own: what one process has open, DuckDB opens no second time."""
+    code = f"import duckdb; print(duckdb.connect({str(line.analytics)!r}, read_only=True).sql({query!r}).fetchall()[0][0])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout)
+
+
+def test_a_full_rebuild_with_a_file_missing_ends_with_1_names_it_and_touches_nothing(
+    line: CommandLine,
+) -> None:
+    missing = sorted(line.raw.glob("events/*/*.gz"))[0]
+    missing.unlink()
+    before = {path: path.read_bytes() for path in line.data.glob("*.duckdb")}
+    said = line.run("run", "--full", "--as-of", DAY, status=1)
+    assert missing.relative_to(line.raw).as_posix() in flat(said).replace(" ", "") or missing.name in said
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_run_on_nothing_but_unreadable_and_unknown_files_ends_well_and_names_them(
+    empty: CommandLine,
+) -> None:
+    (empty.raw / "events").mkdir(parents=True)
+    (empty.raw / "events/broken.json").write_text("[{},\n")
+    (empty.raw / "events/notes.txt").write_text("not ours")
+    for said in (empty.run("run"), empty.run("status")):
+        assert "events/broken.json" in said
+        assert "not one whole JSON array" in flat(said)
+        assert "events/notes.txt" in said
+    assert empty.ask("SELECT path, error IS NULL FROM ops.files") == [("events/broken.json", False)]
+    assert empty.ask("SELECT count(*) FROM marts.company_profiles") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["run", "--as-of", "yesterday"],
+        ["run", "--as-of", "2026-02-30"],
+        ["run", "--as-of"],
+        ["run", "--fll"],
+        ["run", "everything"],
+        ["rum"],
+        ["sql"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_ends_with_2_and_touches_nothing(empty: CommandLine, command: list[str]) -> None:
+    assert "Error: " in empty.run(*command, status=2)
+    assert not empty.data.exists()
+
+
+def test_wrong_settings_end_with_2_and_touch_nothing(empty: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "wrong.toml").write_text("[warehouse]\nthreads = -1\n")
+    said = empty.run("run", status=2, WAREHOUSE_CONFIG=str(tmp_path / "wrong.toml"))
+    assert "warehouse.threads = -1" in said
+    assert not empty.data.exists()
+
+
+def test_what_needs_a_published_database_says_so(empty: CommandLine) -> None:
+    for command in (["status"], ["sql", "SELECT 1"]):
+        assert "warehouse run" in empty.run(*command, status=1)
+    assert not empty.data.exists()
+
+
+def test_sql_answers_and_explains_what_it_cannot_do(first_run: tuple[Path, str]) -> None:
+    line = CommandLine(first_run[0])
+    assert "42" in line.run("sql", "SELECT 6 * 7 AS answer")
+    assert "nonsense" in line.run("sql", "FROM nonsense", status=1)
+    assert line.run("sql", "DROP TABLE marts.company_profiles", status=1)
+
+
+def test_a_run_waits_for_the_writer_and_then_gives_up_with_1(tmp_path: Path) -> None:
+    warehouse = Warehouse(tmp_path / "data")
+    (tmp_path / "settings.toml").write_text("[warehouse]\nlock_wait_seconds = 0\n")
+    with open_warehouse(warehouse.settings):
+        line = CommandLine(tmp_path / "data")
+        said = line.run("run", status=1, WAREHOUSE_CONFIG=str(tmp_path / "settings.toml"))
+    assert "in use by another process" in flat(said)
+    assert not line.analytics.exists()
+
+
+def test_help_names_every_command_and_exits_with_0(empty: CommandLine) -> None:
+    said = empty.run("--help")
+    for command in ("run", "status", "sql"):
+        assert re.search(rf"^\s+{command}\b", said, re.MULTILINE), command

@@ -1,0 +1,162 @@
+"""What Dagster sees: assets with their dependencies, a job, a schedule; and a part of them run alone.
+
+`python tests/test_definitions.py` writes definitions.txt anew, when the change of the graph is meant.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from harness import Warehouse
+
+from dagster_project import progress
+from dagster_project.definitions import defs
+from dagster_project.settings import project_root
+
+SNAPSHOT = Path(__file__).with_name("definitions.txt")
+
+
+@pytest.fixture(scope="module")
+def graph() -> Any:
+    return defs().resolve_asset_graph()
+
+
+def described(graph: Any) -> str:
+    """Each asset with its group and what it depends on."""
+    lines = []
+    for key in sorted(graph.get_all_asset_keys(), key=lambda key: key.path):
+        node = graph.get(key)
+        lines.append(f"{'/'.join(key.path)} ({node.group_name})")
+        lines += [f"    {'/'.join(parent.path)}" for parent in sorted(node.parent_keys, key=lambda k: k.path)]
+    return "\n".join(lines) + "\n"
+
+
+def test_the_graph_is_what_the_snapshot_says(graph: Any) -> None:
+    assert described(graph) == SNAPSHOT.read_text(encoding="utf-8"), (
+        "the graph of assets changed; if that is meant: python tests/test_definitions.py"
+    )
+
+
+def test_the_definitions_load_without_a_warning() -> None:
+    code = "from dagster_project.definitions import defs; d = defs(); d.resolve_all_job_defs(); d.resolve_asset_graph()"
+    done = subprocess.run(
+        [sys.executable, "-W", "always", "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=project_root(),
+    )
+    assert done.returncode == 0, done.stderr
+    ours = [line for line in done.stderr.splitlines() if "dagster_project" in line or "Warning" in line]
+    foreign = [line for line in ours if "site-packages" in line and "dagster_project" not in line]
+    assert [line for line in ours if line not in foreign] == []
+
+
+def test_every_asset_says_what_it_is_whose_it_is_and_which_columns_it_has(graph: Any) -> None:
+    for key in graph.get_all_asset_keys():
+        node = graph.get(key)
+        name = "/".join(key.path)
+        assert node.description, name
+        assert node.owners, name
+        assert node.kinds, name
+        assert node.group_name not in (None, "default"), name
+        if name == "analytics" or name.startswith("hubspot"):
+            continue  # a file, and another company's machine
+        schema = node.metadata.get("dagster/column_schema")
+        assert schema is not None, name
+        assert schema.columns, name
+        if not name.startswith("raw/"):
+            assert all(column.description for column in schema.columns), name
+
+
+def test_every_check_says_what_it_looks_for(graph: Any) -> None:
+    keys = graph.asset_check_keys
+    assert len(keys) > 20
+    for key in keys:
+        assert graph.get(key).description, key
+
+
+def test_the_nightly_job_runs_every_asset_and_has_a_schedule_that_is_off() -> None:
+    definitions = defs()
+    job = definitions.resolve_job_def("nightly")
+    every = set(definitions.resolve_asset_graph().get_all_asset_keys())
+    assert set(job.asset_layer.selected_asset_keys) >= {key for key in every if "hubspot" not in key.path[0]}
+    schedules = [s for s in definitions.schedules or [] if isinstance(s, dg.ScheduleDefinition)]
+    schedule = next(s for s in schedules if s.job_name == "nightly")
+    assert schedule.cron_schedule == "0 2 * * *"
+    assert schedule.execution_timezone == "UTC"
+    assert schedule.default_status == dg.DefaultScheduleStatus.STOPPED
+
+
+def materialize(*names: str) -> None:
+    """Materialise some assets alone, as from the UI, in a process that knows nothing of earlier runs."""
+    progress.results.clear()
+    job = defs().resolve_implicit_global_asset_job_def()
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = job.execute_in_process(
+            instance=instance,
+            asset_selection=[dg.AssetKey(name.split(".")) for name in names],
+            raise_on_error=True,
+        )
+    progress.results.clear()
+    assert result.success
+
+
+def test_a_part_can_be_materialised_and_leaves_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WAREHOUSE_DATA", str(tmp_path))
+    monkeypatch.delenv("WAREHOUSE_RAW", raising=False)
+    warehouse = Warehouse(tmp_path)
+    warehouse.put("events/a.jsonl", [{"request": {"time": "2026-03-30"}, "company_id": "a"}])
+    warehouse.put("users/a.jsonl", [{"user_id": "u"}])
+    warehouse.night(publishes=True)
+    published = (tmp_path / "analytics.duckdb").read_bytes()
+    warehouse.put("events/b.jsonl", [{"request": {"time": "2026-03-30"}, "company_id": "b"}])
+    warehouse.put("users/b.jsonl", [{"user_id": "v"}])
+
+    def state() -> tuple[int, ...]:
+        return tuple(
+            len(warehouse.table(name))
+            for name in ("raw.api_calls", "raw.user_updates", "core.api_usage_daily", "marts.user_profiles")
+        )
+
+    assert state() == (1, 1, 1, 1)
+    materialize("raw.api_calls")
+    assert state() == (2, 1, 1, 1)
+    materialize("core.api_usage_daily")
+    assert state() == (2, 1, 2, 1)
+    materialize("raw.user_updates", "core.claims")
+    assert state() == (2, 2, 2, 1)
+    assert (tmp_path / "analytics.duckdb").read_bytes() == published
+    warehouse.night()
+    assert state() == (2, 2, 2, 2)
+    assert len(warehouse.table("marts.company_profiles")) == 2
+
+
+def test_parts_one_after_the_other_end_where_a_night_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Warehouse(tmp_path / "whole")
+    whole.put("events/a.jsonl", [{"request": {"time": "2026-03-30"}, "company_id": "a", "user_id": "u"}])
+    shutil.copytree(whole.raw, tmp_path / "parts/raw")
+    monkeypatch.setenv("WAREHOUSE_DATA", str(tmp_path / "parts"))
+    monkeypatch.delenv("WAREHOUSE_RAW", raising=False)
+    materialize("raw.api_calls")
+    materialize("core.api_usage_daily", "marts.company_usage_daily")
+    parts = Warehouse(tmp_path / "parts")
+    whole.night()
+    parts.night()
+    query = "SELECT * EXCLUDE (created_at, updated_at, first_call_seconds) FROM marts.company_profiles"
+    assert json.dumps(parts.query(query), default=str) == json.dumps(whole.query(query), default=str)
+
+
+if __name__ == "__main__":
+    SNAPSHOT.write_text(described(defs().resolve_asset_graph()), encoding="utf-8")
