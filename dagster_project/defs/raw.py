@@ -52,14 +52,10 @@ def raw_tables(context: dg.AssetExecutionContext, config: LoadConfig) -> Iterato
     settings = load_settings()
     selected = {key.path[-1] for key in context.selected_asset_keys}
 
-    def tell(message: str) -> None:
-        context.log.debug(message)
-        progress.tell(message)
-
     try:
         with open_warehouse(settings, context.log.info) as connection:
             result = nightly.load_new_files(
-                connection, settings, full=config.full, selected=selected, tell=tell
+                connection, settings, full=config.full, selected=selected, tell=progress.tell
             )
     except (DatabaseError, MissingFiles) as error:
         raise dg.Failure(str(error), allow_retries=isinstance(error, DatabaseError)) from error

@@ -9,7 +9,7 @@ from typing import Any
 import duckdb
 
 from dagster_project.destinations import hubspot
-from dagster_project.destinations.hubspot import Plan, PushResult, init, plan, tables
+from dagster_project.destinations.hubspot import Plan, PushResult, init, planner, tables
 from dagster_project.settings import Settings, project_root
 from dagster_project.warehouse.database import open_warehouse, transaction
 from dagster_project.warehouse.publish import publish
@@ -117,7 +117,7 @@ class Desk:
 
 def use_project_of(desk: Desk) -> None:
     """Read outbound SELECTs and cohorts from the test's folder, in this process, for good."""
-    plan.project_root = init.project_root = lambda: desk.root  # type: ignore[assignment]
+    planner.project_root = init.project_root = lambda: desk.root  # type: ignore[assignment]
 
 
 __all__ = ["Desk", "project_root", "use_project_of"]

@@ -16,7 +16,8 @@ from .answers import problem_of
 from .api import BATCH, OBJECTS, Api, Json
 from .errors import HubspotError, OutcomeUnknown, Refused
 from .lookup import in_batches
-from .plan import Planner, Tell
+from .plan import Tell
+from .planner import Planner
 from .preflight import Column, Property
 from .values import MADE, kind_of
 

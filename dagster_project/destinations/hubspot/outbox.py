@@ -125,6 +125,10 @@ class Outbox:
             [object_type, self.portal_id],
         )
 
+    def keys_of(self, records: Iterable[int]) -> str:
+        """A query for the objects and keys of records."""
+        return f"SELECT (object, key) FROM ops.hubspot_outbox WHERE {_among(list(records))}"
+
     def plan_anew(self, records: Mapping[int, str | None], object_type: str) -> None:
         """Send everything of these records, to another record of HubSpot's (None: to a new one)."""
         self._update(

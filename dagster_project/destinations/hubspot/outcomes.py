@@ -69,7 +69,6 @@ def plan_repairs(progress: Progress) -> None:
     """Records that turned out to be merged into another: that one is to hold what the profile seen last says."""
     connection = progress.connection
     settle(connection, utc_now())
-    given = {"portal_id": progress.portal_id}
     with transaction(connection):
         connection.execute(
             "CREATE OR REPLACE TEMP TABLE merged (object VARCHAR, key VARCHAR, hubspot_id VARCHAR)"
@@ -77,15 +76,19 @@ def plan_repairs(progress: Progress) -> None:
         connection.executemany(
             "INSERT INTO merged VALUES (?, ?, ?)", [list(one) for one in sorted(progress.merged)]
         )
-        for statement in _REPAIRS:
-            connection.execute(statement, given if "$portal_id" in statement else None)
+        connection.execute("""
+            UPDATE sendable SET hubspot_id = m.hubspot_id FROM merged m
+            WHERE sendable.object = m.object AND sendable.key = m.key""")
+        assert progress.planner is not None
+        progress.planner.want(
+            "(_object, _key) IN (SELECT (object, key) FROM sendable SEMI JOIN merged USING (object, hubspot_id))"
+        )
+        connection.execute(_REPAIRS, {"portal_id": progress.portal_id})
     progress.merged.clear()
 
 
-_REPAIRS = (
-    """UPDATE sendable SET hubspot_id = m.hubspot_id FROM merged m
-       WHERE sendable.object = m.object AND sendable.key = m.key""",
-    """INSERT INTO ops.hubspot_outbox
+_REPAIRS = """
+    INSERT INTO ops.hubspot_outbox
            (record, portal_id, object, action, id, key, hubspot_id, properties, state, attempts)
        SELECT (SELECT max(record) FROM ops.hubspot_outbox) + row_number() OVER (), $portal_id, s.object, 'repair', s.id,
               s.key, s.hubspot_id,
@@ -99,8 +102,7 @@ _REPAIRS = (
            FROM ops.hubspot_ledger l
            WHERE l.portal_id IS NOT DISTINCT FROM $portal_id AND l.object = w.object AND l.key = w.key
              AND l.property = w.property AND l.hubspot_id = s.hubspot_id AND l.value = w.value)
-       GROUP BY ALL""",
-)
+       GROUP BY ALL"""
 
 
 def _compare(

@@ -16,6 +16,7 @@ from .answers import Input, Problem
 from .api import BATCH, OBJECTS
 from .ledger import Reject, note_rejects
 from .outbox import Outbox
+from .planner import Planner
 from .preflight import LeftOut
 from .values import utc_now
 
@@ -30,7 +31,7 @@ class Progress:
     def __init__(self, connection: Connection, portal_id: int | None) -> None:
         self.connection, self.portal_id = connection, portal_id
         self.outbox = Outbox(connection, portal_id)
-        self.has_plan = False  # the planner's tables are there
+        self.planner: Planner | None = None  # its tables are there
         self.done = 0
         self.given_up = 0  # records that were tried as often as makes sense
         self.left_out: list[LeftOut] = []
@@ -62,6 +63,8 @@ class Progress:
             for object_type, ids in self._updates.items():
                 self.outbox.retry_as_update(list(ids.items()), object_type)
             for object_type, places in self._moves.items():
+                assert self.planner is not None
+                self.planner.want(f"(_object, _key) IN ({self.outbox.keys_of(places)})")
                 self.outbox.plan_anew(places, object_type)
             self.outbox.strip(self._strips)
             for state in sorted(set(self._states.values())):
@@ -156,7 +159,7 @@ class Progress:
 
     def turn_into_update(self, object_type: str, one: Input, hubspot_id: str) -> None:
         """It was to be made and exists. Where it is another profile's too, the next plan says whose values it gets."""
-        if self.has_plan and value(
+        if self.planner and value(
             self.connection,
             "SELECT count(*) FROM sendable WHERE object = ? AND hubspot_id = ? AND key <> ?",
             [object_type, hubspot_id, one.key],

@@ -14,7 +14,8 @@ from . import outcomes, tables
 from .api import OBJECTS, Api
 from .errors import DailyLimit, HubspotError, MissingToken
 from .ledger import remember_matches, remember_preflight, settle
-from .plan import Plan, Planner, Tell
+from .plan import Plan, Tell
+from .planner import Planner
 from .preflight import LeftOut
 from .progress import Progress
 from .sender import Sender
@@ -207,10 +208,11 @@ def _begin(connection: Connection, progress: Progress, planner: Planner) -> int:
         connection.execute("DELETE FROM ops.hubspot_skips")
         connection.execute("INSERT INTO ops.hubspot_skips SELECT object, id, key, reason FROM skips")
         remember_matches(connection, progress.portal_id, utc_now())
+        planner.want("(_object, _key) IN (SELECT (object, key) FROM ops.hubspot_rejects)")
         remember_preflight(connection, progress.portal_id, utc_now())
         progress.outbox.fill()
     progress.left_out = planner.left_out
-    progress.has_plan = True
+    progress.planner = planner
     progress.load_types()
     planner.drop_what_is_in_the_outbox()
     return number
