@@ -71,8 +71,7 @@ def _cron(text: str) -> str:
             if (
                 len(ends) > 2
                 or not in_range
-                or ((step or part.endswith("/"))
-                and not (step.isdecimal() and int(step)))
+                or ((step or part.endswith("/")) and not (step.isdecimal() and int(step)))
             ):
                 raise ValueError(f"must be a cron expression; {given!r} is no {name} ({least} to {most})")
     return text

@@ -1184,7 +1184,9 @@ def crm_by_key(loaded: Loaded, source: str) -> dict[str, CrmRow]:
 def phone_of(metadata: dict[str, Json] | None) -> str | None:
     """A phone number that was sent as a JSON integer is one all the same."""
     phone = (metadata or {}).get("phone")
-    return str(phone) if isinstance(phone, int) and not isinstance(phone, bool) else text_at(metadata, "phone")
+    return (
+        str(phone) if isinstance(phone, int) and not isinstance(phone, bool) else text_at(metadata, "phone")
+    )
 
 
 def text_at(metadata: dict[str, Json] | None, key: str) -> str | None:

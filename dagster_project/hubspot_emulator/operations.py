@@ -77,10 +77,9 @@ class Operations:
 
     def _objects_get(self, request: Request) -> tuple[int, Any]:
         kind, text = self._kind(request), request.args["id"]
-        if request.flag("archived"):
-            record = kind.archived.get(as_id(text))
-        else:
-            record = self._one_record(request, kind)
+        record = (
+            kind.archived.get(as_id(text)) if request.flag("archived") else self._one_record(request, kind)
+        )
         if record is None:
             raise not_found(f"Object not found.  objectId are usually numeric. {text}")
         return 200, kind.public(record, request.names("properties"))

@@ -188,7 +188,7 @@ def load(
 
 @contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """Records make no cycles; looking for some again and again took a third of the time of reading them."""
+    """Records make no cycles, and looking for some again and again is dear."""
     gc.disable()
     try:
         yield
