@@ -39,7 +39,7 @@ def progress() -> Iterator[Callable[[str], None]]:
 def show_run(settings: Settings, outcome: Outcome) -> None:
     """The end of a run: what was loaded, what changed, what wants attention, who is who, how to go on."""
     loaded = outcome.loaded
-    if loaded.summaries:
+    if any(summary.files for summary in loaded.summaries.values()):
         table = _table(
             "Loaded",
             "source",

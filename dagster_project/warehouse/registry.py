@@ -110,7 +110,14 @@ def walk(root: Path) -> dict[str, Path]:
     """
     found: dict[bytes, Path] = {}
     base = os.fsencode(root)
-    for folder, _, files in os.walk(base):
+    seen: set[tuple[int, int]] = set()
+    for folder, folders, files in os.walk(base, followlinks=True):
+        # A folder may be a link to elsewhere, and links may go in circles.
+        stat = os.stat(folder)
+        if (stat.st_dev, stat.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((stat.st_dev, stat.st_ino))
         for name in files:
             file = os.path.join(folder, name)
             found[os.path.relpath(file, base).replace(os.sep.encode(), b"/")] = Path(os.fsdecode(file))
@@ -210,7 +217,7 @@ def discover(
             if grows and content.prefix == before.loaded_sha256 and content.prefix_ends_line:
                 start_byte, start_line = before.loaded_bytes or 0, content.prefix_lines
                 note = f"goes on where file {before.loaded_seq} ended"
-            elif not folder.replaces:
+            elif not folder.replaces and before.loaded_bytes:
                 note = f"the path held file {before.loaded_seq} before, which stays loaded"
                 found.warnings.append(f"{path} was rewritten: loaded besides what it held before")
         new_files.append(

@@ -560,3 +560,20 @@ def test_batches_do_not_matter(
     monkeypatch.setattr(loading, "_FLUSH_ROWS", 1)
     many_nights(warehouse, lambda now: warehouse.night(AS_OF, now))
     assert every_table(warehouse) == undisturbed
+
+
+def test_a_linked_folder_is_read_and_links_in_circles_end(warehouse: Warehouse, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere" / "sub"
+    elsewhere.mkdir(parents=True)
+    (elsewhere / "a.jsonl").write_text(text("a"))
+    (elsewhere / "circle").symlink_to(tmp_path / "elsewhere")
+    (warehouse.raw / "events").symlink_to(tmp_path / "elsewhere")
+    load(warehouse)
+    assert [row["path"] for row in warehouse.query("FROM raw.files")] == ["events/sub/a.jsonl"]
+
+
+def test_a_file_that_was_empty_is_no_rewritten_one(warehouse: Warehouse) -> None:
+    warehouse.put("events/a.jsonl", b"")
+    load(warehouse)
+    warehouse.put("events/a.jsonl", text("a"))
+    assert load(warehouse).warnings == []
