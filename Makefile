@@ -30,7 +30,7 @@ run: setup  ## run the nightly job on <data>/raw (at first a copy of the sample)
 		&& echo --as-of $$(cat $(WAREHOUSE_DATA)/.sample))
 
 test: setup  ## run every test
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 lint: setup  ## style and types
 	$(BIN)/ruff check .
