@@ -70,6 +70,7 @@ _STATE_COMMENTS = {
     },
 }
 _SAMPLE_ROWS = 5
+_HISTORY = ("destinations.history", "frames.cohorts")  # modules whose tables remember what was
 _lineage: dict[str, dict[str, list[tuple[str, str]]]] = {}  # by the hash of the model file
 _LARGEST = 2**63 - 1
 
@@ -269,7 +270,9 @@ def _compute(work: Build, model: Model, inputs: dict[str, Any]) -> bool:
     _run(work, model, f"CREATE OR REPLACE TEMP TABLE computed AS SELECT {_names(model)} FROM ({model.query})")
     if model.stamp:
         _stamp(work, model)
-    return _replace_if_different(work, model)
+    replaced = _replace_if_different(work, model)
+    # What tells of a step from one build to the next is news each time, even where it reads the same.
+    return replaced or (bool(model.previous) and _count(connection, model.name) > 0)
 
 
 def _replace_if_different(work: Build, model: Model) -> bool:
@@ -394,7 +397,15 @@ def _ensure_table(work: Build, model: Model) -> bool:
         "AND schema_name = ? AND table_name = ? ORDER BY column_index",
         [model.schema, model.table],
     ).fetchall()
-    if [tuple(row) for row in existing] == [(c.name, c.type) for c in model.columns]:
+    found, wanted = [tuple(row) for row in existing], [(c.name, c.type) for c in model.columns]
+    if found == wanted:
+        return False
+    if found and (model.rebuild == "append" or model.by in _HISTORY) and set(found) <= set(wanted):
+        # It holds what cannot be computed again: it is added to, not made anew.
+        for column in model.columns:
+            if (column.name, column.type) not in found:
+                work.connection.execute(f"ALTER TABLE {model.name} ADD COLUMN {column.name} {column.type}")
+                work.connection.execute(_comments(model.name, {column.name: column.about}))
         return False
     _create(work, model)
     return True
