@@ -172,3 +172,18 @@ def test_full_equals_incremental(traffic: list[Night]) -> None:
         before = every_table(warehouse)
         warehouse.night(AS_OF, traffic[-1].at, full=True, run_id="full")
         assert every_table(warehouse) == before
+
+
+@settings(QUICK, max_examples=8)
+@given(traffic=nights(max_nights=1))
+def test_one_night_split_into_several_ends_the_same(traffic: list[Night]) -> None:
+    """Files first seen one after the other, in the order of their paths and by the same clock."""
+    night = traffic[0]
+    split = [Night(night.at, {path: night.files[path]}) for path in sorted(night.files, key=str.encode)]
+    with ran(traffic) as at_once:
+        wanted = every_table(at_once)
+    with ran(split) as one_by_one:
+        got = every_table(one_by_one)
+    for history in HISTORY:
+        wanted.pop(history), got.pop(history)
+    assert got == wanted

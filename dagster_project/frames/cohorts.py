@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 
@@ -63,6 +64,9 @@ def build(work: Build) -> set[str]:
             )
         except Exception as error:
             raise BuildError(f"sql/cohorts/{cohort.entity}__{cohort.name}.sql: {error}") from error
+    # A clock that stands or was put back does not mix up the order of what was found.
+    last = value(connection, "SELECT max(changed_at) FROM marts.cohort_changes")
+    found_at = work.now if last is None else max(work.now, last + timedelta(microseconds=1))
     changes = 0
     for change, these, those in (
         ("left", "marts.cohort_members", "found"),
@@ -73,7 +77,7 @@ def build(work: Build) -> set[str]:
             f"""
             INSERT INTO marts.cohort_changes
             SELECT cohort, entity, id, ?, '{change}' FROM {these} ANTI JOIN {those} USING (cohort, entity, id)""",
-            [work.now],
+            [found_at],
         )
     if not changes:
         return set()
@@ -84,7 +88,7 @@ def build(work: Build) -> set[str]:
         """
         INSERT INTO marts.cohort_members
         SELECT cohort, entity, id, ? FROM found ANTI JOIN marts.cohort_members USING (cohort, entity, id)""",
-        [work.now],
+        [found_at],
     )
     return {"marts.cohort_members", "marts.cohort_changes"}
 
