@@ -25,7 +25,7 @@ $(WAREHOUSE_DATA)/.sample: | $(VENV)/.ready
 		&& echo "No raw data at $(RAW) yet: took the sample."; fi
 
 run: setup  ## run the nightly job on <data>/raw (at first a copy of the sample), and show what came out
-	@$(MAKE) --no-print-directory $(WAREHOUSE_DATA)/.sample
+	@$(MAKE) --silent --no-print-directory $(WAREHOUSE_DATA)/.sample
 	@$(BIN)/warehouse run $$(test -e $(WAREHOUSE_DATA)/.sample && diff -rq data/sample/raw "$(RAW)" > /dev/null \
 		&& echo --as-of $$(cat $(WAREHOUSE_DATA)/.sample))
 
