@@ -62,12 +62,16 @@ def start_of(day: date) -> datetime:
     return datetime(day.year, day.month, day.day)  # noqa: DTZ001
 
 
-def is_future(at: datetime, received: date | None, first_seen: datetime) -> bool:
-    """More than 24 h after the end of the received date (unknown: after the file's first-seen time)."""
+def latest_time(received: date | None, first_seen: datetime) -> datetime:
+    """The last moment that is not future: 24 h after the end of the received date (unknown: after first seen)."""
     try:
-        return at > (end_of(received) if received else first_seen) + DAY
+        return (end_of(received) if received else first_seen) + DAY
     except OverflowError:  # a received date at the end of the calendar
-        return False
+        return datetime.max  # noqa: DTZ901
+
+
+def is_future(at: datetime, received: date | None, first_seen: datetime) -> bool:
+    return at > latest_time(received, first_seen)
 
 
 def domain_key(value: object) -> str | None:

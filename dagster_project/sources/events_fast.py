@@ -14,6 +14,7 @@ import duckdb
 import simdjson
 
 from dagster_project.readers.files import FilePart, open_bytes
+from dagster_project.readers.values import latest_time
 from dagster_project.warehouse.database import value
 
 from .loading import FileLoad, Incoming
@@ -101,7 +102,8 @@ def read(connection: Any, load: FileLoad, rows: Incoming) -> set[int] | None:
     lines, flagged = surveyed
     rows.flush()
     connection.execute(_MACROS)
-    latest = _latest(part)
+    # Past this time a record is looked at again.
+    latest = latest_time(part.received, part.first_seen)
     try:
         connection.execute(
             f"CREATE OR REPLACE TEMP TABLE fast_api_calls AS {_QUERY}",
@@ -125,13 +127,6 @@ def read(connection: Any, load: FileLoad, rows: Incoming) -> set[int] | None:
     connection.execute("DROP TABLE fast_api_calls")
     load.records += lines - len(odd)
     return odd
-
-
-def _latest(part: FilePart) -> Any:
-    """The time past which a record is looked at again (it may be `future`)."""
-    from dagster_project.readers.values import DAY, end_of
-
-    return (end_of(part.received) if part.received else part.first_seen) + DAY
 
 
 def _survey(part: FilePart) -> tuple[int, set[int]] | None:

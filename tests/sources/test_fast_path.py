@@ -356,3 +356,7 @@ def test_a_grown_file_loads_alike() -> None:
             found.append(rows_of(warehouse, RAW[:1]))
     assert found[0] == found[1]
     assert [row["line"] for row in found[0]["raw.api_calls"]] == [1, 2, 4]
+
+
+def test_a_folder_at_the_end_of_the_calendar_loads_alike() -> None:
+    assert compare({"dt=9999-12-31/a.jsonl": b"\n".join([PLAIN] * 3) + b"\n"})
