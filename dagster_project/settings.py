@@ -10,13 +10,18 @@ import difflib
 import os
 import re
 import tomllib
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlencode, urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 JsonType = Literal["string", "number", "boolean", "object", "array"]
+
+
+_SHORTEST_KEY = 16
 
 
 class SettingsError(Exception):
@@ -31,6 +36,7 @@ class WarehouseSettings(_Section):
     memory_limit: str = Field("2GB", pattern=r"^\d+(\.\d+)?\s?(KB|MB|GB|TB|KiB|MiB|GiB|TiB)$")
     threads: int = Field(0, ge=0, le=1024)
     lock_wait_seconds: int = Field(600, ge=0)
+    clock_jump_days: int = Field(400, ge=0)
 
 
 class MetadataSettings(_Section):
@@ -43,6 +49,25 @@ class FeatureSettings(_Section):
     accept_backdated: bool = False
     feature_limit: int = Field(256, ge=1)
     module_limit: int = Field(256, ge=1)
+
+
+class PrivacySettings(_Section):
+    hash_tokens: bool = False
+
+
+class RetentionSettings(_Section):
+    """How many days rows are kept; 0: for ever."""
+
+    api_calls_days: int = Field(0, ge=0)
+    actions_days: int = Field(0, ge=0)
+    feature_events_days: int = Field(0, ge=0)
+    rejects_days: int = Field(0, ge=0)
+
+    def limits(self, today: date) -> dict[str, date]:
+        """The raw tables whose old rows are dropped, to the first day that is kept."""
+        days = {name.removesuffix("_days"): count for name, count in self.model_dump().items() if count}
+        earliest = today.toordinal() - 1
+        return {table: today - timedelta(days=min(count, earliest)) for table, count in days.items()}
 
 
 _CRON_FIELDS = (
@@ -87,7 +112,29 @@ def _timezone(name: str) -> str:
 
 class ScheduleSettings(_Section):
     nightly: Annotated[str, AfterValidator(_cron)] = "0 2 * * *"
+    sync: Annotated[str, AfterValidator(_cron)] = "*/15 * * * *"
     timezone: Annotated[str, AfterValidator(_timezone)] = "UTC"
+    new_files_seconds: int = Field(60, ge=10, le=86400)
+    keep_runs_days: int = Field(90, ge=0)
+
+
+class RetrySettings(_Section):
+    limit: int = Field(2, ge=0, le=10)
+    wait_seconds: int = Field(60, ge=0, le=3600)
+
+
+class FreshnessSettings(_Section):
+    published_hours: int = Field(26, ge=1, le=8760)
+
+
+class AlertSettings(_Section):
+    warnings: bool = True
+    attempts: int = Field(3, ge=1, le=10)
+    timeout_seconds: int = Field(10, ge=1, le=60)
+
+
+class LoggingSettings(_Section):
+    format: Literal["text", "json"] = "text"
 
 
 class HubspotSettings(_Section):
@@ -97,18 +144,32 @@ class HubspotSettings(_Section):
     daily_share: float = Field(1.0, gt=0, le=1)
     timeout_seconds: int = Field(30, ge=1, le=600)
     recreate_deleted: bool = False
+    lists: bool = False
+
+
+class PortalSettings(_Section):
+    host: str = Field("127.0.0.1", min_length=1)
+    port: int = Field(8321, ge=0, le=65535)
+    names: list[str] = Field(default_factory=list)
 
 
 class Settings(_Section):
-    """All settings. `data` and `raw` are folders; they need not exist yet."""
+    """All settings. `data` and `raw` are folders, which need not exist yet; `raw` may be a bucket's address instead."""
 
     data: Path
-    raw: Path
+    raw: Path | str
     warehouse: WarehouseSettings = Field(default_factory=WarehouseSettings)
     metadata: MetadataSettings = Field(default_factory=MetadataSettings)
     features: FeatureSettings = Field(default_factory=FeatureSettings)
+    privacy: PrivacySettings = Field(default_factory=PrivacySettings)
+    retention: RetentionSettings = Field(default_factory=RetentionSettings)
     schedule: ScheduleSettings = Field(default_factory=ScheduleSettings)
+    retries: RetrySettings = Field(default_factory=RetrySettings)
+    freshness: FreshnessSettings = Field(default_factory=FreshnessSettings)
+    alerts: AlertSettings = Field(default_factory=AlertSettings)
+    logging: LoggingSettings = Field(default_factory=LoggingSettings)
     hubspot: HubspotSettings = Field(default_factory=HubspotSettings)
+    portal: PortalSettings = Field(default_factory=PortalSettings)
 
     @property
     def warehouse_file(self) -> Path:
@@ -131,6 +192,27 @@ class Settings(_Section):
 def project_root() -> Path:
     """The folder that holds `sql/` and `warehouse.toml` (the checkout; the package is installed in place)."""
     return Path(__file__).resolve().parent.parent
+
+
+def portal_password() -> str | None:
+    """What the portal asks for before it shows anything, or None: it asks for nothing."""
+    return os.environ.get("WAREHOUSE_PORTAL_PASSWORD") or None
+
+
+def token_key(settings: Settings) -> bytes | None:
+    """The key of the hashes that stand for session tokens, or None: tokens are kept as they are.
+
+    Raises SettingsError where the settings ask for hashes, and there is no key to speak of.
+    """
+    if not settings.privacy.hash_tokens:
+        return None
+    key = os.environ.get("WAREHOUSE_TOKEN_KEY", "").strip()
+    if len(key) < _SHORTEST_KEY:
+        raise SettingsError(
+            f"privacy.hash_tokens = true needs a key of {_SHORTEST_KEY} characters or more in WAREHOUSE_TOKEN_KEY; "
+            f"{'it is shorter' if key else 'it is not set'}. Make one with `openssl rand -hex 32`, and keep it"
+        )
+    return key.encode()
 
 
 def hubspot_token() -> str | None:
@@ -158,6 +240,35 @@ def hubspot_base_url() -> str:
     return url
 
 
+def alert_webhook() -> str | None:
+    """Where alerts are posted to, or None. Secret: who knows the address can write there."""
+    url = os.environ.get("WAREHOUSE_ALERT_WEBHOOK", "").strip()
+    if url and not url.startswith(("https://", "http://")):
+        raise SettingsError(
+            "WAREHOUSE_ALERT_WEBHOOK = ***: must begin with https:// (or http://); or unset it"
+        )
+    return url or None
+
+
+_SECRETS = (
+    "WAREHOUSE_TOKEN_KEY",
+    "WAREHOUSE_ALERT_WEBHOOK",
+    "WAREHOUSE_PORTAL_PASSWORD",
+    "HUBSPOT_ACCESS_TOKEN",
+    "HUBSPOT_CLIENT_SECRET",
+    "HUBSPOT_REFRESH_TOKEN",
+)
+
+
+def without_secrets(text: str) -> str:
+    """Text that leaves the machine or goes to a log, with the secrets of the environment replaced."""
+    for name in _SECRETS:
+        secret = os.environ.get(name, "").strip()
+        if len(secret) > 3:  # shorter is none, and would spoil the text
+            text = text.replace(secret, "***")
+    return text
+
+
 def load_settings() -> Settings:
     """Read `WAREHOUSE_CONFIG` (default `warehouse.toml`) and the `WAREHOUSE_*` variables.
 
@@ -182,15 +293,46 @@ def load_settings() -> Settings:
                 f"with WAREHOUSE_{reserved.upper()}; remove the key"
             )
     data = Path(os.environ.get("WAREHOUSE_DATA") or project_root() / "data").absolute()
-    raw_value = os.environ.get("WAREHOUSE_RAW") or str(data / "raw")
-    if "://" in raw_value:
-        raise SettingsError(
-            f"WAREHOUSE_RAW = {raw_value!r}: object storage is not supported yet; name a folder on this machine"
-        )
     try:
-        return Settings(data=data, raw=Path(raw_value).absolute(), **values)
+        return Settings(data=data, raw=_raw(data), **values)
     except ValidationError as error:
         raise SettingsError("\n".join(_explain(file.name, e) for e in error.errors())) from None
+
+
+_STORES = ("s3", "gs", "abfs", "abfss")
+_STORE_EXAMPLES = (
+    "s3://bucket/folder, gs://bucket/folder or abfs://container@account.dfs.core.windows.net/folder"
+)
+
+
+def _raw(data: Path) -> Path | str:
+    """Where raw files lie: a folder, or an address of object storage as pyarrow takes it."""
+    given = os.environ.get("WAREHOUSE_RAW") or str(data / "raw")
+    if "://" not in given:
+        return Path(given).absolute()
+    url = urlsplit(given)
+    if url.scheme == "az":
+        # As others write it: the account is named apart.
+        account = os.environ.get("AZURE_STORAGE_ACCOUNT_NAME", "")
+        if not account:
+            raise SettingsError(
+                f"WAREHOUSE_RAW = {given!r}: az:// needs AZURE_STORAGE_ACCOUNT_NAME; set it, or write "
+                "abfs://container@account.dfs.core.windows.net/folder"
+            )
+        url = url._replace(scheme="abfs", netloc=f"{url.netloc}@{account}.dfs.core.windows.net")
+    if url.scheme not in _STORES or not url.netloc:
+        raise SettingsError(f"WAREHOUSE_RAW = {given!r}: name a folder on this machine, or {_STORE_EXAMPLES}")
+    if (url.scheme in ("s3", "gs") and "@" in url.netloc) or url.password:
+        raise SettingsError(
+            "WAREHOUSE_RAW holds credentials: leave them out; they are taken from the environment "
+            "(AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, say)"
+        )
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    if url.scheme == "s3" and endpoint and "endpoint_override" not in url.query:
+        # pyarrow would ask Amazon for the bucket's region first.
+        own = {"endpoint_override": urlsplit(endpoint).netloc, "scheme": urlsplit(endpoint).scheme}
+        url = url._replace(query="&".join(filter(None, [url.query, urlencode(own)])))
+    return url.geturl()
 
 
 def _explain(file: str, error: Any) -> str:

@@ -7,19 +7,17 @@ build, before its own result is written into them.
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cache
 from pathlib import Path
-
-import sqlglot
-from sqlglot import exp
 
 from dagster_project.settings import project_root
 from dagster_project.warehouse.build import Build, BuildError
 from dagster_project.warehouse.database import value
+from dagster_project.warehouse.models import ModelError, tables_in
 
-_PROFILES = {"company_profiles", "user_profiles"}
+_PROFILES = re.compile(r'\b"?marts"?\s*\.\s*"?(company_profiles|user_profiles)\b"?', re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -42,9 +40,13 @@ def cohorts(folder: Path | None = None) -> list[Cohort]:
 
 def reads() -> set[str]:
     """The tables that cohorts read, of this build."""
-    return {
-        f"{t.db}.{t.name}" for cohort in cohorts() for t in _of_this_build(cohort).find_all(exp.Table) if t.db
-    }
+    found: set[str] = set()
+    for cohort in cohorts():
+        try:
+            found.update(tables_in(_of_this_build(cohort)))
+        except ModelError as error:
+            raise ModelError(f"sql/cohorts/{cohort.entity}__{cohort.name}.sql: {error}") from None
+    return found
 
 
 def fingerprint() -> str:
@@ -56,10 +58,11 @@ def build(work: Build) -> set[str]:
     connection = work.connection
     connection.execute("CREATE OR REPLACE TEMP TABLE found (cohort VARCHAR, entity VARCHAR, id VARCHAR)")
     for cohort in cohorts():
-        query = _of_this_build(cohort).sql(dialect="duckdb")
+        query = _of_this_build(cohort)
         try:
             connection.execute(
-                f"INSERT INTO found SELECT DISTINCT ?, ?, {cohort.entity}_id FROM ({query}) WHERE {cohort.entity}_id IS NOT NULL",
+                f"INSERT INTO found SELECT DISTINCT ?, ?, {cohort.entity}_id FROM (\n{query}\n) "
+                f"WHERE {cohort.entity}_id IS NOT NULL",
                 [cohort.name, cohort.entity],
             )
         except Exception as error:
@@ -93,17 +96,6 @@ def build(work: Build) -> set[str]:
     return {"marts.cohort_members", "marts.cohort_changes"}
 
 
-def _of_this_build(cohort: Cohort) -> exp.Expr:
+def _of_this_build(cohort: Cohort) -> str:
     """The query, reading profiles before cohorts are written into them."""
-    return _redirected(cohort.query).copy()
-
-
-@cache
-def _redirected(query: str) -> exp.Expr:
-    tree = sqlglot.parse_one(query, dialect="duckdb")
-    for table in tree.find_all(exp.Table):
-        if table.db == "marts" and table.name in _PROFILES:
-            table.set("db", exp.to_identifier("core"))
-            if not table.alias:
-                table.set("alias", exp.TableAlias(this=exp.to_identifier(table.name)))
-    return tree
+    return _PROFILES.sub(r"core.\1", cohort.query)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
+from dagster_project.readers.json_text import read_text
 from dagster_project.readers.values import domain_key, email_key
 from dagster_project.warehouse.build import Build
 
@@ -108,7 +109,7 @@ class _Locks:
                 found: list[tuple[Any, ...]] = []
                 made: dict[LockKey, Lock] = {}
                 self._learn(
-                    json.loads(text), None, self.scope(entity, entity_id), (file_seq, line), found, made
+                    read_text(text), None, self.scope(entity, entity_id), (file_seq, line), found, made
                 )
                 conflicts += [(entity, entity_id, *f, file_seq, line, element) for f in found]
                 if found and self.refuses:
@@ -258,8 +259,10 @@ def _merge_entities(work: Build, entity: str, ids: list[str], locks: _Locks) -> 
     connection = work.connection
     updates = connection.execute(
         f"""
-        SELECT u.{entity}_id, u.effective_at, u.metadata, u.campaign, u.company_domain
+        SELECT u.{entity}_id, u.effective_at, u.metadata, u.campaign, u.company_domain, c.file_seq IS NOT NULL
         FROM raw.{entity}_updates AS u
+        LEFT JOIN (SELECT DISTINCT file_seq, line, element FROM marts.metadata_conflicts) AS c
+            ON c.file_seq = u.file_seq AND c.line = u.line AND c.element = u.element
         LEFT JOIN core.rejected_updates AS r ON r.file_seq = u.file_seq AND r.line = u.line AND r.element = u.element
         WHERE u.{entity}_id IN (SELECT unnest(?::VARCHAR[])) AND r.file_seq IS NULL
         ORDER BY u.{entity}_id, u.effective_at, u.file_seq, u.line, u.element""",
@@ -271,13 +274,14 @@ def _merge_entities(work: Build, entity: str, ids: list[str], locks: _Locks) -> 
         scope = locks.scope(entity, entity_id)
         metadata = campaign = None
         domain = None
-        for _, at, metadata_text, campaign_text, given_domain in group:
+        for _, at, metadata_text, campaign_text, given_domain, conflicts in group:
             if metadata_text is not None:
                 metadata = Branch(at) if metadata is None else metadata
-                merge(metadata, locks.kept(json.loads(metadata_text), scope), at)
+                given = read_text(metadata_text)
+                merge(metadata, locks.kept(given, scope) if conflicts else given, at)
             if campaign_text is not None and campaign_text != "{}":
                 campaign = Branch(at) if campaign is None else campaign
-                merge(campaign, json.loads(campaign_text), at)
+                merge(campaign, read_text(campaign_text), at)
             domain = given_domain or domain
         known = plain(metadata) if metadata is not None else {}
         who = _company(known, domain) if entity == "company" else _user(known)

@@ -6,15 +6,23 @@ import gzip
 import io
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import zstandard
 
+if TYPE_CHECKING:
+    from .places import RawFile
+
 BOM = b"\xef\xbb\xbf"
+# Hostile archives: JSON and CSV compress to a tenth, rarely to a hundredth.
+_MOST_RATIO = 300
+_ALWAYS_UNPACKED = 128 * 1024**2
+# A record of more characters is no record; its text is kept as far as rejected text is kept.
+LONGEST_RECORD = 64 * 1024**2
 
 
 class UnreadableFile(Exception):
@@ -26,19 +34,30 @@ class FilePart:
     """A raw file, or the part of one that was added since it was last loaded.
 
     file_seq: its number in order O. path: below raw/, with `/`. start_byte, start_line: what precedes the part
-    (0, 0 for a whole file). end_byte: the file's size when its hash was taken. received: the date of its
-    folder, if any. first_seen: UTC.
+    (0, 0 for a whole file). end_byte: where it ends. received: the date of its folder, if any. first_seen: UTC.
+    size, sha256: of all that the file held when it was numbered.
     """
 
     file_seq: int
     source: str
     path: str
-    file: Path
+    raw: RawFile
     start_byte: int
     start_line: int
     end_byte: int
     received: date | None
     first_seen: datetime
+    size: int
+    sha256: str
+
+    @property
+    def file(self) -> Path:
+        """Where its bytes are, while it is at hand."""
+        return self.raw.path
+
+    def at_hand(self) -> AbstractContextManager[None]:
+        """A context in which it can be read. Raises UnreadableFile if the file is no longer what was numbered."""
+        return self.raw.at_hand(self.size, self.sha256)
 
     @property
     def format(self) -> str:
@@ -76,9 +95,9 @@ def open_bytes(part: FilePart) -> Iterator[IO[bytes]]:
         with part.file.open("rb") as raw:
             if part.format.endswith(".gz"):
                 with gzip.GzipFile(fileobj=raw) as stream:
-                    yield io.BufferedReader(stream, 1 << 20)
+                    yield io.BufferedReader(_Unpacked(stream, part.size), 1 << 20)
             elif part.format.endswith(".zst"):
-                yield io.BufferedReader(_WholeFrames(raw), 1 << 20)
+                yield io.BufferedReader(_Unpacked(_WholeFrames(raw), part.size), 1 << 20)
             else:
                 raw.seek(part.start_byte)
                 yield io.BufferedReader(_Limited(raw, part.end_byte - part.start_byte), 1 << 20)
@@ -106,11 +125,33 @@ class _Limited(io.RawIOBase):
         return len(data)
 
 
+class _Unpacked(io.RawIOBase):
+    """What a compressed file of `size` bytes unpacks to, as long as that is no bomb."""
+
+    def __init__(self, stream: Any, size: int) -> None:
+        self._stream, self._left = stream, most_unpacked(size)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        done: int = self._stream.readinto(buffer)
+        self._left -= done
+        if self._left < 0:
+            raise UnreadableFile(f"it unpacks to more than {_MOST_RATIO} times its size")
+        return done
+
+
+def most_unpacked(size: int) -> int:
+    """How much a compressed file of `size` bytes may unpack to."""
+    return max(_ALWAYS_UNPACKED, _MOST_RATIO * size)
+
+
 class _WholeFrames(io.RawIOBase):
     """A Zstandard stream of one or more frames. One that ends inside a frame raises EOFError, as gzip does."""
 
     def __init__(self, stream: IO[bytes]) -> None:
-        self._stream, self._ready, self._input = stream, b"", b""
+        self._stream, self._ready, self._input = stream, memoryview(b""), b""
         self._frame = zstandard.ZstdDecompressor().decompressobj()
         self._started = False
 
@@ -119,7 +160,8 @@ class _WholeFrames(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         while not self._ready:
-            data = self._input or self._stream.read(1 << 18)
+            # A few bytes may unpack to megabytes at once.
+            data = self._input or self._stream.read(1 << 11)
             self._input = b""
             if not data:
                 if self._started and not self._frame.eof:
@@ -128,7 +170,7 @@ class _WholeFrames(io.RawIOBase):
             if self._frame.eof:
                 self._frame = zstandard.ZstdDecompressor().decompressobj()
             self._started = True
-            self._ready = self._frame.decompress(data)
+            self._ready = memoryview(self._frame.decompress(data))
             if self._frame.eof:
                 self._input = self._frame.unused_data
         size = min(len(buffer), len(self._ready))

@@ -3,20 +3,43 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+import io
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any
+from functools import partial
+from typing import IO, Any
 
 import orjson
 
-from .files import BOM, FilePart, Record, UnreadableFile, open_bytes
-from .json_text import BadJson, elements, parse, parse_text
+from .files import BOM, LONGEST_RECORD, FilePart, Record, UnreadableFile, open_bytes
+from .json_arrays import Element, elements
+from .json_text import BadJson, parse, parse_text
 
 FORMATS = frozenset(
     f"{kind}{packed}" for kind in ("json", "jsonl", "ndjson") for packed in ("", ".gz", ".zst")
 ) | {"parquet"}
 _BLANK = b" \t\r\n"
+# Longer lines and arrays are not held in memory as a whole.
+_AT_ONCE = 16 * 1024**2
+_KEPT = 256 * 1024  # of a line that is too long; it is cut again where it is stored
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """data: the line, or the beginning of a very long one. start: how many bytes of the part precede it."""
+
+    number: int
+    start: int
+    data: bytes
+    is_whole: bool
+
+    @property
+    def opens_array(self) -> bool:
+        return self.data.lstrip(_BLANK)[:1] == b"["
 
 
 def read(part: FilePart, *, exact: bool) -> Iterator[Record]:
@@ -24,31 +47,62 @@ def read(part: FilePart, *, exact: bool) -> Iterator[Record]:
     if part.format == "parquet":
         yield from _parquet(part)
         return
-    with open_bytes(part) as stream:
-        line_number = part.start_line
-        at_start = part.start_byte == 0
-        for line in stream:
-            line_number += 1
-            if line_number == 1 and at_start:
-                line = line.removeprefix(BOM)
-            if not line.strip(_BLANK):
+    may_be_array = part.start_byte == 0
+    for line in _physical_lines(part):
+        if line.is_whole and not line.data.strip(_BLANK):
+            continue
+        if line.opens_array and not line.is_whole:
+            with suppress(BadJson):
+                yield from _long_array(part, line.start, line.number, one_line=True)
+                may_be_array = False
                 continue
-            if at_start and line.lstrip(_BLANK)[:1] == b"[" and not _is_json(line):
-                yield from _array_or_lines(part, line_number, line, stream.read(), exact)
+        if may_be_array and line.opens_array and not (line.is_whole and _is_json(line.data)):
+            # The first record line opens an array without being one: the whole file is an array, or lines.
+            try:
+                yield from _whole_array(part, line.start, exact)
                 return
-            at_start = False
-            yield from _line(line, line_number, exact)
+            except BadJson as error:
+                if part.format.startswith("json") and not part.format.startswith("jsonl"):
+                    raise UnreadableFile(f"not one whole JSON array: {error}") from None
+        may_be_array = False
+        yield from _line(line.data, line.number, exact) if line.is_whole else _long_line(part, line, exact)
 
 
 def read_lines(part: FilePart, wanted: set[int], *, exact: bool) -> Iterator[Record]:
     """The records of some lines of a JSON lines file only."""
     last = max(wanted, default=0)
+    for line in _physical_lines(part):
+        if line.number in wanted:
+            yield from (
+                _line(line.data, line.number, exact) if line.is_whole else _long_line(part, line, exact)
+            )
+        if line.number >= last:
+            return
+
+
+def _physical_lines(part: FilePart) -> Iterator[_Line]:
+    """The lines of a file, but of very long ones the beginning only."""
     with open_bytes(part) as stream:
-        for line_number, line in enumerate(stream, part.start_line + 1):
-            if line_number in wanted:
-                yield from _line(line, line_number, exact)
-            if line_number >= last:
-                return
+        number, at = part.start_line, 0
+        while data := stream.readline(_AT_ONCE):
+            number += 1
+            start, is_whole = at, data.endswith(b"\n") or len(data) < _AT_ONCE
+            at += len(data)
+            if start == 0 and part.start_byte == 0 and data.startswith(BOM):
+                start, data = len(BOM), data.removeprefix(BOM)
+            yield _Line(number, start, data, is_whole)
+            while not is_whole:
+                rest = stream.readline(_AT_ONCE)
+                is_whole = rest.endswith(b"\n") or len(rest) < _AT_ONCE
+                at += len(rest)
+
+
+@contextmanager
+def _open_at(part: FilePart, start: int) -> Iterator[IO[bytes]]:
+    with open_bytes(part) as stream:
+        while start and (skipped := stream.read(min(start, 1 << 20))):
+            start -= len(skipped)
+        yield stream
 
 
 def _is_json(line: bytes) -> bool:
@@ -59,16 +113,61 @@ def _is_json(line: bytes) -> bool:
     return True
 
 
-def _array_or_lines(part: FilePart, number: int, head: bytes, rest: bytes, exact: bool) -> Iterator[Record]:
-    """A file whose first record line opens an array without being one: the whole file is an array, or lines."""
-    try:
-        yield from _array(head + rest, 1, exact)
-    except BadJson as error:
-        if part.format.startswith("json") and not part.format.startswith("jsonl"):
-            raise UnreadableFile(f"not one whole JSON array: {error}") from None
-        for line_number, line in enumerate((head + rest).split(b"\n"), number):
-            if line.strip(_BLANK):
-                yield from _line(line, line_number, exact)
+def _whole_array(part: FilePart, start: int, exact: bool) -> Iterator[Record]:
+    """A file that is one array. Raises BadJson before the first element is yielded."""
+    with _open_at(part, start) as stream:
+        data = stream.read(_AT_ONCE)
+    if len(data) < _AT_ONCE:
+        yield from _array(data, 1, exact)
+    else:
+        yield from _long_array(part, start, 1, one_line=False)
+
+
+def _long_array(part: FilePart, start: int, number: int, *, one_line: bool) -> Iterator[Record]:
+    """An array that is not held in memory. Raises BadJson before the first element is yielded: it is read twice."""
+    for _ in _elements_at(part, start, one_line):
+        pass
+    for index, element in enumerate(_elements_at(part, start, one_line), 1):
+        yield _record(number, index, element)
+
+
+def _elements_at(part: FilePart, start: int, one_line: bool) -> Iterator[Element]:
+    with _open_at(part, start) as stream:
+        yield from elements(_one_line(stream) if one_line else stream.read)
+
+
+def _one_line(stream: IO[bytes]) -> Callable[[int], bytes]:
+    """To read a stream up to the end of its line."""
+    ended = False
+
+    def read_on(size: int) -> bytes:
+        nonlocal ended
+        data = b"" if ended else stream.readline(size)
+        ended = data.endswith(b"\n")
+        return data
+
+    return read_on
+
+
+def _record(line: int, index: int, element: Element) -> Record:
+    return Record(
+        line,
+        index,
+        element.value,
+        lambda: element.text,
+        element.repairs,
+        bad=f"longer than {LONGEST_RECORD // 1024**2} MiB" if element.too_long else None,
+    )
+
+
+def _long_line(part: FilePart, line: _Line, exact: bool) -> Iterator[Record]:
+    with _open_at(part, line.start) as stream:
+        data = stream.readline(LONGEST_RECORD + 1)
+    if data.endswith(b"\n") or len(data) <= LONGEST_RECORD:
+        yield from _line(data, line.number, exact)
+    else:
+        text = data[:_KEPT].decode("utf-8", "replace")
+        yield _record(line.number, 1, Element(text, too_long=True))
 
 
 def _line(line: bytes, line_number: int, exact: bool) -> Iterator[Record]:
@@ -96,7 +195,7 @@ def _array(data: bytes, line_number: int, exact: bool) -> Iterator[Record]:
 
             def text_of(index: int) -> str:
                 if not texts:
-                    texts.extend(elements(data.decode("utf-8")))
+                    texts.extend(element.text for element in elements(io.BytesIO(data).read))
                 return texts[index]
 
             for index, value in enumerate(values):
@@ -104,15 +203,8 @@ def _array(data: bytes, line_number: int, exact: bool) -> Iterator[Record]:
                     value = parse_text(text_of(index))[0]
                 yield Record(line_number, index + 1, value, lambda i=index: text_of(i))  # type: ignore[misc]
             return
-    try:
-        text, damaged = data.decode("utf-8"), False
-    except UnicodeDecodeError:
-        text, damaged = data.decode("utf-8", "replace"), True
-    for index, piece in enumerate(elements(text)):
-        value, repairs = parse_text(piece)
-        if damaged and "\ufffd" in piece and not any(what == "invalid_text" for what, _ in repairs):
-            repairs = [("invalid_text", "bytes that are not UTF-8 became U+FFFD"), *repairs]
-        yield Record(line_number, index + 1, value, lambda p=piece: p, repairs)  # type: ignore[misc]
+    for index, element in enumerate(list(elements(io.BytesIO(data).read)), 1):
+        yield _record(line_number, index, element)
 
 
 def _has_long_integer(value: Any) -> bool:
@@ -126,7 +218,7 @@ def _parquet(part: FilePart) -> Iterator[Record]:
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(part.file) as file:
+        with part.file.open("rb") as raw, pq.ParquetFile(raw) as file:
             number = 0
             for batch in file.iter_batches(batch_size=10_000):
                 batch = batch.cast(
@@ -136,9 +228,20 @@ def _parquet(part: FilePart) -> Iterator[Record]:
                     number += 1
                     repairs: list[tuple[str, str]] = []
                     value = _plain(row, "", repairs)
-                    yield Record(number, 1, value, lambda v=value: orjson.dumps(v).decode(), repairs)  # type: ignore[misc]
-    except (pa.ArrowException, OSError) as error:
-        raise UnreadableFile(f"not a readable Parquet file: {str(error).splitlines()[0]}") from error
+                    yield Record(
+                        number,
+                        1,
+                        value,
+                        partial(_json_text, value),
+                        repairs,
+                    )
+    except (pa.ArrowException, OSError, ValueError, TypeError, ArithmeticError, RecursionError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UnreadableFile(f"not a readable Parquet file: {reason}") from error
+
+
+def _json_text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _microseconds(kind: Any) -> Any:
@@ -175,4 +278,6 @@ def _plain(value: Any, path: str, repairs: list[tuple[str, str]]) -> Any:
     if isinstance(value, float) and value - value != 0:
         repairs.append(("non_finite_number", path))
         return None
-    return value
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return str(value)  # a duration, a time of day

@@ -14,6 +14,7 @@ Repair = tuple[str, str]  # what, detail
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _LONG_DIGITS = re.compile(rb"\d{19}")
+_SPACED_COLON = re.compile(rb'"[ \t\r\n]+:')
 _MAX_INTEGER_DIGITS = 4000  # Python refuses longer ones; no producer means them as numbers
 _MAX_DEPTH = 200
 
@@ -40,6 +41,8 @@ def _number(text: str) -> object:
 _DECODER = json.JSONDecoder(object_pairs_hook=_last_wins, parse_int=_number)
 _scan: Callable[[str, int], tuple[Any, int]] = _DECODER.scan_once  # type: ignore[attr-defined]
 _WHITESPACE = re.compile(r"[ \t\n\r]*")
+# Possessive, and strings may lack their end: time and memory stay in proportion to the text.
+_NESTING = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
 
 
 def parse(data: bytes, *, exact: bool) -> tuple[Any, list[Repair]]:
@@ -48,11 +51,14 @@ def parse(data: bytes, *, exact: bool) -> tuple[Any, list[Repair]]:
     exact: keep the document order of repeated keys and every digit of long integers (updates need it).
     Raises BadJson.
     """
-    if not exact and not _LONG_DIGITS.search(data):
+    if not _LONG_DIGITS.search(data):
         try:
-            return orjson.loads(data), []
+            value = orjson.loads(data)
         except orjson.JSONDecodeError:
             pass
+        else:
+            if not exact or _is_exact(data, value):
+                return value, []
     repairs: list[Repair] = []
     try:
         text = data.decode("utf-8")
@@ -65,110 +71,110 @@ def parse(data: bytes, *, exact: bool) -> tuple[Any, list[Repair]]:
     return value, repairs + more
 
 
+def _is_exact(data: bytes, value: Any) -> bool:
+    """Whether a value that was read fast is what the exact way gives: no key stands twice, nothing is too deep."""
+    if data.count(b"{") + data.count(b"[") > _MAX_DEPTH or _SPACED_COLON.search(data):
+        return False
+    # A text that holds `":` counts as a key too many, and is read exactly.
+    return data.count(b'":') == _keys(value)
+
+
+def _keys(value: Any) -> int:
+    if isinstance(value, dict):
+        return len(value) + sum(_keys(inner) for inner in value.values() if isinstance(inner, dict | list))
+    if isinstance(value, list):
+        return sum(_keys(inner) for inner in value if isinstance(inner, dict | list))
+    return 0
+
+
+def read_text(text: str) -> Any:
+    """A JSON text that this project wrote, with every digit of its integers."""
+    return json.loads(text) if _LONG_DIGITS.search(text.encode()) else orjson.loads(text)
+
+
 def parse_text(text: str) -> tuple[Any, list[Repair]]:
     """As `parse`, from text that may hold U+FFFD already."""
     repairs: list[Repair] = []
     # Whatever walks the value later walks it recursively.
-    if text.count("{") + text.count("[") > _MAX_DEPTH and (shallow := _without_depth(text)) != text:
+    if _may_be_deep(text) and (shallow := _without_depth(text)) != text:
         text = shallow
         repairs.append(("nested_too_deep", f"values nested deeper than {_MAX_DEPTH} became null"))
-    value, end = _decode(text)
+    match = _WHITESPACE.match(text)
+    value, end = value_at(text, match.end() if match else 0)
     if _WHITESPACE.fullmatch(text, end) is None:
         raise BadJson(f"text after the value at character {end + 1}")
     return _sanitize(value, text, repairs)
 
 
-def _decode(text: str) -> tuple[Any, int]:
-    match = _WHITESPACE.match(text)
+def value_at(text: str, at: int) -> tuple[Any, int]:
+    """The JSON value that starts at `at`, and where it ends. Nested too deep for Python: None stands for the value."""
     try:
-        return _scan(text, match.end() if match else 0)
+        return _scan(text, at)
     except StopIteration as error:
         raise BadJson(f"no JSON value at character {int(error.value or 0) + 1}") from None
     except json.JSONDecodeError as error:
         raise BadJson(f"{error.msg} at character {error.pos + 1}") from None
+    except RecursionError:
+        return None, _end_of_nested(text, at)
 
 
-def elements(text: str) -> list[str]:
-    """The texts of the elements of one JSON array, as they came. Raises BadJson where it is none."""
-    whitespace = _WHITESPACE
-
-    def skip(at: int) -> int:
-        match = whitespace.match(text, at)
-        return match.end() if match else at
-
-    at = skip(0)
-    if text[at : at + 1] != "[":
-        raise BadJson("not an array")
-    at, found = skip(at + 1), []
-    if text[at : at + 1] == "]":
-        at += 1
-    else:
-        while True:
-            try:
-                _, end = _scan(text, at)
-            except StopIteration as error:
-                raise BadJson(f"no JSON value at character {int(error.value or 0) + 1}") from None
-            except json.JSONDecodeError as error:
-                raise BadJson(f"{error.msg} at character {error.pos + 1}") from None
-            except RecursionError:
-                end = _skip_value(text, at)
-            found.append(text[at:end])
-            at = skip(end)
-            mark = text[at : at + 1]
-            at += 1
-            if mark == "]":
-                break
-            if mark != ",":
-                raise BadJson(f"the array does not go on or end at character {at}")
-            at = skip(at)
-    if skip(at) != len(text):
-        raise BadJson(f"text after the array at character {at + 1}")
-    return found
+def interpreted(text: str, value: Any) -> tuple[Any, list[Repair]]:
+    """As `parse_text`, from the value that a text holds, where it is known."""
+    return parse_text(text) if _may_be_deep(text) else _sanitize(value, text, [])
 
 
 def _sanitize(value: Any, text: str, repairs: list[Repair]) -> tuple[Any, list[Repair]]:
     """Numbers that are not finite to null, lone surrogates to U+FFFD, each listed once with its paths."""
-    infinite: list[str] = []
-    surrogates = 0
-    lowered = text if "\\u" in text else ""
-    may_hold_surrogates = "\\ud" in lowered or "\\uD" in lowered
-
-    def clean_text(item: str) -> str:
-        nonlocal surrogates
-        if may_hold_surrogates and _SURROGATE.search(item):
-            surrogates += 1
-            return _SURROGATE.sub("\ufffd", item)
-        return item
-
-    def walk(item: Any, path: str) -> Any:
-        if isinstance(item, str):
-            return clean_text(item)
-        if isinstance(item, float) and not math.isfinite(item):
-            infinite.append(path)
-            return None
-        if isinstance(item, dict):
-            return {clean_text(k): walk(v, f"{path}.{k}" if path else k) for k, v in item.items()}
-        if isinstance(item, list):
-            return [walk(v, f"{path}[{i}]") for i, v in enumerate(item)]
-        return item
-
+    may_hold_surrogates = "\\ud" in text or "\\uD" in text
     if may_hold_surrogates or "NaN" in text or "Infinity" in text or re.search(r"\d[eE]|\d{300}", text):
-        value = walk(value, "")
-        if infinite:
-            repairs.append(("non_finite_number", ", ".join(infinite)[:1000]))
-        if surrogates:
+        cleaning = _Cleaning(may_hold_surrogates)
+        value = cleaning.value(value, "")
+        if cleaning.infinite:
+            repairs.append(("non_finite_number", ", ".join(cleaning.infinite)[:1000]))
+        if cleaning.surrogates:
             repairs.append(("invalid_text", "lone surrogates became U+FFFD"))
     return value, repairs
 
 
-def _skip_value(text: str, at: int) -> int:
+class _Cleaning:
+    """No functions that refer to themselves: while files are loaded, nobody collects such circles."""
+
+    def __init__(self, may_hold_surrogates: bool) -> None:
+        self.may_hold_surrogates = may_hold_surrogates
+        self.infinite: list[str] = []
+        self.surrogates = 0
+
+    def text(self, item: str) -> str:
+        if self.may_hold_surrogates and _SURROGATE.search(item):
+            self.surrogates += 1
+            return _SURROGATE.sub("\ufffd", item)
+        return item
+
+    def value(self, item: Any, path: str) -> Any:
+        if isinstance(item, str):
+            return self.text(item)
+        if isinstance(item, float) and not math.isfinite(item):
+            self.infinite.append(path)
+            return None
+        if isinstance(item, dict):
+            return {self.text(k): self.value(v, f"{path}.{k}" if path else k) for k, v in item.items()}
+        if isinstance(item, list):
+            return [self.value(v, f"{path}[{i}]") for i, v in enumerate(item)]
+        return item
+
+
+def _may_be_deep(text: str) -> bool:
+    return text.count("{") + text.count("[") > _MAX_DEPTH
+
+
+def _end_of_nested(text: str, at: int) -> int:
     """Where the object or array that starts at `at` ends, without recursion."""
     depth = 0
-    for match in re.finditer(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', text[at:], re.DOTALL):
+    for match in _NESTING.finditer(text, at):
         mark = match.group()
         depth += (mark in "[{") - (mark in "]}") if len(mark) == 1 else 0
         if depth == 0:
-            return at + match.end()
+            return match.end()
     raise BadJson("a nested value does not end")
 
 
@@ -176,7 +182,7 @@ def _without_depth(text: str) -> str:
     """The text with every object or array below _MAX_DEPTH levels replaced by null."""
     kept: list[str] = []
     depth = start = 0
-    for match in re.finditer(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', text, re.DOTALL):
+    for match in _NESTING.finditer(text):
         mark = match.group()
         if mark in ("[", "{"):
             depth += 1

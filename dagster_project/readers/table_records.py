@@ -5,19 +5,34 @@ from __future__ import annotations
 import csv
 import io
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date, datetime
-from typing import Any
+from typing import IO, Any
 
-from .files import BOM, FilePart, Record, UnreadableFile, open_bytes
+from .files import BOM, LONGEST_RECORD, FilePart, Record, UnreadableFile, most_unpacked, open_bytes
 
 CSV_FORMATS = frozenset({"csv"})
 EXPORT_FORMATS = frozenset({"csv", "xlsx", "zip"})
 # Hostile archives: what one ZIP may unpack to.
-_MAX_MEMBER_BYTES = 2 * 1024**3
+_MAX_UNPACKED = 2 * 1024**3
 _MAX_MEMBERS = 1000
+_MAX_CELLS = 20_000_000
+_BROKEN_ZIP = (
+    zipfile.BadZipFile,
+    NotImplementedError,
+    RuntimeError,
+    OSError,
+    EOFError,
+    zlib.error,
+    ValueError,
+    struct.error,
+)
+_CELL_NAME = re.compile(rb"""\br\s*=\s*["']([A-Z]{1,3})(\d{1,7})["']""")
+_LONGEST_LINE = LONGEST_RECORD + 1
 _LONE_RETURN = re.compile(r"\r(?!\n)")
 csv.field_size_limit(16 * 1024**2)
 
@@ -29,42 +44,52 @@ def read(part: FilePart) -> Iterator[Record]:
     elif part.format == "xlsx":
         yield from _xlsx(part.file.read_bytes(), 0)[0]
     else:
-        with open_bytes(part) as stream:
-            data = stream.read()
         header = _header_line(part) if part.start_byte else None
-        yield from _csv(data, part.start_line, header)
+        with open_bytes(part) as stream:
+            yield from _csv(_TextLines(stream), part.start_line, header)
 
 
 def _header_line(part: FilePart) -> list[str]:
     """The header of a CSV file of which only the added part is read."""
-    whole = FilePart(
-        part.file_seq, part.source, part.path, part.file, 0, 0, part.start_byte, None, part.first_seen
-    )
-    with open_bytes(whole) as stream:
+    with open_bytes(replace(part, start_byte=0, start_line=0, end_byte=part.start_byte)) as stream:
         text = io.TextIOWrapper(stream, "utf-8-sig", "replace", newline="")
         return next(csv.reader(text), [])
 
 
-def _csv(data: bytes, lines_before: int, header: list[str] | None) -> Iterator[Record]:
-    try:
-        text, damaged = data.removeprefix(BOM).decode("utf-8"), False
-    except UnicodeDecodeError:
-        text, damaged = data.removeprefix(BOM).decode("utf-8", "replace"), True
-    if "\0" in text:
-        text, damaged = text.replace("\0", "\ufffd"), True
-    # Only \n ends a line; the csv module would stop at a lone \r, so it is put aside as \0.
-    text = _LONE_RETURN.sub("\0", text)
-    lines: list[str] = []  # the physical lines of the row being read, for its text as it came
+class _TextLines:
+    """The lines of a CSV as text, counted. row: those of the row that is being read, as text that can be shown."""
 
-    def feed() -> Iterator[str]:
-        for line in io.StringIO(text, newline="\n"):
-            lines.append(line)
-            yield line
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self.count = 0
+        self.row: list[str] = []
+        self.damaged = False
 
-    reader = csv.reader(feed())
+    def __iter__(self) -> Iterator[str]:
+        while line := self._stream.readline(_LONGEST_LINE):
+            self.count += 1
+            if len(line) == _LONGEST_LINE:
+                raise UnreadableFile(f"not a readable CSV file: line {self.count} is longer than 64 MiB")
+            if self.count == 1:
+                line = line.removeprefix(BOM)
+            try:
+                text = line.decode("utf-8")
+            except UnicodeDecodeError:
+                text, self.damaged = line.decode("utf-8", "replace"), True
+            if "\0" in text:
+                text, self.damaged = text.replace("\0", "\ufffd"), True
+            # Only \n ends a line; the csv module would stop at a lone \r, so it is put aside as \0.
+            text = _LONE_RETURN.sub("\0", text)
+            self.row.append(text)
+            yield text
+
+
+def _csv(lines: _TextLines, lines_before: int, header: list[str] | None) -> Iterator[Record]:
+    reader = csv.reader(iter(lines))
     start = 0
     while True:
-        lines.clear()
+        lines.row.clear()
+        lines.damaged = False
         try:
             row = next(reader)
         except StopIteration:
@@ -74,16 +99,12 @@ def _csv(data: bytes, lines_before: int, header: list[str] | None) -> Iterator[R
                 f"not a readable CSV file: line {lines_before + start + 1}: {error}"
             ) from error
         line_number, start = lines_before + start + 1, reader.line_num
-        raw = "".join(lines).rstrip("\r\n").replace("\0", "\r")
+        raw = "".join(lines.row).rstrip("\r\n").replace("\0", "\r")
         row = [cell.replace("\0", "\r") for cell in row]
         if header is None:
             header = row
         elif raw.strip():
-            repairs = (
-                [("invalid_text", "bytes that are not UTF-8 became U+FFFD")]
-                if damaged and "\ufffd" in raw
-                else []
-            )
+            repairs = [("invalid_text", "bytes that are not UTF-8 became U+FFFD")] if lines.damaged else []
             yield Record(line_number, 1, _row(header, row), lambda r=raw: r, repairs)  # type: ignore[misc]
 
 
@@ -96,6 +117,7 @@ def _xlsx(data: bytes, lines_before: int) -> tuple[list[Record], int]:
     """The rows of every sheet; sheets go on where the one before ended."""
     import python_calamine  # most nights bring no XLSX
 
+    _require_modest(data)
     try:
         workbook = python_calamine.load_workbook(io.BytesIO(data))
         sheets = [
@@ -103,6 +125,10 @@ def _xlsx(data: bytes, lines_before: int) -> tuple[list[Record], int]:
         ]
     except (python_calamine.CalamineError, ValueError, OSError) as error:
         raise UnreadableFile(f"not a readable XLSX file: {error}") from error
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # the library's, on broken files; it is no Exception
+            raise
+        raise UnreadableFile("not a readable XLSX file: its reader gave up") from None
     records: list[Record] = []
     for rows in sheets:
         header = [_cell(c) for c in rows[0]] if rows else []
@@ -112,6 +138,39 @@ def _xlsx(data: bytes, lines_before: int) -> tuple[list[Record], int]:
                 records.append(Record(number, 1, _row(header, texts), lambda t=texts: ",".join(t)))  # type: ignore[misc]
         lines_before += len(rows)
     return records, lines_before
+
+
+def _require_modest(data: bytes) -> None:
+    """Raises UnreadableFile where a workbook would take more memory than there is: two cells span a whole table."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            names = set(archive.namelist())
+            if "xl/workbook.xml" not in names or names & {"content.xml", "xl/workbook.bin"}:
+                raise UnreadableFile("not a readable XLSX file: a workbook of another format")
+            if sum(member.file_size for member in archive.infolist()) > most_unpacked(len(data)):
+                raise UnreadableFile("not a readable XLSX file: it unpacks to too much")
+            for name in names:
+                if name.endswith(".xml") and _cells_spanned(archive, name) > _MAX_CELLS:
+                    raise UnreadableFile(
+                        f"not a readable XLSX file: a sheet spans more than {_MAX_CELLS:,} cells"
+                    )
+    except _BROKEN_ZIP as error:
+        raise UnreadableFile(f"not a readable XLSX file: {error}") from error
+
+
+def _cells_spanned(archive: zipfile.ZipFile, name: str) -> int:
+    """How large a table the cells of a sheet span, by the names that they have."""
+    width = height = 0
+    text = b""
+    with archive.open(name) as stream:
+        while chunk := stream.read(1 << 20):
+            text = text[-32:] + chunk
+            for column, row in _CELL_NAME.findall(text):
+                number = 0
+                for letter in column:
+                    number = number * 26 + letter - 64
+                width, height = max(width, number), max(height, int(row))
+    return width * height
 
 
 def _cell(value: Any) -> str:
@@ -142,23 +201,19 @@ def _zip(part: FilePart) -> Iterator[Record]:
             )
             if not members:
                 raise UnreadableFile("no CSV or XLSX file in the archive")
-            if len(members) > _MAX_MEMBERS or sum(m.file_size for m in members) > _MAX_MEMBER_BYTES:
-                raise UnreadableFile("the archive unpacks to more than 1,000 tables or 2 GiB")
+            unpacked = sum(m.file_size for m in members)
+            if len(members) > _MAX_MEMBERS or unpacked > min(_MAX_UNPACKED, most_unpacked(part.size)):
+                raise UnreadableFile(
+                    "the archive unpacks to more than 1,000 tables, 2 GiB or 300 times its size"
+                )
             for member in members:
                 with archive.open(member) as stream:
-                    data = stream.read(_MAX_MEMBER_BYTES)
-                if member.filename.lower().endswith(".xlsx"):
-                    records, lines = _xlsx(data, lines)
-                    yield from records
-                else:
-                    yield from _csv(data, lines, None)
-                    lines += data.count(b"\n") + (not data.endswith(b"\n"))
-    except (
-        zipfile.BadZipFile,
-        NotImplementedError,
-        RuntimeError,
-        OSError,
-        EOFError,
-        zlib.error,
-    ) as error:
+                    if member.filename.lower().endswith(".xlsx"):
+                        records, lines = _xlsx(stream.read(), lines)
+                        yield from records
+                    else:
+                        text = _TextLines(stream)
+                        yield from _csv(text, lines, None)
+                        lines += text.count
+    except _BROKEN_ZIP as error:
         raise UnreadableFile(f"not a readable ZIP file: {error}") from error

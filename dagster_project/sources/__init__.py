@@ -25,7 +25,8 @@ PLACE = "load_seq BIGINT, file_seq BIGINT, line BIGINT, element BIGINT"
 class Source:
     """folder: below raw/. table: the main raw table. tables: all its raw tables, name to column definitions.
 
-    about: one sentence for people. loader: makes what turns a batch of files into rows.
+    about: one sentence for people. loader: makes what turns a batch of files into rows. subjects: the columns that say
+    whom a row is about, to the kind of id; when that company, user, email or domain is erased, the row goes.
     """
 
     folder: str
@@ -34,7 +35,13 @@ class Source:
     formats: frozenset[str]
     tables: Mapping[str, str]
     loader: Callable[[LoadContext], Loader]
+    subjects: Mapping[str, str]
     replaces: bool = False
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The columns of the main raw table, to their types."""
+        return dict(column.strip().split(" ", 1) for column in self.tables[self.table].split(","))
 
     @property
     def as_folder(self) -> Folder:

@@ -7,14 +7,39 @@ from typing import Any
 
 from dagster_project.readers import json_records
 from dagster_project.readers.files import Record
-from dagster_project.readers.values import id_of, is_future, time_of
+from dagster_project.readers.values import id_of, is_future, start_of, time_of
 
-from . import PLACE, Source
-from .events import drop_duplicates, key_of
+from . import PLACE, Source, typed
+from .events import insert_new, key_of
 from .loading import FileLoad, Incoming, LoadContext, Loader, objects, received
 
 COLUMNS = (
     "event_at TIMESTAMP, company_id VARCHAR, user_id VARCHAR, session_token VARCHAR, action_name VARCHAR"
+)
+# An action without a time came when it was received.
+_QUERY = """WITH texts AS (
+    SELECT *, request."time" AS time, plain_time(received_at) AS received
+    FROM parsed
+), timed AS (
+    SELECT *, CASE WHEN time IS NULL THEN coalesce(received, $arrived) ELSE plain_time(time) END AS event_at
+    FROM texts
+)
+SELECT nullif(transaction_id, '') AS key, event_at,
+    nullif(company_id, '') AS company_id, nullif(user_id, '') AS user_id, nullif(session_token, '') AS session_token,
+    json_extract_string(action_name, '$') AS action_name,
+    event_at IS NULL OR event_at < TIMESTAMP '1900-01-01' OR late(event_at, received, $latest)
+    OR (received_at IS NOT NULL AND received IS NULL)
+    OR odd_id(transaction_id) OR odd_id(company_id) OR odd_id(user_id) OR odd_id(session_token)
+    OR NOT coalesce(starts_with(CAST(action_name AS VARCHAR), '"'), true)
+    OR (coalesce(transaction_id, '') = '' AND request.headers IS NOT NULL) AS is_odd
+FROM timed
+"""
+READINGS = (
+    typed.Reading(
+        """transaction_id VARCHAR, received_at VARCHAR, company_id VARCHAR, user_id VARCHAR, session_token VARCHAR,
+        action_name JSON, request STRUCT("time" VARCHAR, headers JSON)""",
+        _QUERY,
+    ),
 )
 
 
@@ -25,7 +50,14 @@ class ActionLoader(Loader):
         self.incoming = [self.rows]
 
     def read(self, load: FileLoad) -> None:
-        for record, value in objects(load, json_records.read(load.part, exact=False)):
+        folder = load.part.received
+        arrived = start_of(folder) if folder else load.part.first_seen
+        odd = typed.read(self.connection, load, self.rows, READINGS, {"arrived": arrived})
+        if odd is None:
+            records = json_records.read(load.part, exact=False)
+        else:
+            records = json_records.read_lines(load.part, odd, exact=False)
+        for record, value in objects(load, records):
             self._accept(load, record, value)
 
     def _accept(self, load: FileLoad, record: Record, value: dict[str, Any]) -> None:
@@ -61,8 +93,7 @@ class ActionLoader(Loader):
         )
 
     def finish(self, loads: Sequence[FileLoad]) -> None:
-        drop_duplicates(self.connection, "incoming_actions", "action_keys", loads)
-        self.connection.execute("INSERT INTO raw.actions SELECT * EXCLUDE (key) FROM incoming_actions")
+        insert_new(self.connection, self.rows, "raw.actions", "raw.action_keys", loads)
 
 
 SOURCE = Source(
@@ -72,4 +103,5 @@ SOURCE = Source(
     formats=json_records.FORMATS,
     tables={"actions": f"{PLACE}, {COLUMNS}", "action_keys": "key UHUGEINT"},
     loader=ActionLoader,
+    subjects={"company_id": "company"},
 )

@@ -14,4 +14,5 @@ SOURCE = Source(
     formats=json_records.FORMATS,
     tables={"company_updates": DDL},
     loader=lambda context: UpdateLoader(context, "company_updates", "company_id"),
+    subjects={"company_id": "company"},
 )

@@ -20,5 +20,6 @@ SOURCE = Source(
     loader=lambda context: ExportLoader(
         context, "crm_companies", _DOMAIN, domain_key, lambda row: first(row, ("Company name", "name"))
     ),
+    subjects={"match_key": "domain"},
     replaces=True,
 )

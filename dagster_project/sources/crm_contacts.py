@@ -21,5 +21,6 @@ SOURCE = Source(
     formats=table_records.EXPORT_FORMATS,
     tables={"crm_contacts": DDL},
     loader=lambda context: ExportLoader(context, "crm_contacts", ("Email", "email"), email_key, _name),
+    subjects={"match_key": "email"},
     replaces=True,
 )

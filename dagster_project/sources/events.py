@@ -14,7 +14,7 @@ from dagster_project.readers import json_records
 from dagster_project.readers.files import Record
 from dagster_project.readers.values import LARGEST_INTEGER, id_of, is_future, time_of
 
-from . import PLACE, Source, events_fast
+from . import PLACE, Source, typed
 from .loading import FileLoad, Incoming, LoadContext, Loader, objects, received
 
 TRANSACTION_HEADER = "x-moesif-transaction-id"
@@ -22,6 +22,53 @@ TRANSACTION_HEADER = "x-moesif-transaction-id"
 COLUMNS = (
     "event_at TIMESTAMP, company_id VARCHAR, user_id VARCHAR, session_token VARCHAR, "
     "status INTEGER, weight BIGINT, is_blocked BOOLEAN, verb VARCHAR, route VARCHAR"
+)
+# What the fast way takes of a call. A key in a header of another spelling needs the second reading.
+_FIELDS = """transaction_id VARCHAR, received_at VARCHAR, company_id VARCHAR, user_id VARCHAR, session_token VARCHAR,
+    weight JSON, blocked_by VARCHAR, request STRUCT("time" VARCHAR, verb VARCHAR, uri VARCHAR, headers {headers}),
+    response STRUCT(status JSON)"""
+_QUERY = """WITH texts AS (
+    SELECT *, plain_time(request."time") AS event_at, plain_time(received_at) AS received,
+        CAST(response.status AS VARCHAR) AS status_text, CAST(weight AS VARCHAR) AS weight_text,
+        TRY_CAST(CAST(response.status AS VARCHAR) AS INTEGER) AS status,
+        TRY_CAST(CAST(weight AS VARCHAR) AS BIGINT) AS weight_number,
+        coalesce(nullif(transaction_id, ''), {header}) AS key,
+        request.verb AS verb, request.uri AS uri
+    FROM parsed
+)
+SELECT key, event_at,
+    nullif(company_id, '') AS company_id, nullif(user_id, '') AS user_id, nullif(session_token, '') AS session_token,
+    status, coalesce(weight_number, 1) AS weight, coalesce(blocked_by, '') <> '' AS is_blocked,
+    CASE WHEN status BETWEEN 400 AND 599 THEN verb END AS verb,
+    CASE WHEN status BETWEEN 400 AND 599 THEN nullif(regexp_extract(
+        uri, '^(?:[A-Za-z][A-Za-z0-9+.-]*:)?(?://[^/?#]*)?([^?#]*)', 1), '') END AS route,
+    event_at IS NULL OR event_at < TIMESTAMP '1900-01-01' OR late(event_at, received, $latest)
+    OR (received_at IS NOT NULL AND received IS NULL)
+    OR odd_id(key) OR odd_id(company_id) OR odd_id(user_id) OR odd_id(session_token) OR odd_id(blocked_by)
+    -- A whole number that is written as one; weights of 16 digits and more may have to be cut.
+    OR coalesce(CAST(weight_number AS VARCHAR) <> weight_text OR weight_number <= 0
+                OR weight_number >= 1000000000000000, weight_text IS NOT NULL)
+    OR coalesce(CAST(status AS VARCHAR) <> status_text, status_text IS NOT NULL)
+    OR (coalesce(status BETWEEN 400 AND 599, false)
+        AND NOT (coalesce(regexp_full_match(verb, '[A-Z]+'), true) AND coalesce(uri[1] IN ('h', '/'), true)))
+    OR {odd_key} AS is_odd
+FROM texts
+"""
+READINGS = (
+    typed.Reading(
+        _FIELDS.format(headers=f'STRUCT("{TRANSACTION_HEADER}" VARCHAR)'),
+        _QUERY.format(header=f'request.headers."{TRANSACTION_HEADER}"', odd_key="coalesce(key, '') = ''"),
+    ),
+    typed.Reading(
+        _FIELDS.format(headers="JSON"),
+        _QUERY.format(
+            header=f"request.headers ->> '{TRANSACTION_HEADER}'",
+            # Any other spelling of the header, or a second one.
+            odd_key=f"""(coalesce(transaction_id, '') = ''
+                AND coalesce(len(string_split(lower(CAST(request.headers AS VARCHAR)), '{TRANSACTION_HEADER}')), 1)
+                    > CASE WHEN coalesce(key, '') = '' THEN 1 ELSE 2 END)""",
+        ),
+    ),
 )
 _ROUTE = re.compile(r"^(?:[A-Za-z][A-Za-z0-9+.-]*:)?(?://[^/?#]*)?([^?#]*)")
 
@@ -33,7 +80,7 @@ class ApiCallLoader(Loader):
         self.incoming = [self.rows]
 
     def read(self, load: FileLoad) -> None:
-        odd = events_fast.read(self.connection, load, self.rows)
+        odd = typed.read(self.connection, load, self.rows, READINGS)
         if odd is None:
             records = json_records.read(load.part, exact=False)
         else:
@@ -74,19 +121,18 @@ class ApiCallLoader(Loader):
         )
 
     def finish(self, loads: Sequence[FileLoad]) -> None:
-        drop_duplicates(self.connection, "incoming_api_calls", "api_call_keys", loads)
-        self.connection.execute("INSERT INTO raw.api_calls SELECT * EXCLUDE (key) FROM incoming_api_calls")
+        insert_new(self.connection, self.rows, "raw.api_calls", "raw.api_call_keys", loads)
 
 
-def drop_duplicates(connection: Any, incoming: str, keys: str, loads: Sequence[FileLoad]) -> None:
-    """Remove rows whose key came earlier, by O, in this batch or in any before; remember the new keys.
+def insert_new(connection: Any, rows: Incoming, table: str, keys: str, loads: Sequence[FileLoad]) -> None:
+    """Insert the rows whose key did not come earlier, by O, in this batch or in any before; remember the new keys.
 
     Keys are kept as 128-bit hashes: 16 bytes an event, whatever their spelling.
     """
     connection.execute(f"""CREATE OR REPLACE TEMP TABLE incoming_keys AS
-        SELECT load_seq, line, element, md5_number(key) AS key FROM {incoming} WHERE key IS NOT NULL""")
+        SELECT load_seq, line, element, md5_number(key) AS key FROM {rows.all} WHERE key IS NOT NULL""")
     connection.execute(f"""CREATE OR REPLACE TEMP TABLE repeated_keys AS
-        SELECT key, true AS known FROM incoming_keys SEMI JOIN raw.{keys} USING (key) GROUP BY key
+        SELECT key, true AS known FROM incoming_keys SEMI JOIN {keys} USING (key) GROUP BY key
         UNION ALL
         SELECT key, false FROM incoming_keys GROUP BY key HAVING count(*) > 1""")
     connection.execute("""CREATE OR REPLACE TEMP TABLE duplicates AS
@@ -96,16 +142,11 @@ def drop_duplicates(connection: Any, incoming: str, keys: str, loads: Sequence[F
     counts = dict(
         connection.execute("SELECT load_seq, count(*) FROM duplicates GROUP BY load_seq").fetchall()
     )
-    if counts:
-        connection.execute(f"""DELETE FROM {incoming} USING duplicates d
-            WHERE d.load_seq = {incoming}.load_seq AND d.line = {incoming}.line AND d.element = {incoming}.element""")
-        for load in loads:
-            load.duplicates += counts.get(load.load_seq, 0)
-    connection.execute(
-        f"INSERT INTO raw.{keys} SELECT DISTINCT key FROM incoming_keys ANTI JOIN raw.{keys} USING (key)"
-        if counts
-        else f"INSERT INTO raw.{keys} SELECT key FROM incoming_keys"
-    )
+    for load in loads:
+        load.duplicates += counts.get(load.load_seq, 0)
+    first = "ANTI JOIN duplicates USING (load_seq, line, element)" if counts else ""
+    connection.execute(f"INSERT INTO {table} SELECT * EXCLUDE (key) FROM {rows.all} {first}")
+    connection.execute(f"INSERT INTO {keys} SELECT key FROM incoming_keys {first}")
 
 
 def key_of(value: dict[str, Any], request: dict[str, Any]) -> str | None:
@@ -162,4 +203,5 @@ SOURCE = Source(
     formats=json_records.FORMATS,
     tables={"api_calls": f"{PLACE}, {COLUMNS}", "api_call_keys": "key UHUGEINT"},
     loader=ApiCallLoader,
+    subjects={"company_id": "company"},
 )

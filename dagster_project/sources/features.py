@@ -14,9 +14,9 @@ from typing import Any
 from dagster_project.readers import json_records, table_records
 from dagster_project.readers.files import Record
 from dagster_project.readers.values import LARGEST_INTEGER, id_of, is_future, time_of
-from dagster_project.warehouse.database import append_rows
+from dagster_project.warehouse.database import append_rows, value
 
-from . import PLACE, Source
+from . import PLACE, Source, typed
 from .loading import FileLoad, Incoming, LoadContext, Loader, objects, received
 
 NAME_LENGTH = 64
@@ -28,11 +28,38 @@ _NAMES = ("feature_id", "module_id", "product_id")
 _LOOKUP_ROWS = 50_000
 
 
+# A name that fills all 64 characters may have to be cut; a total of 0 and one of 16 digits and more need a look.
+READING = typed.Reading(
+    """account_id VARCHAR, user_id VARCHAR, product_id VARCHAR, module_id VARCHAR, feature_id VARCHAR,
+    "timestamp" VARCHAR, total JSON, event_id VARCHAR, received_at VARCHAR""",
+    """WITH texts AS (
+    SELECT *, plain_time("timestamp") AS event_at, plain_time(received_at) AS received,
+        CAST(total AS VARCHAR) AS total_text
+    FROM parsed
+), dated AS (
+    SELECT *, CAST(event_at AS DATE) AS day, coalesce(CAST(received AS DATE), $received) AS received_date
+    FROM texts
+)
+SELECT event_at, account_id, user_id, coalesce(product_id, '') AS product_id, coalesce(module_id, '') AS module_id,
+    feature_id, coalesce(TRY_CAST(total_text AS BIGINT), 1) AS total, unhex(md5(nullif(event_id, ''))) AS key,
+    event_at IS NULL OR event_at < TIMESTAMP '1900-01-01' OR (received_at IS NOT NULL AND received IS NULL)
+    OR coalesce(account_id, '') = '' OR coalesce(user_id, '') = '' OR coalesce(feature_id, '') = ''
+    OR odd_id(account_id) OR odd_id(user_id) OR odd_id(product_id) OR odd_id(module_id) OR odd_id(feature_id)
+    OR odd_id(event_id)
+    OR length(product_id) >= 64 OR length(module_id) >= 64 OR length(feature_id) >= 64
+    OR NOT coalesce(regexp_full_match(total_text, '[1-9][0-9]{0,14}'), true)
+    OR coalesce(day > received_date OR (day < received_date AND NOT $accept_backdated),
+                late(event_at, NULL, $latest)) AS is_odd
+FROM dated
+""",
+)
+
+
 class FeatureLoader(Loader):
     def __init__(self, context: LoadContext) -> None:
         self.connection = context.connection
         self.settings = context.settings.features
-        self.rows = Incoming(self.connection, "incoming_feature_events", f"{PLACE}, {COLUMNS}")
+        self.rows = Incoming(self.connection, "incoming_feature_events", f"{PLACE}, {COLUMNS}, key BLOB")
         self.incoming = [self.rows]
         self.slots: dict[str, set[str]] = {"feature": set(), "module": set()}
         for kind, name in self.connection.execute("SELECT kind, name FROM raw.feature_slots").fetchall():
@@ -41,35 +68,70 @@ class FeatureLoader(Loader):
         self.originals: dict[tuple[str, str], set[str]] = {}
         for field, name, original in self.connection.execute("SELECT * FROM raw.feature_names").fetchall():
             self.originals.setdefault((field, name), set()).add(original)
-        self.keys: set[bytes] = set()
-        self.new: dict[str, list[tuple[Any, ...]]] = {
-            "feature_slots": [],
-            "feature_names": [],
-            "feature_keys": [],
-        }
+        self.keys: set[bytes] = set()  # event ids that are known to be taken
+        self.new: dict[str, list[tuple[Any, ...]]] = {"feature_slots": [], "feature_names": []}
 
     def read(self, load: FileLoad) -> None:
         slots = {kind: set(names) for kind, names in self.slots.items()}
         originals = {key: set(names) for key, names in self.originals.items()}
-        keys, new = set(self.keys), {table: len(rows) for table, rows in self.new.items()}
-        csv = load.part.format == "csv"
-        records = table_records.read(load.part) if csv else json_records.read(load.part, exact=False)
+        new = {table: len(rows) for table, rows in self.new.items()}
+        self.keys = set()
         try:
-            waiting: list[tuple[Record, dict[str, Any], tuple[Any, ...]]] = []
-            for record, value in objects(load, records):
-                row = self._check(load, record, value, csv)
-                if row is not None:
-                    waiting.append((record, value, row))
-                if len(waiting) >= _LOOKUP_ROWS:
-                    self._decide(load, waiting)
-                    waiting = []
-            self._decide(load, waiting)
+            self._read(load)
         except BaseException:
             # Nothing of an unreadable file is loaded: it takes no slot either.
-            self.slots, self.originals, self.keys = slots, originals, keys
+            self.slots, self.originals = slots, originals
             for table, length in new.items():
                 del self.new[table][length:]
             raise
+
+    def _read(self, load: FileLoad) -> None:
+        csv = load.part.format == "csv"
+        given = {"received": load.part.received, "accept_backdated": self.settings.accept_backdated}
+        self.rows.flush()
+        odd = typed.read(self.connection, load, self.rows, [READING], given, self._set_aside)
+        if csv:
+            records = table_records.read(load.part)
+        elif odd is None:
+            records = json_records.read(load.part, exact=False)
+        else:
+            records = json_records.read_lines(load.part, odd, exact=False)
+        waiting: list[tuple[Record, dict[str, Any], tuple[Any, ...]]] = []
+        for record, given_values in objects(load, records):
+            row = self._check(load, record, given_values, csv)
+            if row is not None:
+                waiting.append((record, given_values, row))
+            if len(waiting) >= _LOOKUP_ROWS:
+                self._decide(load, waiting)
+                waiting = []
+        self._decide(load, waiting)
+
+    def _set_aside(self, table: str) -> None:
+        """Mark as odd what depends on other records: event ids that come again, names for which there may be no slot.
+
+        So what is left takes part in no decision, and can be taken at once.
+        """
+        if value(self.connection, f"SELECT count(key) FROM {table}"):
+            self.connection.execute(f"""UPDATE {table} SET is_odd = true WHERE key IN (
+                SELECT key FROM {table} GROUP BY key HAVING count(*) > 1
+                UNION ALL SELECT key FROM raw.feature_keys UNION ALL SELECT key FROM {self.rows.all})""")
+        odd = value(self.connection, f"SELECT count(*) FROM {table} WHERE is_odd")
+        limits = {"module": self.settings.module_limit, "feature": self.settings.feature_limit}
+        for kind, limit in limits.items():
+            names = self.connection.execute(
+                f"SELECT DISTINCT {kind}_id FROM {table} WHERE NOT is_odd AND {kind}_id <> '' ORDER BY ALL"
+            ).fetchall()
+            new = [name for (name,) in names if name not in self.slots[kind]]
+            if len(self.slots[kind]) + len(new) + odd > limit:
+                self.connection.execute(
+                    f"UPDATE {table} SET is_odd = true WHERE {kind}_id IN (SELECT unnest(?::VARCHAR[]))",
+                    [new],
+                )
+        for kind in limits:
+            for (name,) in self.connection.execute(
+                f"SELECT DISTINCT {kind}_id FROM {table} WHERE NOT is_odd AND {kind}_id <> '' ORDER BY ALL"
+            ).fetchall():
+                self._take(kind, name)
 
     def _check(
         self, load: FileLoad, record: Record, value: dict[str, Any], csv: bool
@@ -138,16 +200,21 @@ class FeatureLoader(Loader):
             if full is not None:
                 load.reject(record, *full)
                 continue
-            self._take(module, feature, key)
+            self._take("module", module)
+            self._take("feature", feature)
+            if key is not None:
+                self.keys.add(key)
             load.repair(record, [*record.repairs, *self._cuts(given)])
-            self.rows.add((*head, product, module, feature, total))
+            self.rows.add((*head, product, module, feature, total, key))
 
     def _look_up(self, keys: set[bytes]) -> None:
-        """Which of these event ids were loaded before this batch."""
+        """Which of these event ids were taken before, by a file of this batch or of an earlier one."""
         unknown = list(keys - self.keys)
         if unknown:
             found = self.connection.execute(
-                "SELECT key FROM raw.feature_keys WHERE key IN (SELECT unnest(?::BLOB[]))", [unknown]
+                f"""SELECT key FROM (SELECT key FROM raw.feature_keys UNION ALL SELECT key FROM {self.rows.all})
+                WHERE key IN (SELECT unnest(?::BLOB[]))""",
+                [unknown],
             ).fetchall()
             self.keys.update(bytes(row[0]) for row in found)
 
@@ -160,14 +227,11 @@ class FeatureLoader(Loader):
             return "feature_limit", f"{len(features)} features are tracked, {feature!r} is none of them"
         return None
 
-    def _take(self, module: str, feature: str, key: bytes | None) -> None:
-        for kind, name in (("module", module), ("feature", feature)):
-            if name and name not in self.slots[kind]:
-                self.slots[kind].add(name)
-                self.new["feature_slots"].append((kind, name))
-        if key is not None:
-            self.keys.add(key)
-            self.new["feature_keys"].append((key,))
+    def _take(self, kind: str, name: str) -> None:
+        """Take a slot for a name that has none yet."""
+        if name and name not in self.slots[kind]:
+            self.slots[kind].add(name)
+            self.new["feature_slots"].append((kind, name))
 
     def _cuts(self, given: dict[str, str]) -> list[tuple[str, str]]:
         """What cutting the names changed, and which other names they became one with."""
@@ -196,7 +260,10 @@ class FeatureLoader(Loader):
         return repairs
 
     def finish(self, loads: Sequence[FileLoad]) -> None:
-        self.connection.execute(f"INSERT INTO raw.feature_events SELECT * FROM {self.rows.name}")
+        self.connection.execute(f"INSERT INTO raw.feature_events SELECT * EXCLUDE (key) FROM {self.rows.all}")
+        self.connection.execute(
+            f"INSERT INTO raw.feature_keys SELECT key FROM {self.rows.all} WHERE key IS NOT NULL"
+        )
         for table, rows in self.new.items():
             append_rows(self.connection, f"raw.{table}", rows)
 
@@ -236,4 +303,5 @@ SOURCE = Source(
         "feature_names": "field VARCHAR, name VARCHAR, original VARCHAR",
     },
     loader=FeatureLoader,
+    subjects={"account_id": "company", "user_id": "user"},
 )

@@ -11,16 +11,19 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from functools import partial
 from typing import Any
 
 from dagster_project.readers.files import FilePart, Record, UnreadableFile
 from dagster_project.readers.redact import redact
 from dagster_project.readers.values import start_of, time_of
-from dagster_project.settings import Settings
+from dagster_project.settings import Settings, token_key
 from dagster_project.warehouse import registry
 from dagster_project.warehouse.database import Connection, append_rows, transaction
+from dagster_project.warehouse.pseudonyms import keyed_hash, replace_values
 
 from . import PLACE, Source
+from .erasures import Erasures
 
 _BATCH_BYTES = 512 * 1024**2
 _BATCH_FILES = 500
@@ -33,6 +36,7 @@ class FileLoad:
 
     part: FilePart
     load_seq: int
+    hides_tokens: bool = False
     records: int = 0
     duplicates: int = 0
     rejected: int = 0
@@ -40,6 +44,10 @@ class FileLoad:
     error: str | None = None
     rejects: list[tuple[Any, ...]] = field(default_factory=list)
     repairs: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def redacted(self, text: str) -> str:
+        """Text from a record, without what must not be kept."""
+        return redact(text, tokens=self.hides_tokens)
 
     def place(self, record: Record) -> tuple[int, int, int, int]:
         return self.load_seq, self.part.file_seq, record.line, record.element
@@ -52,14 +60,14 @@ class FileLoad:
                 self.part.source,
                 *self.place(record)[1:],
                 reason,
-                detail and redact(detail),
-                redact(record.raw()),
+                detail and self.redacted(detail),
+                self.redacted(record.raw()),
             )
         )
 
     def repair(self, record: Record, repairs: Iterable[tuple[str, str]]) -> None:
         rows = [
-            (self.load_seq, self.part.source, *self.place(record)[1:], what, redact(detail))
+            (self.load_seq, self.part.source, *self.place(record)[1:], what, self.redacted(detail))
             for what, detail in repairs
         ]
         self.repaired += bool(rows)
@@ -67,11 +75,12 @@ class FileLoad:
 
 
 class Incoming:
-    """A temporary table that rows are added to, in bulk."""
+    """The rows of a batch, in temporary tables: one that rows are added to in bulk, and whole files' own."""
 
     def __init__(self, connection: Connection, name: str, columns: str) -> None:
         self.connection, self.name = connection, name
         self._rows: list[tuple[Any, ...]] = []
+        self._files: dict[int, FileLoad] = {}
         connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} ({columns})")
 
     def add(self, row: tuple[Any, ...]) -> None:
@@ -83,10 +92,44 @@ class Incoming:
         append_rows(self.connection, self.name, self._rows)
         self._rows = []
 
+    def table_of(self, load: FileLoad) -> str:
+        """The name of a file's own table: the columns without the place, then `is_odd`; a row a line."""
+        return f"{self.name}_{load.load_seq}"
+
+    def adopt(self, load: FileLoad) -> None:
+        """Count the rows of a file's own table in, but for those that are odd."""
+        self._files[load.load_seq] = load
+
     def drop_file(self, load: FileLoad) -> None:
         """Take back what was added of one file."""
         self.flush()
         self.connection.execute(f"DELETE FROM {self.name} WHERE load_seq = ?", [load.load_seq])
+        self._drop_table(load)
+        self._files.pop(load.load_seq, None)
+
+    @property
+    def tables(self) -> list[str]:
+        """The tables that hold its rows. Values in them may be changed; rows keep their places."""
+        return [self.name, *(self.table_of(load) for load in self._files.values())]
+
+    @property
+    def all(self) -> str:
+        """All rows, as SQL to select from."""
+        files = (
+            f"""SELECT {load.load_seq}, {load.part.file_seq}, rowid + {load.part.start_line + 1}, 1, * EXCLUDE (is_odd)
+            FROM {self.table_of(load)} WHERE NOT is_odd"""
+            for load in self._files.values()
+        )
+        return f"({' UNION ALL '.join([f'FROM {self.name}', *files])})"
+
+    def clear(self) -> None:
+        for load in self._files.values():
+            self._drop_table(load)
+        self._files = {}
+        self.connection.execute(f"DROP TABLE {self.name}")
+
+    def _drop_table(self, load: FileLoad) -> None:
+        self.connection.execute(f"DROP TABLE IF EXISTS {self.table_of(load)}")
 
 
 class Loader:
@@ -159,15 +202,17 @@ def load(
 ) -> LoadSummary:
     """Load files of one source, in the order given. Each batch is one transaction in `raw`."""
     summary = LoadSummary()
+    erasures = Erasures(connection)
+    key = token_key(settings)
     for batch in _batches(parts):
-        load_seq = registry.next_load_seq(connection)
+        load_seq = first = registry.next_load_seq(connection)
         loader = source.loader(LoadContext(connection, settings))
         # Reading fills temporary tables only: an error in there may end a statement, but no transaction.
         loads, unreadable = [], []
         with _no_garbage_collection():
             for part in batch:
                 progress(part)
-                one = FileLoad(part, load_seq)
+                one = FileLoad(part, load_seq, hides_tokens=key is not None)
                 _read(loader, one)
                 if one.error is None:
                     loads.append(one)
@@ -178,9 +223,24 @@ def load(
             for table in loader.incoming:
                 table.flush()
         with transaction(connection):
+            for name in (name for incoming in loader.incoming for name in incoming.tables):
+                if key and "session_token" in source.columns:
+                    replace_values(connection, name, "session_token", partial(keyed_hash, key))
+                if erasures:
+                    erasures.keep_out(source, name)
+            if erasures:
+                for one in loads:
+                    erasures.blank(one.rejects, 6, 7)
+                    erasures.blank(one.repairs, 6)
             loader.finish(loads)
+            if erasures:
+                erasures.sweep(source, first)
             _account(connection, loads, unreadable)
-            registry.bump(connection, [*source.tables, "rejects", "repairs", "files", "paths"])
+            # What could not be read again changes no rows: nothing that follows from them is out of date.
+            rows = [*source.tables, "rejects", "repairs", "paths"] if loads else []
+            registry.bump(connection, [*rows, "files"])
+        for table in loader.incoming:
+            table.clear()
         for one in loads:
             summary.add(one)
     return summary
@@ -197,16 +257,9 @@ def _no_garbage_collection() -> Iterator[None]:
 
 
 def _read(loader: Loader, load: FileLoad) -> None:
-    part = load.part
     try:
-        before = part.file.stat()
-        loader.read(load)
-        after = part.file.stat()
-        # It may grow while it is read; what was hashed is read all the same. Anything else makes it another file.
-        if after.st_size < part.end_byte or (
-            after.st_size == before.st_size and after.st_mtime_ns != before.st_mtime_ns
-        ):
-            raise UnreadableFile("it was written to while it was read")
+        with load.part.at_hand():
+            loader.read(load)
     except (UnreadableFile, OSError) as error:
         load.error = str(error)
         for table in loader.incoming:

@@ -10,9 +10,10 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import orjson
+
 from dagster_project.readers import json_records
 from dagster_project.readers.files import Record
-from dagster_project.readers.redact import redact
 from dagster_project.readers.values import id_of, is_future, time_of
 
 from . import PLACE
@@ -60,7 +61,7 @@ class UpdateLoader(Loader):
             _object_text(value.get("metadata"), "metadata", repairs, underscored),
             _object_text(value.get("campaign"), "campaign", repairs, lambda v, _: v),
             # A later setting may refuse an update for its metadata: it is kept as it came, to be listed then.
-            redact(record.raw()) if value.get("metadata") is not None else None,
+            load.redacted(record.raw()) if value.get("metadata") is not None else None,
         )
         load.repair(record, repairs)
         self.rows.add(row)
@@ -78,7 +79,15 @@ def _object_text(
     if not isinstance(value, dict):
         repairs.append((f"{name}_not_object", json.dumps(value, ensure_ascii=False)[:1000]))
         return None
-    return json.dumps(clean(value, repairs), ensure_ascii=False, separators=(",", ":"))
+    text = _text(value)
+    return _text(clean(value, repairs)) if "." in text else text
+
+
+def _text(value: dict[str, Any]) -> str:
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # an integer of more than 64 bits
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def underscored(value: Any, repairs: list[tuple[str, str]], path: str = "") -> Any:

@@ -20,8 +20,9 @@ import duckdb
 
 from dagster_project.settings import Settings
 
-from .database import Connection, append_rows, transaction, value
+from .database import Connection, append_rows, is_of_the_machine, transaction, value
 from .models import Check, Model
+from .retention import DROPPED, RetentionError, dropped_sums
 
 _STATE = """
 CREATE SCHEMA IF NOT EXISTS core; CREATE SCHEMA IF NOT EXISTS marts; CREATE SCHEMA IF NOT EXISTS ops;
@@ -32,9 +33,11 @@ CREATE TABLE IF NOT EXISTS core.builds (
 CREATE TABLE IF NOT EXISTS core.changed_days (model VARCHAR, day DATE, version BIGINT);
 CREATE TABLE IF NOT EXISTS core.check_results (
     model VARCHAR, name VARCHAR, warns BOOLEAN, failures BIGINT, sample VARCHAR);
+CREATE TABLE IF NOT EXISTS core.compactions (version BIGINT);
 CREATE TABLE IF NOT EXISTS core.column_lineage (
     model VARCHAR, column_name VARCHAR, source_model VARCHAR, source_column VARCHAR);
 COMMENT ON TABLE core.column_lineage IS 'Which columns each column of a query is computed from.';
+COMMENT ON TABLE core.compactions IS 'When the files were last rewritten without what was erased.';
 COMMENT ON TABLE core.builds IS 'What each table was last built from.';
 COMMENT ON TABLE core.changed_days IS 'Which days of a daily table changed in which version of it.';
 COMMENT ON TABLE core.check_results IS 'The last result of each check.';
@@ -50,6 +53,7 @@ _STATE_COMMENTS = {
         "built_at": "UTC",
         "row_count": "rows after the build",
     },
+    "core.compactions": {"version": "counts the erasures that were done before"},
     "core.column_lineage": {
         "model": "schema.table",
         "column_name": "a column of it",
@@ -70,6 +74,9 @@ _STATE_COMMENTS = {
     },
 }
 _SAMPLE_ROWS = 5
+# Tokens may be real API keys, and stand in records as they came, too. Samples and previews, which go to logs and to
+# Dagster, do not show them.
+SECRET_COLUMNS = frozenset({"session_token", "raw"})
 _HISTORY = ("destinations.history", "frames.cohorts")  # modules whose tables remember what was
 _lineage: dict[str, dict[str, list[tuple[str, str]]]] = {}  # by the hash of the model file
 _LARGEST = 2**63 - 1
@@ -159,9 +166,11 @@ def build(
 
     Raises ChecksFailed or BuildError, with nothing changed.
     """
-    connection.execute(_STATE)
-    for table, comments in _STATE_COMMENTS.items():
-        connection.execute(_comments(table, comments))
+    standing = _standing(connection)
+    if not set(_STATE_COMMENTS) <= set(standing):
+        connection.execute(_STATE)
+        for table, comments in _STATE_COMMENTS.items():
+            connection.execute(_comments(table, comments))
     with transaction(connection):
         state = {
             row[0]: row[1:]
@@ -179,7 +188,7 @@ def build(
         _drop_gone(work)
         for model in models.values():
             # All tables are there before the first is computed: some are read as they were before.
-            if _ensure_table(work, model):
+            if _ensure_table(work, model, standing.get(model.name, [])):
                 state.pop(model.name, None)
         selected = _with_companions(selected, models)
         done: set[str] = set()
@@ -231,7 +240,11 @@ def _bring_up_to_date(work: Build, group: list[Model]) -> None:
         changed = (
             _compute_module(work, group) if group[0].by else {group[0].name: _compute(work, group[0], inputs)}
         )
+    except RetentionError as error:
+        raise BuildError(str(error)) from error
     except duckdb.Error as error:
+        if is_of_the_machine(error):
+            raise
         raise BuildError(f"{group[0].name}: {error}") from error
     for model in group:
         version = work._versions.get(model.name, 0) + bool(changed[model.name])
@@ -257,6 +270,9 @@ def _compute(work: Build, model: Model, inputs: dict[str, Any]) -> bool:
     connection = work.connection
     state = work._state.get(model.name)
     whole = state is None or state[0] != model.code or state[4] != inputs["generation"]
+    if state is not None and model.rebuild == "merge":
+        # An older warehouse.duckdb: rows that it never merged are gone, only their sums are kept.
+        whole = whole or state[3] < work._versions.get(f"raw.{DROPPED}", 0)
     if model.rebuild == "merge":
         return _merge(work, model, whole)
     if model.rebuild == "day":
@@ -311,6 +327,8 @@ def _merge(work: Build, model: Model, whole: bool) -> bool:
         f"CREATE OR REPLACE TEMP TABLE computed AS SELECT {_names(model)} FROM ({model.query})",
         since=since,
     )
+    if whole and (dropped := dropped_sums(connection, model)):
+        connection.execute(f"INSERT INTO computed BY NAME FROM {dropped}")
     days = _days(connection, "computed")
     if whole:
         days = sorted({*days, *_days(connection, model.name)})
@@ -390,25 +408,46 @@ def _run(work: Build, model: Model, statement: str, since: int = 0) -> None:
     work.connection.execute(statement, {k: v for k, v in given.items() if f"${k}" in model.query})
 
 
-def _ensure_table(work: Build, model: Model) -> bool:
+def _standing(connection: Connection) -> dict[str, list[tuple[str, str]]]:
+    """The tables that are there, with names and types of their columns."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for table, column, kind in connection.execute(
+        "SELECT schema_name || '.' || table_name, column_name, data_type FROM duckdb_columns() "
+        "WHERE database_name = current_database() ORDER BY 1, column_index"
+    ).fetchall():
+        found.setdefault(table, []).append((column, kind))
+    return found
+
+
+def _ensure_table(work: Build, model: Model, found: list[tuple[str, str]]) -> bool:
     """Make the table if it is missing or has other columns than its file says. Returns whether it is new."""
-    existing = work.connection.execute(
-        "SELECT column_name, data_type FROM duckdb_columns() WHERE database_name = current_database() "
-        "AND schema_name = ? AND table_name = ? ORDER BY column_index",
-        [model.schema, model.table],
-    ).fetchall()
-    found, wanted = [tuple(row) for row in existing], [(c.name, c.type) for c in model.columns]
+    wanted = [(c.name, c.type) for c in model.columns]
     if found == wanted:
         return False
-    if found and (model.rebuild == "append" or model.by in _HISTORY) and set(found) <= set(wanted):
-        # It holds what cannot be computed again: it is added to, not made anew.
-        for column in model.columns:
-            if (column.name, column.type) not in found:
-                work.connection.execute(f"ALTER TABLE {model.name} ADD COLUMN {column.name} {column.type}")
-                work.connection.execute(_comments(model.name, {column.name: column.about}))
+    if found and remembers(model):
+        _carry_over(work, model, {name for name, _ in found})
         return False
     _create(work, model)
     return True
+
+
+def remembers(model: Model) -> bool:
+    """Whether a table holds what cannot be computed again."""
+    return model.rebuild == "append" or model.by in _HISTORY
+
+
+def _carry_over(work: Build, model: Model, found: set[str]) -> None:
+    """Give a table that cannot be computed again the columns of its file, with the rows that it has."""
+    columns = ", ".join(f"CAST({c.name} AS {c.type}) AS {c.name}" for c in model.columns if c.name in found)
+    try:
+        work.connection.execute(f"CREATE OR REPLACE TEMP TABLE carried AS SELECT {columns} FROM {model.name}")
+    except duckdb.Error as error:
+        raise BuildError(
+            f"{model.name} is history, and its rows do not fit the columns of its file: {error}. Nothing was changed; "
+            "give the column a new name, or add a step to warehouse/migrations.py"
+        ) from error
+    _create(work, model)
+    work.connection.execute(f"INSERT INTO {model.name} BY NAME FROM carried")
 
 
 def _create(work: Build, model: Model) -> None:
@@ -439,7 +478,10 @@ def _check(work: Build, model: Model) -> tuple[CheckResult, ...]:
         count = _count(work.connection, "failures")
         found = work.connection.sql(f"SELECT * FROM failures LIMIT {_SAMPLE_ROWS}")
         rows = (
-            [dict(zip(found.columns, map(str, row), strict=True)) for row in found.fetchall()]
+            [
+                {c: "***" if c in SECRET_COLUMNS else str(v) for c, v in zip(found.columns, row, strict=True)}
+                for row in found.fetchall()
+            ]
             if count
             else []
         )

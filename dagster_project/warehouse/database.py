@@ -7,23 +7,60 @@ holds what was loaded from the files, and the registry of files. Each transactio
 
 from __future__ import annotations
 
+import fcntl
+import os
+import re
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import duckdb
 
 from dagster_project.settings import Settings
 
+from . import compaction
+from .migrations import MIGRATIONS
+
 Connection = duckdb.DuckDBPyConnection
 
 # Readable by every DuckDB since 1.0: analysts bring their own client.
 _PUBLISHED_FORMAT = {"storage_compatibility_version": "v1.0.0"}
+_VERSION_TABLES = {"raw": "raw.main.schema_version", "warehouse": "warehouse.core.schema_version"}
+
+
+_SAME_AGAIN = "then run the same again: nothing is lost"
+_DAMAGED = ("Corrupt database", "not a valid DuckDB", "read enough bytes", "Is a directory", "version number")
+_DAMAGED_REMEDY = (
+    "it is damaged, or no database that this release reads. Restore a backup (`warehouse restore`); without one, move "
+    "it away: warehouse.duckdb is then taken from what is published, and raw.duckdb is loaded anew from the raw files "
+    "by `warehouse run --full`"
+)
+# What DuckDB says when the machine or a file fails it, and what a person can do then.
+_REMEDIES = (
+    (("No space left", "quota exceeded"), f"free some space there, {_SAME_AGAIN}"),
+    (
+        ("Permission denied", "Read-only file system", "not permitted", "read-only mode"),
+        f"make the folder and its files writable for this user, or set WAREHOUSE_DATA to a folder that is, {_SAME_AGAIN}",
+    ),
+    (
+        ("replaying WAL", "WAL was created"),
+        "the .wal file beside it does not belong to it (was one of them restored from a backup?): move the .wal file away",
+    ),
+    (_DAMAGED, _DAMAGED_REMEDY),
+)
+_LOCKED = "Could not set lock on file"
 
 
 class DatabaseError(Exception):
-    """A database cannot be opened. The text says which, why, and what to do."""
+    """A database cannot be opened, read or written. The text says which, why, and what to do."""
+
+
+# Errors that may be gone when the same is tried again: a lock, a disk, a network folder.
+TRANSIENT = (DatabaseError, duckdb.IOException, OSError)
 
 
 @contextmanager
@@ -39,33 +76,137 @@ def open_warehouse(settings: Settings, tell: Callable[[str], None] = lambda _: N
             f"cannot create the data folder {settings.data}: {error.strerror}; "
             "set WAREHOUSE_DATA to a folder that can be written"
         ) from error
-    connection = _connect(settings, tell)
+    _take_back_published(settings, tell)
+    connection: Connection | None = None
     try:
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.execute(f"SET memory_limit = '{settings.warehouse.memory_limit}'")
-        connection.execute(f"SET temp_directory = '{quoted(str(settings.data / 'tmp'))}'")
-        connection.execute("SET enable_progress_bar = false")
-        if settings.warehouse.threads:
-            connection.execute(f"SET threads = {settings.warehouse.threads}")
-        connection.execute(f"ATTACH '{quoted(str(settings.raw_file))}' AS raw")
+        connection = _open(settings, tell)
+        if compaction.is_due(connection):
+            tell("rewriting the databases without what was erased")
+            compaction.compact(connection, settings)
+            connection.close()
+            connection = _open(settings, tell)
+        yield connection
+    except duckdb.Error as error:
+        if not is_of_the_machine(error):
+            raise
+        raise DatabaseError(_in_words(error, settings.data)) from error
+    finally:
+        if connection is not None:
+            connection.close()
+
+
+@contextmanager
+def hold(settings: Settings, tell: Callable[[str], None] = lambda _: None) -> Iterator[Connection | None]:
+    """Both databases as they are, old or new, so that no other process writes to them; None where they cannot be opened.
+
+    For whoever copies the files or puts others in their place.
+    """
+    settings.data.mkdir(parents=True, exist_ok=True)
+    connection: Connection | None = None
+    try:
+        connection = _connect(settings, tell)
+        connection.execute("CHECKPOINT raw")
+        connection.execute("CHECKPOINT warehouse")
+    except DatabaseError as error:
+        if _LOCKED in str(error.__cause__):
+            raise
+    try:
         yield connection
     finally:
-        connection.close()
+        if connection is not None:
+            connection.close()
+
+
+def version_of_copy(file: Path) -> int:
+    """The schema version of a copy that nobody writes to; 0: before there were any. Raises DatabaseError."""
+    try:
+        with duckdb.connect(str(file), read_only=True) as connection:
+            found = "SELECT schema_name FROM duckdb_tables() WHERE table_name = 'schema_version'"
+            schema = value(connection, found)
+            return (
+                int(value(connection, f"SELECT max(version) FROM {schema}.schema_version")) if schema else 0
+            )
+    except duckdb.Error as error:
+        raise DatabaseError(f"{file} cannot be read: {_first_line(error)}") from error
+
+
+def require_known_version(file: str, version: int) -> None:
+    """Raises DatabaseError where a newer release wrote a database."""
+    if version > len(MIGRATIONS):
+        raise DatabaseError(
+            f"{file} was written by a newer release: its schema version is {version}, this release knows "
+            f"{len(MIGRATIONS)}. Use the newer release again, or restore a backup that was made before it "
+            "(`warehouse restore`)"
+        )
 
 
 @contextmanager
 def open_published(settings: Settings) -> Iterator[Connection]:
     """What analysts see, read-only. Raises DatabaseError where nothing is published yet."""
     if not settings.analytics_file.exists():
-        raise DatabaseError(
-            f"nothing is published yet at {settings.analytics_file}; run `warehouse run` first"
-        )
-    connection = duckdb.connect(str(settings.analytics_file), read_only=True)
+        raise _nothing_published(settings)
+    try:
+        connection = duckdb.connect(str(settings.analytics_file), read_only=True)
+    except duckdb.Error as error:
+        raise _unreadable(settings, error) from error
     try:
         connection.execute("SET TimeZone = 'UTC'")
         yield connection
+    except duckdb.Error as error:
+        if not any(sign in str(error) for sign in _DAMAGED):
+            raise
+        raise _unreadable(settings, error) from error
     finally:
         connection.close()
+
+
+def connect_published(settings: Settings) -> Connection:
+    """What analysts see, read-only, for a process that stays. Raises DatabaseError.
+
+    The caller closes it. It goes on seeing the file that it was opened on, after a publish has put another in its
+    place: so it is attached to a database of its own, as DuckDB would hand out one that this process has open under
+    the same path instead of opening the new file. A cursor of it begins with `USE published`.
+    """
+    connection = duckdb.connect(config={"memory_limit": settings.warehouse.memory_limit})
+    try:
+        if settings.warehouse.threads:
+            connection.execute(f"SET threads = {settings.warehouse.threads}")
+        # It writes nothing, not even what does not fit into memory.
+        connection.execute("SET TimeZone = 'UTC'; SET temp_directory = ''")
+        connection.execute(f"ATTACH '{quoted(str(settings.analytics_file))}' AS published (READ_ONLY)")
+    except duckdb.Error as error:
+        connection.close()
+        if not settings.analytics_file.exists():
+            raise _nothing_published(settings) from error
+        raise _unreadable(settings, error) from error
+    # Whatever a query turns out to say: it reads this file and nothing else.
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+    return connection
+
+
+def _nothing_published(settings: Settings) -> DatabaseError:
+    return DatabaseError(f"nothing is published yet at {settings.analytics_file}; run `warehouse run` first")
+
+
+def _unreadable(settings: Settings, error: duckdb.Error) -> DatabaseError:
+    file = settings.analytics_file
+    if _LOCKED in str(error):
+        return DatabaseError(
+            f"{file} is open for writing in {_holder(error)}. It is for reading: open it there with read_only=True "
+            "(`duckdb -readonly`)"
+        )
+    return DatabaseError(f"{file}: {_first_line(error)}. Move it away; `warehouse run` publishes it anew")
+
+
+@cache
+def _nothing() -> Connection:
+    return duckdb.connect()
+
+
+def parser() -> Connection:
+    """A database without any table: DuckDB reads queries for us."""
+    return _nothing().cursor()
 
 
 @contextmanager
@@ -109,24 +250,159 @@ def append_rows(
         connection.unregister("rows_to_append")
 
 
+def _open(settings: Settings, tell: Callable[[str], None]) -> Connection:
+    connection = _connect(settings, tell)
+    try:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute(f"SET memory_limit = '{settings.warehouse.memory_limit}'")
+        connection.execute(f"SET temp_directory = '{quoted(str(settings.data / 'tmp'))}'")
+        connection.execute("SET enable_progress_bar = false")
+        if settings.warehouse.threads:
+            connection.execute(f"SET threads = {settings.warehouse.threads}")
+        _remove_leftovers(settings)
+        _upgrade(connection, "raw", settings.raw_file.name, tell)
+        _upgrade(connection, "warehouse", settings.warehouse_file.name, tell)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _upgrade(connection: Connection, database: str, file: str, tell: Callable[[str], None]) -> None:
+    """Bring one database to the newest schema version. Raises DatabaseError where a newer release wrote it."""
+    newest, at = len(MIGRATIONS), _VERSION_TABLES[database]
+    try:
+        version = value(connection, f"SELECT max(version) FROM {at}")
+    except duckdb.CatalogException:
+        version = None
+    if version == newest:
+        return
+    if version is None:
+        # Without a version it is empty, or from before versions were kept.
+        tables = "SELECT count(*) FROM duckdb_tables() WHERE database_name = ?"
+        version = 0 if value(connection, tables, [database]) else newest
+    require_known_version(file, version)
+    with transaction(connection):
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {at.rpartition('.')[0]}")
+        connection.execute(f"CREATE TABLE IF NOT EXISTS {at} (version BIGINT)")
+        connection.execute(f"""COMMENT ON TABLE {at} IS 'The schema versions that this database went through.';
+            COMMENT ON COLUMN {at}.version IS 'number of the release''s newest migration'""")
+        for number, step in enumerate(MIGRATIONS[version:], version + 1):
+            tell(f"upgrading {file} to schema version {number}: {step.about}")
+            try:
+                connection.execute(getattr(step, database))
+            except duckdb.Error as error:
+                raise DatabaseError(
+                    f"{file} cannot be upgraded to schema version {number} ({step.about}): {error}; it is as it was"
+                ) from error
+        connection.execute(f"INSERT INTO {at} VALUES (?)", [newest])
+
+
 def _connect(settings: Settings, tell: Callable[[str], None]) -> Connection:
+    """Both databases, once nobody else has one of them open."""
     deadline = time.monotonic() + settings.warehouse.lock_wait_seconds
     told = False
     while True:
+        file = settings.warehouse_file
+        connection: Connection | None = None
         try:
-            return duckdb.connect(str(settings.warehouse_file), config=dict(_PUBLISHED_FORMAT))
-        except duckdb.IOException as error:
-            if "lock" not in str(error).lower():
-                raise DatabaseError(f"cannot open {settings.warehouse_file}: {error}") from error
+            connection = duckdb.connect(str(file), config=dict(_PUBLISHED_FORMAT))
+            file = settings.raw_file
+            connection.execute(f"ATTACH '{quoted(str(file))}' AS raw")
+            return connection
+        except duckdb.Error as error:
+            mended = _cut_torn_log(file, error, tell)
+            if connection is not None:
+                connection.close()
+            if mended:
+                continue
+            if _LOCKED not in str(error):
+                raise DatabaseError(_in_words(error, file)) from error
             if time.monotonic() >= deadline:
                 raise DatabaseError(
-                    f"{settings.warehouse_file} is in use by another process (a run, or a client that opened it); "
-                    f"waited {settings.warehouse.lock_wait_seconds} s. Analysts should open analytics.duckdb instead"
+                    f"{file} is in use by another process, {_holder(error)}: a run, or a client that opened it; "
+                    f"waited {settings.warehouse.lock_wait_seconds} s. Let it end, {_SAME_AGAIN}. "
+                    "Analysts should open analytics.duckdb instead"
                 ) from error
             if not told:
-                tell("another process is writing to the warehouse; waiting for it to end")
+                tell(f"{file.name} is in use by {_holder(error)}; waiting for it to end")
                 told = True
             time.sleep(0.25)
+
+
+def _cut_torn_log(file: Path, error: duckdb.Error, tell: Callable[[str], None]) -> bool:
+    """Cut off the end of a log that had not reached the disk when the power went. Returns whether to open again.
+
+    DuckDB passes over an end that is missing, but not over one that is nulls or garbage. What stood there was not
+    committed; where a disk lost what was, the next run goes on from what is left, or `continuity` stops it.
+    """
+    found = re.search(r"Corrupt WAL file: entry at byte position (\d+)", str(error))
+    log = file.with_name(f"{file.name}.wal")
+    if not found or not log.exists() or log.stat().st_size <= int(found[1]):
+        return False
+    try:
+        with file.open("rb+") as held:
+            fcntl.lockf(held, fcntl.LOCK_EX | fcntl.LOCK_NB)  # as DuckDB does: another run may be at it
+            shutil.copyfile(log, log.with_name(f"{log.name}.damaged"))
+            os.truncate(log, int(found[1]))
+    except OSError:
+        return False
+    tell(f"{log.name}: cut off its end, which had not reached the disk; as it was: {log.name}.damaged")
+    return True
+
+
+def _take_back_published(settings: Settings, tell: Callable[[str], None]) -> None:
+    """Where warehouse.duckdb is gone, what is published is the last copy of it, with its history."""
+    target, published = settings.warehouse_file, settings.analytics_file
+    if target.exists() or not (settings.raw_file.exists() and published.exists()):
+        return
+    tell(f"{target.name} is gone: going on from what is published")
+    part = target.with_name(f"{target.name}.{os.getpid()}.part")
+    try:
+        with duckdb.connect(str(published), read_only=True) as connection:
+            value(connection, "SELECT count(*) FROM core.builds")
+        shutil.copyfile(published, part)
+        # Not a rename: another run may have been faster, and has it open (and has removed our copy as a leftover).
+        with suppress(FileExistsError, FileNotFoundError):
+            os.link(part, target)
+    except (duckdb.Error, OSError) as error:
+        raise DatabaseError(
+            f"{target} is gone, and what is published ({published}) cannot take its place: {_first_line(error)}. "
+            "Restore a backup (`warehouse restore`), or move the published file away, too: all but the history "
+            "(restatements, cohort changes, what HubSpot acknowledged) is then computed again"
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _remove_leftovers(settings: Settings) -> None:
+    """What a run that was killed has spilled and copied. With the lock held, nobody else needs it."""
+    shutil.rmtree(settings.data / "tmp", ignore_errors=True)
+    for part in settings.data.glob("*.duckdb*.part*"):
+        part.unlink(missing_ok=True)
+
+
+def is_of_the_machine(error: duckdb.Error) -> bool:
+    """Whether it is the disk or a file that failed, not a query."""
+    return isinstance(error, duckdb.IOException | duckdb.FatalException) or any(
+        sign in str(error) for sign in ("Failed to commit", *_DAMAGED)
+    )
+
+
+def _in_words(error: duckdb.Error, place: Path) -> str:
+    text = _first_line(error)
+    remedy = next((what for signs, what in _REMEDIES if any(s.lower() in text.lower() for s in signs)), None)
+    return f"{place}: {text}. What to do: {remedy or f'see to the disk, {_SAME_AGAIN}'}"
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0].rstrip(".")
+
+
+def _holder(error: duckdb.Error) -> str:
+    """The process that holds a file's lock."""
+    found = re.search(r"held in (.+? \(PID \d+\))", str(error))
+    return found[1] if found else "another process"
 
 
 def quoted(text: str) -> str:

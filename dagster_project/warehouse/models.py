@@ -8,6 +8,7 @@
     -- checks:
     --   name: SELECT the rows that should not be
     --   name (warn): ...
+    -- chart: SELECT day, sum(calls) AS calls FROM ...
     SELECT ...
 
 `rebuild` says how a table follows its inputs: `whole` (the default), `merge` (new rows of `raw` beyond $since are
@@ -15,7 +16,8 @@ aggregated and merged; `merge:` names the aggregate of each measure), `day` (the
 or in those named by `days:`, are computed again) or `append` (the query's rows are added each time its inputs
 change). `previous:` names tables that the query reads as they were before this build. `stamp:` names a column
 that tells when the rest of the row last changed. `by:` names the module that computes the table instead of a
-query, and `from:` what it reads. What a query reads is taken from the query itself.
+query, and `from:` what it reads. `chart:` is a query for what is drawn of the table after a build: a bar for each row,
+named by the first column, made of the others. What a query reads is taken from the query itself.
 """
 
 from __future__ import annotations
@@ -23,17 +25,18 @@ from __future__ import annotations
 import difflib
 import hashlib
 import importlib
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from typing import Any
 
-import sqlglot
-from sqlglot import exp
+from .database import parser
 
 REBUILDS = ("whole", "merge", "day", "append")
-_KEYS = ("grain", "rebuild", "merge", "previous", "days", "stamp", "by", "from", "columns", "checks")
+_KEYS = ("grain", "rebuild", "merge", "previous", "days", "stamp", "by", "from", "columns", "checks", "chart")
 # Folders of sql/ that hold queries of their users' own making; they are no tables.
 QUERY_FOLDERS = ("cohorts", "outbound", "examples")
 
@@ -72,6 +75,7 @@ class Model:
     days: tuple[str, ...] = ()
     stamp: str | None = None
     by: str | None = None
+    chart: str | None = None
     inputs: tuple[str, ...] = ()
     code: str = ""
 
@@ -190,6 +194,7 @@ def parse_model(name: str, text: str) -> Model:
         days=names("days"),
         stamp=word("stamp"),
         by=by,
+        chart=" ".join(line.strip() for line in header.get("chart", [])) or None,
         inputs=names("from") if by else tables_in(query),
         code=hashlib.sha256(text.encode()).hexdigest()[:16],
     )
@@ -197,8 +202,22 @@ def parse_model(name: str, text: str) -> Model:
 
 def tables_in(query: str) -> tuple[str, ...]:
     """The tables that a query reads, as schema.table, sorted. (A common table expression has no schema.)"""
-    tree = sqlglot.parse_one(query, dialect="duckdb")
-    return tuple(sorted({f"{table.db}.{table.name}" for table in tree.find_all(exp.Table) if table.db}))
+    statement = "SELECT CAST(json_serialize_sql(?) AS VARCHAR)"
+    [(text,)] = parser().execute(statement, [query]).fetchall()
+    tree = json.loads(text)
+    if tree["error"]:
+        raise ModelError(f"not a query that DuckDB can read: {tree['error_message']}")
+    found: set[str] = set()
+    waiting: list[Any] = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            if node.get("type") == "BASE_TABLE" and node["schema_name"]:
+                found.add(f"{node['schema_name']}.{node['table_name']}")
+            waiting.extend(node.values())
+        elif isinstance(node, list):
+            waiting.extend(node)
+    return tuple(sorted(found))
 
 
 def _column(model: str, line: str) -> Column:

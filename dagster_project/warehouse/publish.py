@@ -5,7 +5,6 @@ Analysts who have the old file open keep it; whoever opens it next gets the new 
 
 from __future__ import annotations
 
-import os
 import subprocess
 
 import duckdb
@@ -13,13 +12,15 @@ import duckdb
 from dagster_project.settings import Settings
 
 from .database import Connection, DatabaseError, quoted, value
+from .durable import put_in_place
 
 
 def is_published(connection: Connection, settings: Settings) -> bool:
     """Whether `analytics.duckdb` holds what the warehouse holds: each table as it was last built."""
     if not settings.analytics_file.exists():
         return False
-    builds = "SELECT model, version, built_at FROM {}core.builds"
+    builds = """SELECT model, version, built_at FROM {0}core.builds
+        UNION ALL SELECT 'compaction', version, NULL FROM {0}core.compactions"""
     try:
         connection.execute(f"ATTACH '{quoted(str(settings.analytics_file))}' AS published (READ_ONLY)")
     except duckdb.Error:
@@ -42,17 +43,16 @@ def publish(connection: Connection, settings: Settings) -> int:
     copied = subprocess.run(
         ["cp", "--", str(settings.warehouse_file), str(part)], capture_output=True, text=True, check=False
     )
-    if copied.returncode:
+    try:
+        if copied.returncode:
+            raise OSError(copied.stderr.strip() or f"cp ended with {copied.returncode}")
+        # Left by a client that opened the published file for writing; it would be applied to the new one.
+        target.with_name(f"{target.name}.wal").unlink(missing_ok=True)
+        put_in_place(part, target)
+    except OSError as error:
         part.unlink(missing_ok=True)
         raise DatabaseError(
-            f"cannot publish to {target}: {copied.stderr.strip()}; the published database is as it was"
-        )
-    with part.open("rb+") as stream:
-        os.fsync(stream.fileno())
-    os.replace(part, target)
-    folder = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+            f"cannot publish to {target}: {error}; what is published is as it was. See to it (is the disk full?) and "
+            "run again: nothing is lost"
+        ) from error
     return target.stat().st_size

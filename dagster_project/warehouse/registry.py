@@ -7,15 +7,17 @@ only read here.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from pathlib import Path
 
 from dagster_project.readers.files import FilePart, format_of
+from dagster_project.readers.places import Place, RawFile, Stamp
+from dagster_project.settings import SettingsError
 
+from . import continuity
 from .database import Connection, append_rows, transaction, value
 
 _SCHEMA = """
@@ -23,7 +25,7 @@ CREATE TABLE IF NOT EXISTS raw.files (
     file_seq BIGINT, load_seq BIGINT, source VARCHAR, path VARCHAR, sha256 VARCHAR, bytes BIGINT,
     start_byte BIGINT, start_line BIGINT, received_date DATE, first_seen_at TIMESTAMP,
     records BIGINT, loaded BIGINT, duplicates BIGINT, rejected BIGINT, repaired BIGINT,
-    error VARCHAR, note VARCHAR, replay_position BIGINT, replay_path VARCHAR);
+    error VARCHAR, note VARCHAR, replay_position BIGINT, replay_path VARCHAR, end_byte BIGINT);
 CREATE TABLE IF NOT EXISTS raw.paths (
     path VARCHAR, source VARCHAR, bytes BIGINT, mtime_ns BIGINT, ctime_ns BIGINT,
     sha256 VARCHAR, file_seq BIGINT, loaded_seq BIGINT);
@@ -32,6 +34,10 @@ CREATE TABLE IF NOT EXISTS raw.rejects (
     reason VARCHAR, detail VARCHAR, raw VARCHAR);
 CREATE TABLE IF NOT EXISTS raw.repairs (
     load_seq BIGINT, source VARCHAR, file_seq BIGINT, line BIGINT, element BIGINT, what VARCHAR, detail VARCHAR);
+CREATE TABLE IF NOT EXISTS raw.erasures (
+    entity VARCHAR, id_hash VARCHAR, erased_at TIMESTAMP, rows_removed BIGINT, run VARCHAR);
+CREATE TABLE IF NOT EXISTS raw.erasure_key (key BLOB);
+CREATE TABLE IF NOT EXISTS raw.token_key (fingerprint VARCHAR);
 CREATE TABLE IF NOT EXISTS raw.versions (name VARCHAR, version BIGINT);
 """
 _NEW_FILE = (
@@ -81,9 +87,8 @@ class _Known:
     loaded_bytes: int | None = None
     loaded_sha256: str | None = None
 
-    @property
-    def stat(self) -> tuple[int | None, int | None, int | None]:
-        return self.bytes, self.mtime_ns, self.ctime_ns
+    def looks_like(self, stamp: Stamp) -> bool:
+        return (self.bytes, self.mtime_ns, self.ctime_ns) == (stamp.bytes, stamp.mtime_ns, stamp.ctime_ns)
 
 
 _UNKNOWN = _Known()
@@ -91,9 +96,10 @@ _UNKNOWN = _Known()
 
 @dataclass
 class Discovery:
-    """What a look at raw/ found."""
+    """What a look at raw/ found. unknown: paths whose folder or format is not known."""
 
     pending: list[FilePart] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
     new_files: int = 0
     known_files: int = 0
     warnings: list[str] = field(default_factory=list)
@@ -103,25 +109,15 @@ def prepare(connection: Connection) -> None:
     connection.execute(_SCHEMA)
 
 
-def walk(root: Path) -> dict[str, Path]:
-    """All files below raw/: their paths with `/`, in byte order, to where they are.
-
-    A name that is not UTF-8 is spelled with escapes.
-    """
-    found: dict[bytes, Path] = {}
-    base = os.fsencode(root)
-    seen: set[tuple[int, int]] = set()
-    for folder, folders, files in os.walk(base, followlinks=True):
-        # A folder may be a link to elsewhere, and links may go in circles.
-        stat = os.stat(folder)
-        if (stat.st_dev, stat.st_ino) in seen:
-            folders.clear()
-            continue
-        seen.add((stat.st_dev, stat.st_ino))
-        for name in files:
-            file = os.path.join(folder, name)
-            found[os.path.relpath(file, base).replace(os.sep.encode(), b"/")] = Path(os.fsdecode(file))
-    return {path.decode("utf-8", "backslashreplace"): found[path] for path in sorted(found)}
+def fingerprint(place: Place, folders: Sequence[Folder]) -> str:
+    """A hash of what discovery compares: paths, sizes and times of the files that a source reads. Opens none."""
+    digest = hashlib.sha256()
+    for path, file in place.listing().files.items():
+        if folder_of(path, folders):
+            with suppress(OSError):  # gone since it was listed, or unreadable
+                stamp = file.stamp
+                digest.update(f"{path}\0{stamp.bytes} {stamp.mtime_ns} {stamp.ctime_ns}\0".encode())
+    return digest.hexdigest()
 
 
 def folder_of(path: str, folders: Iterable[Folder]) -> Folder | None:
@@ -145,12 +141,15 @@ def received_date(path: str) -> date | None:
 
 def discover(
     connection: Connection,
-    root: Path,
+    place: Place,
     folders: Sequence[Folder],
     now: datetime,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Discovery:
-    """Number what is new below raw/, and say what is to be loaded, in order O. Commits to `raw`."""
+    """Number what is new below raw/, and say what is to be loaded, in order O. Commits to `raw`.
+
+    Raises PlaceError, with nothing touched.
+    """
     found = Discovery()
     known = {
         row[0]: _Known(*row[1:])
@@ -169,23 +168,27 @@ def discover(
     }
     next_seq: int = value(connection, "SELECT coalesce(max(file_seq), 0) + 1 FROM raw.files")
 
-    files = walk(root)
+    listing = place.listing()
+    files = listing.files
+    found.warnings += listing.troubles
     new_files: list[tuple[object, ...]] = []
     new_paths: list[tuple[object, ...]] = []
     retried: list[tuple[object, ...]] = []
+    completed: list[_HalfLine] = []
     for path, file in files.items():
         folder = folder_of(path, folders)
         if folder is None:
+            found.unknown.append(path)
             continue
         before = known.get(path, _UNKNOWN)
         grows = format_of(path) in _GROWING and not folder.replaces
         try:
-            stat = file.stat()
-            if before.sha256 and before.stat == (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns):
+            stamp = file.stamp
+            if before.sha256 and before.looks_like(stamp):
                 found.known_files += 1
                 continue
             progress(f"hashing {path}")
-            content = _hash(file, stat.st_size, (before.loaded_bytes or 0) if grows else 0)
+            content = _hash(file, stamp.bytes, (before.loaded_bytes or 0) if grows else 0)
         except OSError as error:
             if path in unreadable:
                 found.known_files += 1  # listed already
@@ -199,7 +202,9 @@ def discover(
             next_seq += 1
             found.new_files += 1
             continue
-        entry = (path, folder.name, content.size, stat.st_mtime_ns, stat.st_ctime_ns, content.sha256)
+        # What may still be written to without looking different is read again next time.
+        mtime_ns = stamp.mtime_ns if stamp.settled else None
+        entry = (path, folder.name, content.size, mtime_ns, stamp.ctime_ns, content.sha256)
         same = by_content.get((folder.name, content.sha256))
         if same is not None:
             found.known_files += 1
@@ -214,9 +219,12 @@ def discover(
         start_byte = start_line = 0
         note = None
         if before.loaded_seq is not None:
-            if grows and content.prefix == before.loaded_sha256 and content.prefix_ends_line:
-                start_byte, start_line = before.loaded_bytes or 0, content.prefix_lines
+            grew = grows and content.prefix == before.loaded_sha256
+            half = _half_line(connection, before.loaded_seq, content) if grew else None
+            if grew and (content.prefix_ends_line or half):
+                start_byte, start_line = content.last_line_at, content.prefix_lines
                 note = f"goes on where file {before.loaded_seq} ended"
+                completed += [half] if half else []
             elif not folder.replaces and before.loaded_bytes:
                 note = f"the path held file {before.loaded_seq} before, which stays loaded"
                 found.warnings.append(f"{path} was rewritten: loaded besides what it held before")
@@ -247,6 +255,8 @@ def discover(
                 connection.execute(
                     "UPDATE raw.files SET sha256 = ?, bytes = ? WHERE file_seq = ?", [sha256, size, file_seq]
                 )
+            for half in completed:
+                half.withdraw(connection)
             gone = [row[0] for row in new_paths]
             connection.execute("DELETE FROM raw.paths WHERE path IN (SELECT unnest(?::VARCHAR[]))", [gone])
             append_rows(connection, "raw.paths", new_paths)
@@ -256,7 +266,7 @@ def discover(
                 "DELETE FROM raw.files WHERE sha256 IS NULL AND path IN (SELECT unnest(?::VARCHAR[]))",
                 [readable],
             )
-            bump(connection, ["files", "paths"])
+            bump(connection, ["files", "paths", *(["rejects"] if completed else [])])
     _note_vanished(connection, files)
     found.pending = pending(connection, files)
     return found
@@ -265,7 +275,7 @@ def discover(
 _VANISHED = "no longer in raw/"
 
 
-def _note_vanished(connection: Connection, files: Mapping[str, Path]) -> None:
+def _note_vanished(connection: Connection, files: Mapping[str, RawFile]) -> None:
     """A file that could not be read and is gone wants nobody's attention any more."""
     rows = connection.execute(
         "SELECT file_seq, path, note IS NOT DISTINCT FROM ? FROM raw.files WHERE error IS NOT NULL",
@@ -281,33 +291,35 @@ def _note_vanished(connection: Connection, files: Mapping[str, Path]) -> None:
             bump(connection, ["files"])
 
 
-def pending(connection: Connection, files: Mapping[str, Path]) -> list[FilePart]:
+def pending(connection: Connection, files: Mapping[str, RawFile]) -> list[FilePart]:
     """The files that are numbered but not loaded and still stand at their path, in the order to load them:
 
     those of a full rebuild as they were loaded before, then the others in order O.
     """
     rows = connection.execute("""
-        SELECT f.file_seq, f.source, coalesce(f.replay_path, p.path), f.start_byte, f.start_line, f.bytes,
-               f.received_date, f.first_seen_at
+        SELECT f.file_seq, f.source, coalesce(f.replay_path, p.path), f.start_byte, f.start_line,
+               coalesce(f.end_byte, f.bytes), f.received_date, f.first_seen_at, f.bytes, f.sha256
         FROM raw.files f
         LEFT JOIN (SELECT file_seq, min(path) AS path FROM raw.paths WHERE sha256 IS NOT NULL GROUP BY ALL) p
           ON p.file_seq = f.file_seq
         WHERE f.load_seq IS NULL AND f.sha256 IS NOT NULL AND coalesce(f.replay_path, p.path) IS NOT NULL
         ORDER BY f.replay_position NULLS LAST, f.file_seq""").fetchall()
     return [
-        FilePart(seq, source, path, files[path], start, line, size, received, seen)
-        for seq, source, path, start, line, size, received, seen in rows
-        if path in files
+        FilePart(seq, source, path, files[path], *rest) for seq, source, path, *rest in rows if path in files
     ]
 
 
 def forget_loaded(
-    connection: Connection, root: Path, folders: Sequence[Folder], tables: Iterable[str]
+    connection: Connection,
+    place: Place,
+    folders: Sequence[Folder],
+    tables: Iterable[str],
+    fingerprint: str | None = None,
 ) -> int:
     """Begin a full rebuild: check that every loaded file's bytes are in raw/, then mark all as not loaded.
 
     Returns how many. The next load replays them in the order in which they were loaded before, also after a
-    crash. Raises MissingFiles, with nothing touched.
+    crash. fingerprint: of the key by which tokens are hashed then. Raises MissingFiles or PlaceError, with nothing touched.
     """
     replacing = [f.name for f in folders if f.replaces]
     rows = connection.execute(
@@ -319,7 +331,7 @@ def forget_loaded(
         [replacing],
     ).fetchall()
     paths_of: dict[tuple[str, str], list[str]] = {}
-    files = walk(root)
+    files = place.listing().files
     for path in files:
         folder = folder_of(path, folders)
         if folder:
@@ -341,9 +353,9 @@ def forget_loaded(
         key = (source, format_of(path))
         here = paths_of.get(key, [])
         places = [path, *(p for p in here if p != path)] if path in here else here
-        place = next((p for p in places if holds(p, key, size, sha256)), None)
-        if place is not None:
-            replay.append((seq, len(replay), place))
+        at = next((p for p in places if holds(p, key, size, sha256)), None)
+        if at is not None:
+            replay.append((seq, len(replay), at))
         elif is_replaced:
             replaced.append(seq)  # an export that a newer one replaced: nothing of it shows
         else:
@@ -354,23 +366,69 @@ def forget_loaded(
             + ", ".join(missing)
             + ". Put them back, or run without --full"
         )
+    built = continuity.newest_generation(connection)
     with transaction(connection):
         connection.execute(
             "CREATE OR REPLACE TABLE raw.replay (file_seq BIGINT, position BIGINT, path VARCHAR)"
         )
         for table in tables:
-            connection.execute(f"DELETE FROM raw.{table}")
+            connection.execute(f"DELETE FROM {table}")
         # What was said of an export that a newer one replaced stays said.
         for table in ("rejects", "repairs"):
             connection.execute(
                 f"DELETE FROM raw.{table} WHERE file_seq NOT IN (SELECT unnest(?::BIGINT[]))", [replaced]
             )
+        if value(connection, "SELECT fingerprint FROM raw.token_key") != fingerprint:
+            bump(connection, ["erased"])  # the tokens as they were
+        _note_token_key(connection, fingerprint)
         append_rows(connection, "raw.replay", replay)
         connection.execute("""UPDATE raw.files SET load_seq = NULL, replay_position = r.position, replay_path = r.path
             FROM raw.replay r WHERE r.file_seq = files.file_seq""")
         connection.execute("DROP TABLE raw.replay")
         bump(connection, ["generation", "files"])
+        # Also none that any table was built from: this may be a new raw.duckdb, or an older one.
+        connection.execute(
+            "UPDATE raw.versions SET version = greatest(version, ?) WHERE name = 'generation'", [built + 1]
+        )
     return len(replay)
+
+
+def require_token_key(connection: Connection, fingerprint: str | None) -> None:
+    """Make sure that what is loaded has its tokens as they would be loaded now. fingerprint: of the key; None: as they are.
+
+    Raises SettingsError.
+    """
+    if not value(
+        connection, "SELECT count(*) FROM raw.files WHERE load_seq IS NOT NULL OR replay_position IS NOT NULL"
+    ):
+        _note_token_key(connection, fingerprint)
+        return
+    before = value(connection, "SELECT fingerprint FROM raw.token_key")
+    if before == fingerprint:
+        return
+    if fingerprint is None:
+        wrong = "privacy.hash_tokens = false, but the tokens that are loaded are hashes: set it to true"
+    elif before is None:
+        wrong = "privacy.hash_tokens = true, but the tokens that are loaded are no hashes: set it to false"
+    else:
+        wrong = "WAREHOUSE_TOKEN_KEY is another key than the one by which the loaded tokens were hashed: set the old one"
+    raise SettingsError(f"{wrong}, or load all files again with `warehouse run --full`. Nothing was touched")
+
+
+def _note_token_key(connection: Connection, fingerprint: str | None) -> None:
+    connection.execute("DELETE FROM raw.token_key")
+    connection.execute("INSERT INTO raw.token_key VALUES (?)", [fingerprint])
+
+
+def drop_rejects(connection: Connection, before: date) -> int:
+    """Drop the rejects of files that were first seen before a day. The files' counts stay. Returns how many."""
+    old = f"file_seq IN (SELECT file_seq FROM raw.files WHERE first_seen_at < DATE '{before.isoformat()}')"
+    rows: int = value(connection, f"SELECT count(*) FROM raw.rejects WHERE {old}")
+    if rows:
+        with transaction(connection):
+            connection.execute(f"DELETE FROM raw.rejects WHERE {old}")
+            bump(connection, ["rejects"])
+    return rows
 
 
 def next_load_seq(connection: Connection) -> int:
@@ -392,46 +450,86 @@ def bump(connection: Connection, names: Iterable[str]) -> None:
 
 @dataclass(frozen=True)
 class _Content:
+    """prefix: the hash of what the file held when it was last loaded, where it held less; prefix_lines: the ends of
+    lines in there; last_line_at: where the last of them is; goes_on: the last line goes on behind the prefix."""
+
     sha256: str
     size: int
     prefix: str | None
     prefix_lines: int
     prefix_ends_line: bool
+    last_line_at: int
+    goes_on: bool
 
 
-def _hash(file: Path, size: int, prefix_size: int) -> _Content:
+def _hash(file: RawFile, size: int, prefix_size: int) -> _Content:
     """The hash of a file's first `size` bytes, and what precedes `prefix_size` (0: no such question)."""
     digest = hashlib.sha256()
     prefix: str | None = None
-    lines, left, last = 0, size, b""
-    with file.open("rb") as stream:
-        if 0 < prefix_size < size:
-            todo = prefix_size
-            while todo and (chunk := stream.read(min(_CHUNK, todo))):
+    lines = done = last_line_at = 0
+    ends = [size]
+    if 0 < prefix_size < size:
+        ends.insert(0, prefix_size)
+    goes_on = False
+    with file.open() as stream:
+        for end in ends:
+            if end > prefix_size > 0:
+                prefix = digest.hexdigest() if done == prefix_size else None
+            while done < end and (chunk := stream.read(min(_CHUNK, end - done))):
                 digest.update(chunk)
-                lines += chunk.count(b"\n")
-                last = chunk[-1:]
-                todo -= len(chunk)
-            prefix, left = digest.hexdigest(), size - prefix_size
-        while left and (chunk := stream.read(min(_CHUNK, left))):
-            digest.update(chunk)
-            left -= len(chunk)
-    return _Content(digest.hexdigest(), size - left, prefix, lines, last == b"\n")
+                if end < size:
+                    lines += chunk.count(b"\n")
+                    last_line_at = done + chunk.rfind(b"\n") + 1 if b"\n" in chunk else last_line_at
+                elif done == prefix_size:
+                    goes_on = chunk[:1] not in (b"\n", b"\r")
+                done += len(chunk)
+    return _Content(
+        digest.hexdigest(), done, prefix, lines, last_line_at == prefix_size, last_line_at, goes_on
+    )
 
 
-def _prefix_hashes(file: Path, sizes: set[int]) -> dict[int, str]:
+@dataclass(frozen=True)
+class _HalfLine:
+    """A last line that was still being written when its file was loaded, and is whole now."""
+
+    file_seq: int
+    line: int
+    at: int
+
+    def withdraw(self, connection: Connection) -> None:
+        """The file ends before it from now on; its line was no record."""
+        connection.execute(
+            "DELETE FROM raw.rejects WHERE file_seq = ? AND line = ?", [self.file_seq, self.line]
+        )
+        connection.execute(
+            "UPDATE raw.files SET end_byte = ?, records = records - 1, rejected = rejected - 1 WHERE file_seq = ?",
+            [self.at, self.file_seq],
+        )
+
+
+def _half_line(connection: Connection, file_seq: int, content: _Content) -> _HalfLine | None:
+    """The last line of a loaded file that grew, if that line had no end, was no JSON, and now goes on."""
+    half = _HalfLine(file_seq, content.prefix_lines + 1, content.last_line_at)
+    if content.prefix_ends_line or not content.goes_on:
+        return None
+    was_refused = value(
+        connection,
+        "SELECT count(*) FROM raw.rejects WHERE file_seq = ? AND line = ? AND reason = 'bad_json'",
+        [half.file_seq, half.line],
+    )
+    return half if was_refused == 1 else None
+
+
+def _prefix_hashes(file: RawFile, sizes: set[int]) -> dict[int, str]:
     """The hash of the first n bytes of a file, for each n."""
     digest, done = hashlib.sha256(), 0
     result: dict[int, str] = {}
-    try:
-        with file.open("rb") as stream:
-            for size in sorted(sizes):
-                while done < size and (chunk := stream.read(min(_CHUNK, size - done))):
-                    digest.update(chunk)
-                    done += len(chunk)
-                if done < size:
-                    break
-                result[size] = digest.hexdigest()
-    except OSError:
-        pass
+    with suppress(OSError), file.open() as stream:
+        for size in sorted(sizes):
+            while done < size and (chunk := stream.read(min(_CHUNK, size - done))):
+                digest.update(chunk)
+                done += len(chunk)
+            if done < size:
+                break
+            result[size] = digest.hexdigest()
     return result

@@ -1,5 +1,5 @@
 -- Who usage belongs to, by day and by the ids that it carried. An own id is never overridden; else the claims
--- that hold on that day decide.
+-- that hold on that day decide. Usage of an erased user, who has a pseudonym, belongs to no user.
 -- grain: day, own_company_id, own_user_id, session_token
 -- rebuild: day
 -- days: core.api_usage_daily, core.action_usage_daily, core.claim_changed_days
@@ -23,7 +23,10 @@ SELECT
     i.session_token,
     CASE WHEN i.company_id <> '' THEN i.company_id
          ELSE coalesce(token_company.target, token_user_company.target, user_company.target, '') END AS company_id,
-    CASE WHEN i.user_id <> '' THEN i.user_id ELSE coalesce(token_user.target, '') END AS user_id,
+    CASE WHEN i.user_id LIKE 'erased:%' THEN ''
+         WHEN i.user_id <> '' THEN i.user_id
+         WHEN token_user.target LIKE 'erased:%' THEN ''
+         ELSE coalesce(token_user.target, '') END AS user_id,
     CASE WHEN i.company_id <> '' THEN 'event'
          WHEN token_company.target IS NOT NULL THEN 'token'
          WHEN token_user_company.target IS NOT NULL THEN 'token_user'

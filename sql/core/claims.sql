@@ -16,6 +16,10 @@ WITH updates AS (
     UNION ALL
     SELECT 'users' AS source, file_seq, line, element, company_id, user_id, session_token, effective_at
     FROM raw.user_updates
+    UNION ALL
+    -- What is kept of erased users, under their pseudonyms: whose company the usage is.
+    SELECT 'users' AS source, file_seq, line, element, company_id, user_id, session_token, effective_at
+    FROM raw.erased_claims
 ), accepted AS (
     SELECT u.*
     FROM updates AS u

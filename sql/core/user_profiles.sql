@@ -22,6 +22,7 @@
 --   blocked_calls       BIGINT     calls that a governance rule blocked, all time
 --   session_tokens      BIGINT     distinct tokens of its API calls, all time
 --   active_days_30d     BIGINT     days of the last 30 with an API call, action or feature event
+--   actions_30d         BIGINT     custom actions, last 30 days
 --   feature_total_30d   BIGINT     sum of feature totals, last 30 days
 --   features_used_30d   BIGINT     distinct features, last 30 days
 --   first_call_seconds  DOUBLE     seconds from created_at to the first call with status 200 to 299
@@ -57,6 +58,11 @@ WITH named AS (
     SELECT a.user_id, min(a.first_at) AS first_seen_at, max(a.last_at) AS last_seen_at,
            count(CASE WHEN a.day BETWEEN w.day_30 AND w.as_of THEN 1 END) AS active_days_30d
     FROM core.user_activity_daily AS a CROSS JOIN windows AS w
+    GROUP BY 1
+), actions AS (
+    SELECT c.user_id, CAST(sum(c.actions) AS BIGINT) AS actions_30d
+    FROM marts.action_usage_daily AS c CROSS JOIN windows AS w
+    WHERE c.day BETWEEN w.day_30 AND w.as_of
     GROUP BY 1
 ), features AS (
     SELECT f.user_id AS user_id, CAST(least(sum(f.total), 9223372036854775807) AS BIGINT) AS feature_total_30d,
@@ -96,6 +102,7 @@ SELECT
     coalesce(u.blocked_calls, 0) AS blocked_calls,
     coalesce(t.session_tokens, 0) AS session_tokens,
     coalesce(a.active_days_30d, 0) AS active_days_30d,
+    coalesce(n.actions_30d, 0) AS actions_30d,
     coalesce(f.feature_total_30d, 0) AS feature_total_30d,
     coalesce(f.features_used_30d, 0) AS features_used_30d,
     date_diff('microsecond', i.created_at, u.first_success_at) / 1000000 AS first_call_seconds,
@@ -107,6 +114,7 @@ FROM ids AS i
 LEFT JOIN core.user_metadata AS m ON m.user_id = i.user_id
 LEFT JOIN usage AS u ON u.user_id = i.user_id
 LEFT JOIN activity AS a ON a.user_id = i.user_id
+LEFT JOIN actions AS n ON n.user_id = i.user_id
 LEFT JOIN features AS f ON f.user_id = i.user_id
 LEFT JOIN tokens AS t ON t.user_id = i.user_id
 LEFT JOIN members AS us ON us.user_id = i.user_id

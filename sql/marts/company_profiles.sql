@@ -20,6 +20,7 @@
 --   session_tokens      BIGINT     distinct tokens of its API calls, all time
 --   users               BIGINT     distinct users of its API calls, all time
 --   active_days_30d     BIGINT     days of the last 30 with an API call, action or feature event
+--   actions_30d         BIGINT     custom actions, last 30 days
 --   feature_total_30d   BIGINT     sum of feature totals, last 30 days
 --   features_used_30d   BIGINT     distinct features, last 30 days
 --   first_call_seconds  DOUBLE     seconds from created_at to the first call with status 200 to 299
@@ -33,6 +34,8 @@
 --   id_is_not_blank: SELECT company_id FROM marts.company_profiles WHERE company_id IS NULL OR trim(company_id) = ''
 --   seen_after_created: SELECT company_id, created_at, first_seen_at FROM marts.company_profiles
 --     WHERE created_at IS NULL OR first_seen_at < created_at
+-- chart: SELECT strftime(created_at, '%Y-%m') AS created, count(*) AS companies FROM marts.company_profiles
+--     GROUP BY created ORDER BY created DESC LIMIT 12
 WITH cohorts AS (
     SELECT id, list_sort(list(cohort)) AS cohorts FROM marts.cohort_members WHERE entity = 'company' GROUP BY 1
 )

@@ -24,6 +24,7 @@
 --   blocked_calls       BIGINT     calls that a governance rule blocked, all time
 --   session_tokens      BIGINT     distinct tokens of its API calls, all time
 --   active_days_30d     BIGINT     days of the last 30 with an API call, action or feature event
+--   actions_30d         BIGINT     custom actions, last 30 days
 --   feature_total_30d   BIGINT     sum of feature totals, last 30 days
 --   features_used_30d   BIGINT     distinct features, last 30 days
 --   first_call_seconds  DOUBLE     seconds from created_at to the first call with status 200 to 299
@@ -37,6 +38,8 @@
 --   id_is_not_blank: SELECT user_id FROM marts.user_profiles WHERE user_id IS NULL OR trim(user_id) = ''
 --   seen_after_created: SELECT user_id, created_at, first_seen_at FROM marts.user_profiles
 --     WHERE created_at IS NULL OR first_seen_at < created_at
+-- chart: SELECT strftime(created_at, '%Y-%m') AS created, count(*) AS users FROM marts.user_profiles
+--     GROUP BY created ORDER BY created DESC LIMIT 12
 WITH cohorts AS (
     SELECT id, list_sort(list(cohort)) AS cohorts FROM marts.cohort_members WHERE entity = 'user' GROUP BY 1
 )

@@ -19,7 +19,21 @@
 --   records_are_accounted_for: SELECT * FROM ops.files WHERE records <> loaded + duplicates + rejected
 --   files_are_readable (warn): SELECT f.path, f.error FROM ops.files f
 --     WHERE f.error IS NOT NULL AND f.note IS NULL
+--   sources_keep_coming (warn): WITH arrived AS (
+--       SELECT source, CAST(first_seen_at AS DATE) AS day, sum(records) AS records FROM ops.files GROUP BY ALL
+--     ), last_whole AS (SELECT max(day) - 1 AS day FROM arrived
+--     ), began AS (SELECT source, min(day) AS day FROM arrived GROUP BY source
+--     ), weeks AS (
+--       SELECT b.source, w.ago, coalesce(a.records, 0) AS records
+--       FROM began AS b CROSS JOIN last_whole AS l CROSS JOIN (SELECT unnest([0, 1, 2, 3, 4]) AS ago) AS w
+--       LEFT JOIN arrived AS a ON a.source = b.source AND a.day = l.day - 7 * w.ago
+--       WHERE b.day <= l.day - 7 * w.ago)
+--     SELECT source, max(records) FILTER (ago = 0) AS records, median(records) FILTER (ago > 0) AS usual
+--     FROM weeks GROUP BY source
+--     HAVING count(*) FILTER (ago > 0) >= 3 AND usual >= 100 AND usual > 5 * max(records) FILTER (ago = 0)
 --   files_are_not_rewritten (warn): SELECT path, note FROM ops.files WHERE note LIKE '%stays loaded'
+-- chart: SELECT source, sum(loaded) AS loaded, sum(duplicates) AS duplicates, sum(rejected) AS rejected FROM ops.files
+--     GROUP BY source ORDER BY source
 WITH refused AS (
     SELECT file_seq, count(*) AS updates FROM core.rejected_updates GROUP BY 1
 ), repaired AS (

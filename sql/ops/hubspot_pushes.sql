@@ -7,6 +7,7 @@
 --   ended_at      TIMESTAMP  UTC; null: it goes on, or it was killed and the next push closes its accounts
 --   portal_id     BIGINT     HubSpot account; null: it did not say
 --   digest        VARCHAR    of the plan that it carried out, hexadecimal
+--   source        VARCHAR    hash of what it was made from: published tables, SELECTs, settings
 --   planned       BIGINT     records that had something to send, or were skipped
 --   acknowledged  BIGINT     records of which HubSpot took at least one value
 --   rejected      BIGINT     records of which it took none; see ops.hubspot_rejects

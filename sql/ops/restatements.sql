@@ -8,6 +8,7 @@
 --   company_id_after   VARCHAR  where it counts since, null: nowhere
 --   calls              BIGINT   calls that moved
 --   reason             VARCHAR  what the new claim is of: token, token_user or user
+-- chart: SELECT day, sum(calls) AS calls FROM ops.restatements GROUP BY day
 SELECT
     $run_id AS run,
     b.day,

@@ -1,0 +1,141 @@
+"""Erases companies and users: the order of its steps. Each is done again without harm, so a crash is no harm either.
+
+What names them in the computed tables goes first, while the raw tables still know what is theirs; then they go from
+the raw tables, which from then on keep them out (sources.erasures); then everything is built anew, and the files are
+rewritten when they are next opened (warehouse.compaction).
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import date
+
+from dagster_project import nightly
+from dagster_project.nightly import Tell
+from dagster_project.settings import Settings
+from dagster_project.sources import all_sources, erasures, loading
+from dagster_project.warehouse import continuity, forgetting, registry
+from dagster_project.warehouse.database import Connection, open_warehouse, transaction, value
+from dagster_project.warehouse.publish import publish
+
+
+class CannotErase(Exception):
+    """Nothing was erased. The text says why, and what to do."""
+
+
+@dataclass
+class Erasure:
+    """What is to be erased, and where it was found. rows: table to how many rows name it.
+
+    hubspot: records of HubSpot that are theirs, (object, id). files: below raw/, with records of theirs.
+    """
+
+    theirs: erasures.Belongings
+    as_of: date | None
+    run: str = field(default_factory=lambda: uuid.uuid4().hex)
+    rows: dict[str, int] = field(default_factory=dict)
+    rows_of: dict[tuple[str, str], int] = field(default_factory=dict)
+    hubspot: list[tuple[str, str]] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+
+    @property
+    def names(self) -> set[str]:
+        """What they are called: ids, tokens, emails and domains."""
+        return {text for kind, texts in self.theirs.ids.items() if kind != "kept" for text in texts}
+
+    @property
+    def unknown(self) -> list[str]:
+        """The ids that no row names."""
+        return sorted(
+            id_
+            for kind in ("company", "user")
+            for id_ in self.theirs.ids[kind]
+            if not self.rows_of.get((kind, id_))
+        )
+
+
+def look(
+    connection: Connection, settings: Settings, users: Iterable[str], companies: Iterable[str], tell: Tell
+) -> Erasure:
+    """Find what is to be erased, with all tables up to date. Raises CannotErase."""
+    sources = all_sources()
+    registry.prepare(connection)
+    loading.prepare(connection, sources)
+    continuity.require_loaded_files(connection)
+    if value(connection, "SELECT count(*) FROM raw.files WHERE replay_position IS NOT NULL"):
+        raise CannotErase("a full rebuild was not finished: run `warehouse run` first")
+    built = value(
+        connection,
+        "SELECT count(*) FROM duckdb_tables() WHERE schema_name = 'marts' AND table_name = 'as_of'",
+    )
+    as_of = value(connection, "SELECT as_of FROM marts.as_of") if built else None
+    erasure = Erasure(erasures.Belongings(), as_of)
+    _build(connection, settings, erasure, tell)
+    theirs = erasure.theirs
+    theirs.ids["user"], theirs.ids["company"] = set(users), set(companies)
+    for kind in ("user", "company"):
+        erasures.gather(
+            connection, kind, f"raw.{kind}_updates", _one_of(f"{kind}_id", theirs.ids[kind]), theirs
+        )
+    for source in sources:
+        ids = {c: kind for c, kind in erasures.ids_of(source).items() if theirs.ids[kind]}
+        table = f"raw.{source.table}"
+        condition = " OR ".join(_one_of(column, theirs.ids[kind]) for column, kind in ids.items()) or "false"
+        erasure.rows[table] = value(connection, f"SELECT count(*) FROM {table} WHERE {condition}")
+        for column, kind in ids.items():
+            for id_, rows in connection.execute(
+                f"SELECT {column}, count(*) FROM {table} WHERE {_one_of(column, theirs.ids[kind])} GROUP BY 1"
+            ).fetchall():
+                erasure.rows_of[kind, id_] = erasure.rows_of.get((kind, id_), 0) + rows
+    erasure.rows |= forgetting.rows_naming(connection, nightly.models(), theirs.ids)
+    erasure.hubspot = _in_hubspot(connection, theirs)
+    return erasure
+
+
+def carry_out(connection: Connection, settings: Settings, erasure: Erasure, tell: Tell) -> None:
+    """Erase what was found, and build all tables anew. The files are rewritten when the warehouse is next opened."""
+    tell("erasing")
+    forgetting.forget(connection, nightly.models(), erasure.theirs.ids)
+    with transaction(connection):
+        erasures.Erasures(connection).erase(erasure.theirs, erasure.rows_of, erasure.run)
+    _build(connection, settings, erasure, tell)
+    files = nightly.raw_place(settings).listing().files
+    erasure.files = [
+        row[0]
+        for row in connection.execute("""
+            SELECT DISTINCT p.path FROM raw.paths AS p
+            JOIN raw.repairs AS r ON r.file_seq = p.file_seq AND r.what = 'erased' ORDER BY 1""").fetchall()
+        if row[0] in files
+    ]
+
+
+def publish_without(settings: Settings, tell: Tell) -> None:
+    """Rewrite the databases without what was erased, and publish them."""
+    with open_warehouse(settings, tell) as connection:
+        tell("publishing analytics.duckdb")
+        publish(connection, settings)
+
+
+def _build(connection: Connection, settings: Settings, erasure: Erasure, tell: Tell) -> None:
+    """Bring all tables up to date, with the windows where they are."""
+    nightly.build_tables(connection, settings, as_of=erasure.as_of, run_id=f"erase {erasure.run}", tell=tell)
+
+
+def _in_hubspot(connection: Connection, theirs: erasures.Belongings) -> list[tuple[str, str]]:
+    """The HubSpot records that exports and pushes name with their emails and domains."""
+    found: set[tuple[str, str]] = set()
+    for thing, kind in (("companies", "domain"), ("contacts", "email")):
+        for query in (
+            f"SELECT record_id FROM raw.crm_{thing} WHERE {_one_of('match_key', theirs.ids[kind])}",
+            f"SELECT hubspot_id FROM ops.hubspot_records WHERE object = '{thing}' AND {_one_of('key', theirs.ids[kind])}",
+            f"SELECT hubspot_id FROM ops.hubspot_ledger WHERE object = '{thing}' AND {_one_of('key', theirs.ids[kind])}",
+        ):
+            found |= {(thing, row[0]) for row in connection.execute(query).fetchall() if row[0]}
+    return sorted(found)
+
+
+def _one_of(column: str, texts: Iterable[str]) -> str:
+    quoted = ", ".join("'" + text.replace("'", "''") + "'" for text in sorted(texts))
+    return f"{column} IN ({quoted})" if quoted else "false"

@@ -1,0 +1,165 @@
+"""One JSON array, element by element, however long it is: in memory is one element and a bit of what follows.
+
+The text comes from a stream, so that an array of gigabytes costs no more memory than its largest element.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from .files import LONGEST_RECORD
+from .json_text import BadJson, Repair, interpreted, parse_text, value_at
+
+_PIECE = 1 << 20
+_WHITESPACE = re.compile(r"[ \t\n\r]*")
+_ESCAPED = re.compile("[\udc80-\udcff]")
+_STRING_END = re.compile(r'(?:[^"\\]++|\\.)*+"', re.DOTALL)
+_MARK = re.compile(r'["\[\]{},]')
+_BRACKET = re.compile(r'["\[\]{}]')
+# Of an element that is too long, this much is kept; it is cut again where it is stored.
+_KEPT = 1 << 18
+
+
+@dataclass(slots=True)
+class Element:
+    """text: as it came, bytes that are not UTF-8 as U+FFFD. too_long: nothing but the text's beginning is known."""
+
+    text: str
+    value: Any = None
+    repairs: list[Repair] = field(default_factory=list)
+    too_long: bool = False
+
+
+class _Window:
+    """The part of the text that is looked at: from `at` on, more is read when it is asked for."""
+
+    def __init__(self, read: Callable[[int], bytes]) -> None:
+        self._read = read
+        # Bytes that are not UTF-8 are kept apart until it is known in which element they are.
+        self._decode = codecs.getincrementaldecoder("utf-8")("surrogateescape").decode
+        self.text, self.at, self.before, self.ended = "", 0, 0, False
+
+    def more(self, size: int = _PIECE) -> bool:
+        """Read on. False: there was nothing more."""
+        if self.ended:
+            return False
+        data = self._read(size)
+        self.ended = not data
+        self.before += self.at
+        self.text, self.at = self.text[self.at :] + self._decode(data, self.ended), 0
+        return not self.ended
+
+    def mark(self) -> str:
+        """The next character that is no white space, without taking it; '' at the end."""
+        while True:
+            match = _WHITESPACE.match(self.text, self.at)
+            self.at = match.end() if match else self.at
+            if self.at < len(self.text) or not self.more():
+                return self.text[self.at : self.at + 1]
+
+    def place(self) -> int:
+        """How many characters precede what is looked at, counted from 1."""
+        return self.before + self.at + 1
+
+
+def elements(read: Callable[[int], bytes]) -> Iterator[Element]:
+    """The elements of the one array that a stream holds. Raises BadJson where it is none, also in the middle of it."""
+    window = _Window(read)
+    if window.mark() != "[":
+        raise BadJson("not an array")
+    window.at += 1
+    if window.mark() == "]":
+        window.at += 1
+    else:
+        while True:
+            window.mark()
+            yield _element(window)
+            mark = window.mark()
+            window.at += 1
+            if mark == "]":
+                break
+            if mark != ",":
+                raise BadJson(f"the array does not go on or end at character {window.place() - 1}")
+    if window.mark():
+        raise BadJson(f"text after the array at character {window.place()}")
+
+
+def _element(window: _Window) -> Element:
+    """The element that begins here. The text behind it is read far enough to know that it ends here."""
+    while True:
+        found, reason = None, "no JSON value"
+        try:
+            found = value_at(window.text, window.at)
+        except BadJson as error:
+            reason = str(error)
+        if found and window.text[_behind(window.text, found[1])] in (",", "]"):
+            break
+        if window.ended:
+            if not found:
+                raise BadJson(reason)
+            break
+        if len(window.text) - window.at > LONGEST_RECORD:
+            return _too_long(window, reason)
+        # Twice as much each time, as all of it is looked at again.
+        window.more(max(_PIECE, len(window.text) - window.at))
+    value, end = found
+    text, window.at = window.text[window.at : end], end
+    if len(text) > LONGEST_RECORD:
+        return Element(_readable(text[:_KEPT]), too_long=True)
+    if _ESCAPED.search(text) is None:
+        return Element(text, *interpreted(text, value))
+    text = _readable(text)
+    value, repairs = parse_text(text)
+    repairs = [repair for repair in repairs if repair[0] != "invalid_text"]
+    return Element(text, value, [("invalid_text", "bytes that are not UTF-8 became U+FFFD"), *repairs])
+
+
+def _behind(text: str, end: int) -> slice:
+    """Where the first character behind a value is that is no white space."""
+    match = _WHITESPACE.match(text, end)
+    at = match.end() if match else end
+    return slice(at, at + 1)
+
+
+def _readable(text: str) -> str:
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _too_long(window: _Window, reason: str) -> Element:
+    """Go to where the element ends, without keeping it. Raises BadJson where it is not long but wrong."""
+    begin, kept = window.place(), window.text[window.at : window.at + _KEPT]
+    depth = 0
+    while True:
+        match = (_BRACKET if depth else _MARK).search(window.text, window.at)
+        if match is None:
+            window.at = len(window.text)
+            if not window.more():
+                raise BadJson("the array does not end")
+            continue
+        mark, window.at = match.group(), match.end()
+        if mark == '"':
+            _skip_string(window)
+        elif mark in "[{":
+            depth += 1
+        elif depth:
+            depth -= mark in "]}"
+        else:
+            window.at -= 1
+            break
+    if window.place() - begin <= LONGEST_RECORD:
+        raise BadJson(reason)
+    return Element(_readable(kept), too_long=True)
+
+
+def _skip_string(window: _Window) -> None:
+    while (match := _STRING_END.match(window.text, window.at)) is None:
+        text = window.text
+        backslashes = len(text) - len(text.rstrip("\\")) if window.at < len(text) else 0
+        window.at = max(window.at, len(text) - backslashes % 2)
+        if not window.more():
+            raise BadJson("a string does not end")
+    window.at = match.end()

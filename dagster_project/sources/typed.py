@@ -1,0 +1,185 @@
+"""The fast way in: DuckDB's typed JSON reader on a large JSON lines file.
+
+DuckDB reads more leniently than JSON allows (NaN, trailing commas, `1e999`), so simdjson, which is strict,
+looks at every line first. DuckDB then reads the file in its own strict mode, with the record as one struct:
+that way a repeated key is an error instead of a silent choice. What it reads is taken only where it is plain;
+the lines of all other records are handed back, to be read one by one.
+
+Fields are read as text: an id that is a JSON string and one that is an integer come out as they should, and what
+could be either of two things (`"true"` or `true`, `"1.5"` or `1.5`) is not plain.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
+
+import duckdb
+import simdjson
+
+from dagster_project.readers.files import LONGEST_RECORD, FilePart, open_bytes
+from dagster_project.readers.values import latest_time
+from dagster_project.warehouse.database import value
+
+from .loading import FileLoad, Incoming
+
+# Below this a file is read faster record by record than DuckDB can be asked.
+SMALLEST_BYTES = 250_000
+_FORMATS = {
+    f"{kind}{packed}": compression
+    for kind in ("json", "jsonl", "ndjson")
+    for packed, compression in (("", "none"), (".gz", "gzip"), (".zst", "zstd"))
+}
+# DuckDB would take other characters for patterns, or for no text at all.
+_PLAIN_NAME = re.compile(r"[^*?\[\]{}\ud800-\udfff]+", re.DOTALL)
+# Past this share of odd lines a file is better read another way.
+_MOST_ODD = 0.2
+
+# odd_id: text that is not plainly an id: it may have been a JSON value of another type, or be blank.
+# plain_time: a time in the usual forms; null for any other text.
+# late: past the last moment that is not future; $latest holds for records without `received_at`.
+_MACROS = r"""
+CREATE OR REPLACE TEMP MACRO odd_id(t) AS CASE
+    WHEN t IS NULL THEN false
+    WHEN t < '!' THEN t <> ''
+    WHEN t >= '{' OR starts_with(t, '[') OR t IN ('true', 'false') THEN true
+    WHEN t < ':' THEN regexp_full_match(t, '[-+.0-9eE]+') AND NOT regexp_full_match(t, '-?[1-9]\d{0,17}|0')
+    ELSE false END;
+CREATE OR REPLACE TEMP MACRO plain_time(t) AS CASE
+    WHEN t LIKE '____-__-__T__:__:__.___Z' THEN try_strptime(t, '%Y-%m-%dT%H:%M:%S.%fZ')
+    WHEN regexp_full_match(t, '\d{4}-\d\d-\d\d[T ]([01]\d|2[0-3]):\d\d(:\d\d(\.\d+)?)?(Z|[+-](0\d|1[0-3]):?[0-5]\d)?')
+        THEN timezone('UTC', TRY_CAST(t AS TIMESTAMPTZ)) END;
+CREATE OR REPLACE TEMP MACRO late(moment, received_at, latest) AS
+    moment > coalesce(CAST(CAST(received_at AS DATE) AS TIMESTAMP) + INTERVAL 2 DAY, latest);
+"""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One way to read a source's files. fields: of the record's STRUCT.
+
+    query: a SELECT from `parsed` (the records' fields, in the order of the lines) of the columns of the source's
+    `Incoming` behind the place, and last `is_odd`: the line is to be read by itself. It may use $latest, the
+    last moment that is not future, and what the source gives.
+    """
+
+    fields: str
+    query: str
+
+
+def read(
+    connection: Any,
+    load: FileLoad,
+    rows: Incoming,
+    readings: Sequence[Reading],
+    given: Mapping[str, object] | None = None,
+    revise: Callable[[str], None] = lambda _: None,
+) -> set[int] | None:
+    """Add the file's plain records to `rows`, and count them. Returns the lines that are still to be read.
+
+    The readings are tried in turn. revise: is handed the table that was read, to mark more of it as odd.
+    None: nothing was taken, the whole file is to be read record by record.
+    """
+    part = load.part
+    if part.format not in _FORMATS or part.end_byte - part.start_byte < SMALLEST_BYTES:
+        return None
+    if not _PLAIN_NAME.fullmatch(str(part.file)):
+        return None
+    surveyed = _survey(part)
+    if surveyed is None:
+        return None
+    lines, flagged = surveyed
+    table = rows.table_of(load)
+    connection.execute(_MACROS)
+    for reading in readings:
+        # A few odd lines are cheaper than another reading; many are not.
+        most_odd = max(lines * _MOST_ODD, 1000) if reading is readings[-1] else lines / 100
+        try:
+            with _whole_file(connection, part) as file:
+                _read(connection, part, file, reading, table, given or {})
+        except duckdb.Error:
+            # DuckDB met something it will not read (a list in a line, a repeated key, …) and says so for the whole file.
+            return None
+        if value(connection, f"SELECT count(*) FROM {table}") != lines:
+            return None
+        if flagged:
+            numbers = ", ".join(str(line - 1) for line in sorted(flagged))
+            connection.execute(f"UPDATE {table} SET is_odd = true WHERE rowid IN ({numbers})")
+        if value(connection, f"SELECT count(*) FROM {table} WHERE is_odd") <= most_odd:
+            break
+    else:
+        return None
+    revise(table)
+    odd = {
+        part.start_line + 1 + row
+        for (row,) in connection.execute(f"SELECT rowid FROM {table} WHERE is_odd").fetchall()
+    }
+    rows.adopt(load)
+    load.records += lines - len(odd)
+    return odd
+
+
+@contextmanager
+def _whole_file(connection: Any, part: FilePart) -> Iterator[Path]:
+    """A file that holds the part and no more: DuckDB reads files from their beginning to their end."""
+    if part.start_byte == 0 and part.end_byte == part.file.stat().st_size:
+        yield part.file
+        return
+    folder = Path(value(connection, "SELECT current_setting('temp_directory')"))
+    folder.mkdir(exist_ok=True)
+    with NamedTemporaryFile(dir=folder, suffix=".part") as copy:
+        with open_bytes(part) as stream:
+            shutil.copyfileobj(stream, copy)
+        copy.flush()
+        yield Path(copy.name)
+
+
+def _read(
+    connection: Any, part: FilePart, file: Path, reading: Reading, table: str, given: Mapping[str, object]
+) -> None:
+    # A row's number is its line: DuckDB keeps the order of what it inserts.
+    statement = f"""CREATE OR REPLACE TEMP TABLE {table} AS
+        WITH parsed AS (
+            SELECT record.* FROM read_json($file, format = 'newline_delimited', records = false,
+                compression = $compression, maximum_object_size = 67108864, columns = {{record: 'STRUCT({reading.fields})'}}))
+        , taken AS ({reading.query})
+        SELECT * REPLACE (coalesce(is_odd, true) AS is_odd) FROM taken"""
+    known = {
+        "file": str(file),
+        "compression": _FORMATS[part.format],
+        "latest": latest_time(part.received, part.first_seen),
+        **given,
+    }
+    connection.execute(statement, {name: of for name, of in known.items() if f"${name}" in statement})
+
+
+def _survey(part: FilePart) -> tuple[int, set[int]] | None:
+    """How many lines a file has, and which of them are not strict JSON. None where its lines are not records."""
+    parse = simdjson.Parser().parse
+    flagged: set[int] = set()
+    number = 0
+    packed = _FORMATS[part.format] != "none"
+    with open_bytes(part) as stream:
+        # No line of a small file is too long to be read whole.
+        lines = (
+            iter(lambda: stream.readline(LONGEST_RECORD), b"")
+            if packed or part.end_byte - part.start_byte >= LONGEST_RECORD
+            else stream
+        )
+        for number, line in enumerate(lines, 1):
+            if len(line) == LONGEST_RECORD:
+                return None
+            try:
+                parse(line)
+            except (ValueError, RuntimeError, UnicodeDecodeError):
+                if number == 1 or line.strip(b" \t\r\n") == b"":
+                    # A BOM, an array over many lines, a blank line: places would not be what DuckDB counts.
+                    return None
+                flagged.add(number)
+    return (number, flagged) if number else None

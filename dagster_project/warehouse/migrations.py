@@ -1,0 +1,34 @@
+"""The steps that bring the databases of older releases to the shape that this release expects.
+
+Only what is kept needs a step: the raw tables and the registry (`raw.duckdb`), and tables of `warehouse.duckdb` whose
+rows cannot be computed again. Computed tables follow their model files by themselves, and history tables whose columns
+change are carried over by the build. `database.open_warehouse` takes the steps; each is a transaction in each database.
+
+To change a raw table: change it where it is defined, and append a step here that does the same to a database that has
+it already. Steps are never changed or removed; their number is the schema version.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Migration:
+    """about: for the person who reads the log. raw, warehouse: SQL for each database, '' for none.
+
+    A database may lack a table (it is made when it is first needed): write ALTER TABLE IF EXISTS.
+    """
+
+    about: str
+    raw: str = ""
+    warehouse: str = ""
+
+
+MIGRATIONS: tuple[Migration, ...] = (
+    Migration("schema versions are kept"),
+    Migration(
+        "files may end before a line that was half-written",
+        raw="ALTER TABLE IF EXISTS raw.files ADD COLUMN IF NOT EXISTS end_byte BIGINT",
+    ),
+)

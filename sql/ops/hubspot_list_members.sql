@@ -1,0 +1,11 @@
+-- Who is in which list because HubSpot said so: what a push has added to the list of a cohort.
+-- grain: portal_id, object, cohort, key
+-- by: destinations.history
+-- columns:
+--   portal_id        BIGINT     HubSpot account; null: it did not say
+--   object           VARCHAR    companies or contacts
+--   cohort           VARCHAR    name, from the file sql/cohorts/<entity>__<name>.sql
+--   key              VARCHAR    domain or email, as match key
+--   hubspot_id       VARCHAR    HubSpot's record id
+--   is_missing       BOOLEAN    HubSpot does not know the record; it is not tried again with this id
+--   acknowledged_at  TIMESTAMP  when HubSpot said so, UTC

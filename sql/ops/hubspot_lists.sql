@@ -1,0 +1,9 @@
+-- The list in HubSpot that stands for a cohort, where `[hubspot] lists = true`.
+-- grain: portal_id, object, cohort
+-- by: destinations.history
+-- columns:
+--   portal_id  BIGINT   HubSpot account; null: it did not say
+--   object     VARCHAR  companies or contacts
+--   cohort     VARCHAR  name, from the file sql/cohorts/<entity>__<name>.sql
+--   name       VARCHAR  the list's name in HubSpot
+--   list_id    VARCHAR  HubSpot's id of the list
