@@ -388,18 +388,7 @@ class Emulator:
             lists = {segment.name: len(segment.members) for segment in self.store.lists.values()}
         with self._log_lock:
             totals = dict(self.totals)
-            latest = [
-                {
-                    "method": c.method,
-                    "path": c.path,
-                    "operation": c.operation,
-                    "status": c.status,
-                    "inputs": c.inputs,
-                    "faults": list(c.faults),
-                    "milliseconds": round(c.seconds * 1000, 3),
-                }
-                for c in list(self._log)[-20:]
-            ]
+            latest = [_told(call) for call in list(self._log)[-20:]]
         state: Json = {
             "objects": objects,
             "lists": lists,
@@ -437,6 +426,11 @@ class Emulator:
                     body["objectType"], body["winner"], body["loser"], new_id=bool(body.get("newId"))
                 )
                 return self._reply(200, {"id": left}, {})
+            if (method, action) == ("GET", "calls"):
+                return self._reply(200, {"calls": [_told(call) for call in self.calls]}, {})
+            if (method, action) == ("POST", "forget"):
+                self.forget_calls()
+                return self._reply(200, {}, {})
             if (method, action) == ("POST", "settle"):
                 self.store.settle()
                 return self._reply(200, {}, {})
@@ -446,7 +440,7 @@ class Emulator:
             return self._error(
                 400, {"status": "error", "category": "VALIDATION_ERROR", "message": repr(error)}
             )
-        known = "state, faults, seed, merge, settle"
+        known = "state, calls, forget, faults, seed, merge, settle"
         return self._error(
             404, {"status": "error", "category": "OBJECT_NOT_FOUND", "message": f"Known: {known}"}
         )
@@ -464,6 +458,19 @@ class Emulator:
             for kind, records in body.get("records", {}).items()
         }
         return {"ids": ids, "objects": self.state()["objects"]}
+
+
+def _told(call: Call) -> Json:
+    return {
+        "method": call.method,
+        "path": call.path,
+        "operation": call.operation,
+        "status": call.status,
+        "inputs": call.inputs,
+        "faults": list(call.faults),
+        "at": call.at,
+        "milliseconds": round(call.seconds * 1000, 3),
+    }
 
 
 def _count_inputs(body: Any) -> int:

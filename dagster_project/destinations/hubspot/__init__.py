@@ -3,16 +3,17 @@
 plan = make_plan(settings)        what would be written; needs no token for its offline part
 push(settings, live=True)         write it, and keep account of every record in ops.hubspot_*
 init_properties(settings, live=True)   make the property group and the properties that HubSpot lacks
-
+pending_query(published, "companies")  what HubSpot has not acknowledged yet, for looking
 """
 
 from __future__ import annotations
 
 from .errors import HubspotError, MissingToken
 from .init import InitResult, init_properties
+from .pending import pending_query
 from .plan import Change, Counts, Plan, Skip
 from .preflight import LeftOut
-from .push import PushResult, Tally, make_plan, push
+from .push import PushResult, Tally, is_up_to_date, load_fields, make_plan, push, rehearsal
 
 __all__ = [
     "Change",
@@ -26,6 +27,10 @@ __all__ = [
     "Skip",
     "Tally",
     "init_properties",
+    "is_up_to_date",
+    "load_fields",
     "make_plan",
+    "pending_query",
     "push",
+    "rehearsal",
 ]

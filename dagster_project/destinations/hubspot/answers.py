@@ -71,7 +71,7 @@ def verdict(object_type: str, inputs: Sequence[Input], body: Json) -> Verdict:
             stray_results.append(hubspot_id)
         else:
             result.acknowledged.append((left.pop(match.record), hubspot_id))
-    if len(left) == 1 and len(inputs) == 1:
+    if len(left) == 1:
         (only,) = left.values()
         if len(stray_results) == 1 and not stray_errors:
             result.acknowledged.append((only, stray_results[0]))  # merged into another record, say

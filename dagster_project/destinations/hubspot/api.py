@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 from zoneinfo import ZoneInfo
 
 import orjson
@@ -30,6 +30,7 @@ ACCOUNT_VERSION = "2026-03"  # account and OAuth endpoints have no later one
 BATCH = 100  # inputs a call
 OBJECTS = ("companies", "contacts")
 KEYS = {"companies": "domain", "contacts": "email"}
+TYPE_IDS = {"companies": "0-2", "contacts": "0-1"}
 MORE_KEYS = {"companies": "hs_additional_domains", "contacts": "hs_additional_emails"}
 
 _CONNECT_SECONDS = 10
@@ -191,6 +192,30 @@ class Api:
 
     def update_property(self, object_type: str, name: str, change: Json) -> Json:
         return self.write("PATCH", f"/crm/properties/{API_VERSION}/{object_type}/{name}", change)
+
+    def find_list(self, object_type: str, name: str) -> Json | None:
+        """The list of this name; None: there is none."""
+        named = f"object-type-id/{TYPE_IDS[object_type]}/name/{quote(name, safe='')}"
+        try:
+            found = self._read("GET", f"/crm/lists/{API_VERSION}/{named}").get("list")
+        except Refused as refused:
+            if refused.status == 404:
+                return None
+            raise
+        return found if isinstance(found, dict) else None
+
+    def create_list(self, object_type: str, name: str) -> Json:
+        """A list whose members are chosen by hand. Raises as `batch_write`."""
+        body = {"name": name, "objectTypeId": TYPE_IDS[object_type], "processingType": "MANUAL"}
+        made = self.write("POST", f"/crm/lists/{API_VERSION}", body).get("list")
+        if not isinstance(made, dict):
+            raise OutcomeUnknown("EMPTY_ANSWER", "the answer has no list")
+        return made
+
+    def change_members(self, list_id: str, add: list[str], remove: list[str]) -> Json:
+        """Add records to a list and take others away. Raises as `batch_write`."""
+        body = {"recordIdsToAdd": add, "recordIdsToRemove": remove}
+        return self.write("PUT", f"/crm/lists/{API_VERSION}/{list_id}/memberships/add-and-remove", body)
 
     # how calls are made
 

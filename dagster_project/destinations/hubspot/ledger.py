@@ -13,7 +13,8 @@ from dagster_project.warehouse.database import Connection, append_rows, transact
 
 from .values import EXPLAINED
 
-_AT_ONCE = 20_000  # records: bounds what is unpacked at a time
+_BYTES = 800  # of a record at least
+_AT_ONCE = 8_000_000  # bytes of properties, roughly: bounds what is unpacked at a time
 
 
 @dataclass(frozen=True)
@@ -34,19 +35,26 @@ def settle(connection: Connection, now: datetime) -> int:
 
     Rows of the outbox that are settled are marked so; settling twice does nothing.
     """
-    done = 0
+    done, last = 0, -1
+    waiting = "FROM ops.hubspot_outbox WHERE state = 'acknowledged'"
+    size = value(connection, f"SELECT avg(strlen(CAST(properties AS VARCHAR))) {waiting}")
+    at_once = int(_AT_ONCE // max(size or 0, _BYTES)) or 1
     while True:
         with transaction(connection):
+            last = value(
+                connection,
+                f"SELECT max(record) FROM (SELECT record {waiting} AND record > ? ORDER BY record LIMIT ?)",
+                [last, at_once],
+            )
+            if last is None:
+                return done
             connection.execute(
-                """
+                f"""
                 CREATE OR REPLACE TEMP TABLE settling AS
-                SELECT record, portal_id, object, key, hubspot_id, properties FROM ops.hubspot_outbox
-                WHERE state = 'acknowledged' ORDER BY record LIMIT ?""",
-                [_AT_ONCE],
+                SELECT record, portal_id, object, key, hubspot_id, properties {waiting} AND record <= ?""",
+                [last],
             )
             count = int(value(connection, "SELECT count(*) FROM settling"))
-            if not count:
-                return done
             for statement in _SETTLE:
                 connection.execute(statement, {"now": now} if "$now" in statement else None)
         done += count

@@ -40,6 +40,17 @@ class Skip:
     reason: str
 
 
+@dataclass(frozen=True)
+class ListChange:
+    """How many members a list gets and loses, and the writes that it takes at most."""
+
+    object: str
+    name: str
+    added: int
+    removed: int
+    calls: int
+
+
 @dataclass
 class Counts:
     """Records of one object type. calls: writes that it takes, retries aside."""
@@ -58,19 +69,20 @@ class Plan:
     id neither knows are shown as creates then.
 
     digest: hexadecimal, the same for the same writes. calls: writes, retries aside. rejected: records that the
-    preflight refuses.
+    preflight refuses. lists: what changes of the cohorts' lists, where the settings want these.
     """
 
     offline: bool
     digest: str
     counts: dict[str, Counts]
     left_out: list[LeftOut]
+    lists: list[ListChange]
     account: int | None
     _folder: Path = field(repr=False)
 
     @property
     def calls(self) -> int:
-        return sum(counts.calls for counts in self.counts.values())
+        return sum(counts.calls for counts in self.counts.values()) + sum(one.calls for one in self.lists)
 
     def rows(self) -> Iterator[Change]:
         """Every create and every field's old and new, by object, action and key."""

@@ -25,13 +25,14 @@ from typing import Any
 
 import duckdb
 
-from dagster_project.settings import Settings, project_root
+from dagster_project.settings import Settings, hubspot_base_url, project_root
 from dagster_project.warehouse.database import Connection, append_rows, quoted, value
 
+from . import lists
 from .api import BATCH, KEYS, OBJECTS, Api
 from .errors import HubspotError
 from .lookup import all_records, by_email, by_id, in_batches, key_of, side_by_side
-from .plan import Counts, Plan, Tell
+from .plan import Counts, ListChange, Plan, Tell
 from .preflight import Column, LeftOut, Property, check, load_properties
 from .values import EMAIL, PROBLEM, kind_of, text_of
 
@@ -46,7 +47,8 @@ _PLAIN = {
     "contacts": r"[a-z0-9._%+'-]+@[a-z0-9.-]+",
 }
 _ROWS = 10_000  # handed over at a time
-_COMPARED_AT_ONCE = 20_000  # profiles: bounds what is in memory
+_COMPARED_AT_ONCE = 8_000_000  # bytes of values, roughly: bounds what is in memory
+_BYTES = 32  # of a value that is no text
 
 
 class Planner:
@@ -61,6 +63,8 @@ class Planner:
         self.properties: dict[str, dict[str, Property]] = {}
         self.columns: dict[str, list[Column]] = {}
         self.first_counts: dict[str, Counts] = {}
+        self.lists: list[ListChange] = []
+        self.source: str | None = None
         self._listed: set[str] = set()
         self._digest = ""
 
@@ -69,16 +73,24 @@ class Planner:
         for statement in _TABLES:
             self.connection.execute(statement)
         _attach_published(self.connection, self.settings)
+        self.source = source_of(self.connection, self.settings, "published.")
         try:
             selected = {object_type: self._select(object_type) for object_type in OBJECTS}
             for object_type in OBJECTS:
                 self._read_exports(object_type)
+            if self.settings.hubspot.lists:
+                self._read_cohorts()
         finally:
             self.connection.execute("DETACH published")
         found = {object_type: columns for object_type, columns in selected.items() if columns is not None}
         for object_type, columns in found.items():
             self._load_properties(object_type, columns)
         return found
+
+    def keep_properties(self) -> None:
+        """Keep what the account has as ops.hubspot_properties."""
+        self.connection.execute("DELETE FROM ops.hubspot_properties")
+        self.connection.execute("INSERT INTO ops.hubspot_properties BY NAME SELECT * FROM account_properties")
 
     def make(self) -> None:
         """Make the plan."""
@@ -229,6 +241,13 @@ class Planner:
                            properties ->> '$."{header}"', properties ->> '$."{name}"'), ' ', '')), ';')), record_id
                 FROM {table}""")
 
+    def _read_cohorts(self) -> None:
+        with contextlib.suppress(duckdb.CatalogException):  # published before there were cohorts
+            self.connection.execute("""
+                INSERT INTO cohort_members
+                SELECT CASE entity WHEN 'company' THEN 'companies' ELSE 'contacts' END, cohort, id
+                FROM published.marts.cohort_members""")
+
     # which record is meant
 
     def _resolve(self, object_type: str) -> None:
@@ -342,7 +361,7 @@ class Planner:
         """Compare with the ledger and with what HubSpot refused before, some of the profiles at a time."""
         connection = self.connection
         connection.execute(_REFUSED)
-        parts = 1 + int(value(connection, "SELECT count(*) FROM sendable")) // _COMPARED_AT_ONCE
+        parts = 1 + sum(map(self._bytes, self.columns)) // _COMPARED_AT_ONCE
         keys = " ".join(f"WHEN '{o}' THEN '{k}'" for o, k in KEYS.items())
         for part in range(parts):
             self.tell(f"comparing with what HubSpot was told: {part + 1} of {parts}")
@@ -359,8 +378,24 @@ class Planner:
             _IN_ORDER, {"portal_id": self.portal_id, "recreate": self.settings.hubspot.recreate_deleted}
         )
         connection.execute("DROP TABLE wanted; DROP TABLE changes; DROP TABLE parts")
+        if self.settings.hubspot.lists:
+            lists.compare(connection, self.portal_id)
+            self.lists = lists.planned_changes(connection, self.portal_id)
         self.first_counts = self._counts()
         self._digest = self._digest_of_writes()
+
+    def _bytes(self, object_type: str) -> int:
+        """How much the values of an object type are, roughly."""
+        columns = self.columns[object_type]
+        if not columns:
+            return 0
+        texts = [
+            f"coalesce(strlen(CAST({_name(c.name)} AS VARCHAR)), 0)"
+            for c in columns
+            if kind_of(c.type) in ("text", "list")
+        ]
+        size = f"CAST(sum({' + '.join([str(_BYTES * len(columns)), *texts])}) AS BIGINT)"
+        return int(value(self.connection, f"SELECT coalesce({size}, 0) FROM chosen_{object_type}"))
 
     def digest(self) -> str:
         return self._digest
@@ -372,12 +407,14 @@ class Planner:
 
     def _digest_of_writes(self) -> str:
         digest = hashlib.sha256()
-        cursor = self.connection.execute(
-            "SELECT object, action, key, hubspot_id, properties FROM planned ORDER BY record"
-        )
-        while rows := cursor.fetchmany(_ROWS):
-            for row in rows:
-                digest.update(repr(row).encode())
+        queries = ["SELECT object, action, key, hubspot_id, properties FROM planned ORDER BY record"]
+        if self.lists:
+            queries.append("SELECT * FROM list_changes ORDER BY ALL")
+        for query in queries:
+            cursor = self.connection.execute(query)
+            while rows := cursor.fetchmany(_ROWS):
+                for row in rows:
+                    digest.update(repr(row).encode())
         return digest.hexdigest()
 
     def _counts(self) -> dict[str, Counts]:
@@ -409,7 +446,13 @@ class Planner:
             file = quoted(str(place / f"{name}.parquet"))
             self.connection.execute(f"COPY ({query}) TO '{file}' (FORMAT parquet)")
         return Plan(
-            self.api is None, self.digest(), self.first_counts, list(self.left_out), self.portal_id, place
+            self.api is None,
+            self.digest(),
+            self.first_counts,
+            list(self.left_out),
+            self.lists,
+            self.portal_id,
+            place,
         )
 
 
@@ -424,6 +467,7 @@ _TABLES = [
         "profiles": "object VARCHAR, row BIGINT, id VARCHAR, key VARCHAR, seen TIMESTAMP, place BIGINT, problem VARCHAR",
         "parts": """object VARCHAR, action VARCHAR, id VARCHAR, key VARCHAR, hubspot_id VARCHAR, properties JSON,
             before JSON""",
+        "cohort_members": "object VARCHAR, cohort VARCHAR, id VARCHAR",
         "exported": "object VARCHAR, key VARCHAR, record_id VARCHAR",
         "matches": "object VARCHAR, key VARCHAR, hubspot_id VARCHAR, source INTEGER",
         "account_properties": """object VARCHAR, name VARCHAR, label VARCHAR, type VARCHAR, field_type VARCHAR,
@@ -501,16 +545,36 @@ _PLANNED = """
                    list(old ORDER BY property) FILTER (old IS NOT NULL))) END AS before
         FROM changes GROUP BY object, key
     ) c ON c.object = s.object AND c.key = s.key"""
-# Without what HubSpot refused whole, and would refuse again.
+# Without what HubSpot refused whole, and would refuse again. (Sorted first and numbered then: a window that sorts has
+# to hold all rows at once.)
 _IN_ORDER = """
     CREATE OR REPLACE TEMP TABLE planned AS
-    SELECT row_number() OVER (ORDER BY object, action, key) AS record, *
-    FROM parts
-    WHERE NOT EXISTS (
-        FROM ops.hubspot_rejects r
-        WHERE r.portal_id IS NOT DISTINCT FROM $portal_id AND r.object = parts.object AND r.key = parts.key
-          AND r.property IS NULL AND r.attempted = md5(CAST(parts.properties AS VARCHAR))
-          AND NOT ($recreate AND r.code = 'OBJECT_NOT_FOUND'))"""
+    SELECT row_number() OVER () AS record, *
+    FROM (
+        SELECT * FROM parts
+        WHERE NOT EXISTS (
+            FROM ops.hubspot_rejects r
+            WHERE r.portal_id IS NOT DISTINCT FROM $portal_id AND r.object = parts.object AND r.key = parts.key
+              AND r.property IS NULL AND r.attempted = md5(CAST(parts.properties AS VARCHAR))
+              AND NOT ($recreate AND r.code = 'OBJECT_NOT_FOUND'))
+        ORDER BY object, action, key
+    )"""
+
+
+def source_of(connection: Connection, settings: Settings, database: str = "") -> str | None:
+    """A hash of all that decides what a push finds to send; None: what is published does not say what it was built from."""
+    try:
+        tables = connection.execute(
+            f"SELECT model, version FROM {database}core.builds ORDER BY ALL"
+        ).fetchall()
+    except duckdb.CatalogException:
+        return None
+    files = [
+        file.read_bytes() for file in sorted((project_root() / "sql" / "outbound").glob("hubspot_*.sql"))
+    ]
+    options = settings.hubspot
+    parts = (tables, files, options.portal_id, options.recreate_deleted, options.lists, hubspot_base_url())
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
 def _attach_published(connection: Connection, settings: Settings) -> None:

@@ -21,7 +21,7 @@ from .preflight import LeftOut
 from .values import utc_now
 
 # A record is sent this often while its outcome is unknown, in ever smaller calls: one of them may be poison.
-_SIZES = (BATCH, BATCH, 25, 5)
+_SIZES = (BATCH, BATCH, 10, 1)
 _HOPELESS = 20  # refusals of a column's values, with none taken
 
 

@@ -3,27 +3,38 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
+import duckdb
+
 from dagster_project.settings import Settings
-from dagster_project.warehouse.database import Connection, open_warehouse, transaction, value
+from dagster_project.warehouse.database import (
+    Connection,
+    open_published,
+    open_warehouse,
+    transaction,
+    value,
+)
 from dagster_project.warehouse.publish import publish
 
 from . import outcomes, tables
-from .api import OBJECTS, Api
+from .api import OBJECTS, Account, Api
 from .errors import DailyLimit, HubspotError, MissingToken
 from .ledger import remember_matches, remember_preflight, settle
+from .lists import Lists
 from .plan import Plan, Tell
-from .planner import Planner
+from .planner import Planner, source_of
 from .preflight import LeftOut
 from .progress import Progress
 from .sender import Sender
 from .values import utc_now
 
-_MEMORY = 512_000_000  # bytes; what is more lies in the database's files
+# What a push may hold in memory, however many records there are; what is more lies in the database's files. Each
+# thread needs some of it.
+_MEMORY, _THREADS = 160_000_000, 2
 
 
 @dataclass
@@ -75,6 +86,33 @@ def _silent(_: str) -> None:
     pass
 
 
+def is_up_to_date(settings: Settings) -> bool:
+    """Whether a push would find what the last one found, and that one left nothing open. Asks nobody but the warehouse."""
+    if not settings.analytics_file.exists():
+        return False
+    with open_published(settings) as connection:
+        try:
+            last = connection.execute(
+                "SELECT source, exit_status FROM ops.hubspot_pushes ORDER BY push DESC LIMIT 1"
+            ).fetchall()
+            return last == [(source_of(connection, settings), 0)]
+        except (duckdb.CatalogException, duckdb.BinderException):
+            return False  # published before there were pushes, or by an older release
+
+
+def load_fields(settings: Settings, *, tell: Tell = _silent) -> Account:
+    """Load the properties of the account into ops.hubspot_properties, and publish them. Raises as `make_plan` does."""
+    _need_published(settings)
+    with Api(settings.hubspot) as api, _warehouse(settings, tell) as connection:
+        account = api.load_account(settings.hubspot.portal_id)
+        planner = Planner(connection, settings, api, utc_now(), tell)
+        planner.read_columns()
+        with transaction(connection):
+            planner.keep_properties()
+        publish(connection, settings)
+        return account
+
+
 def make_plan(settings: Settings, *, tell: Tell = _silent, offline: bool = False) -> Plan:
     """What a push would write. offline, or without a token: what can be said offline. Writes nothing to HubSpot.
 
@@ -92,17 +130,31 @@ def make_plan(settings: Settings, *, tell: Tell = _silent, offline: bool = False
             return _planned(connection, settings, None, tell).as_plan()
         with api:
             api.load_account(settings.hubspot.portal_id)
+            _recover(api, Progress(connection, api.account.portal_id), tell)
             return _planned(connection, settings, api, tell).as_plan()
 
 
-def push(settings: Settings, *, live: bool, tell: Tell = _silent, digest: str | None = None) -> PushResult:
+def push(
+    settings: Settings,
+    *,
+    live: bool,
+    tell: Tell = _silent,
+    digest: str | None = None,
+    show: Callable[[Plan], None] | None = None,
+) -> PushResult:
     """Carry the plan out (live), or rehearse it. digest: of the plan that is meant; any other is refused.
 
-    Raises MissingToken, and HubspotError where it could not begin (see make_plan). What stops it later is in the
-    result.
+    show: gets the plan before anything is written. Raises MissingToken, and HubspotError where it could not begin
+    (see make_plan). What stops it later is in the result.
     """
     if not live:
-        return _rehearse(settings, tell)
+        plan = make_plan(settings, tell=tell)
+        if plan.offline:
+            raise MissingToken
+        _need_digest(digest, plan.digest)
+        if show:
+            show(plan)
+        return rehearsal(plan)
     _need_published(settings)
     with Api(settings.hubspot) as api, _warehouse(settings, tell) as connection:
         try:
@@ -110,30 +162,29 @@ def push(settings: Settings, *, live: bool, tell: Tell = _silent, digest: str | 
             progress = Progress(connection, api.account.portal_id)
             _recover(api, progress, tell)
             planner = _planned(connection, settings, api, tell)
-            if digest is not None and digest != planner.digest():
-                raise HubspotError(
-                    f"the plan has changed since {digest}: it is {planner.digest()} now; look at it again"
-                )
+            _need_digest(digest, planner.digest())
+            if show:
+                show(planner.as_plan())
             number = _begin(connection, progress, planner)
         except DailyLimit as limit:
             result = PushResult(
                 True, {object_type: Tally() for object_type in OBJECTS}, portal_id=api.account.portal_id
             )
             _account(result, api, limit, 0)
-            _close(connection, _open(connection, result.portal_id, ""), result)
+            _close(connection, _open(connection, result.portal_id, "", None), result)
         else:
             sender = Sender(api, progress, settings.hubspot.recreate_deleted, tell)
             sender.send_all()
+            if planner.lists and sender.stop is None:
+                sender.stop = _send_lists(api, progress, tell)
             result = _finish(connection, api, progress, planner, sender.stop, number)
         tell("publishing")
         publish(connection, settings)
         return result
 
 
-def _rehearse(settings: Settings, tell: Tell) -> PushResult:
-    plan = make_plan(settings, tell=tell)
-    if plan.offline:
-        raise MissingToken
+def rehearsal(plan: Plan) -> PushResult:
+    """What a push of this plan would come to."""
     objects = {
         name: Tally(
             planned=c.creates + c.updates + c.skipped + c.rejected,
@@ -152,7 +203,12 @@ def _rehearse(settings: Settings, tell: Tell) -> PushResult:
 
 def _planned(connection: Connection, settings: Settings, api: Api | None, tell: Tell) -> Planner:
     planner = Planner(connection, settings, api, utc_now(), tell)
-    planner.make()
+    try:
+        planner.make()
+    except duckdb.OutOfMemoryException:  # very long texts
+        connection.execute(f"SET memory_limit = '{settings.warehouse.memory_limit}'")
+        planner = Planner(connection, settings, api, utc_now(), tell)
+        planner.make()
     return planner
 
 
@@ -163,7 +219,14 @@ def _warehouse(settings: Settings, tell: Tell) -> Iterator[Connection]:
         tables.prepare(connection)
         if value(connection, "SELECT parse_formatted_bytes(current_setting('memory_limit')) > ?", [_MEMORY]):
             connection.execute(f"SET memory_limit = '{_MEMORY}B'")
+        if value(connection, "SELECT current_setting('threads') > ?", [_THREADS]):
+            connection.execute(f"SET threads = {_THREADS}")
         yield connection
+
+
+def _need_digest(wanted: str | None, found: str) -> None:
+    if wanted is not None and wanted != found:
+        raise HubspotError(f"the plan has changed since {wanted}: it is {found} now; look at it again")
 
 
 def _need_published(settings: Settings) -> None:
@@ -214,9 +277,8 @@ def _recover(api: Api, progress: Progress, tell: Tell) -> None:
 def _begin(connection: Connection, progress: Progress, planner: Planner) -> int:
     """Put the plan into the outbox, with all that is known before the first call. Returns the push's number."""
     with transaction(connection):
-        number = _open(connection, progress.portal_id, planner.digest())
-        connection.execute("DELETE FROM ops.hubspot_properties")
-        connection.execute("INSERT INTO ops.hubspot_properties BY NAME SELECT * FROM account_properties")
+        number = _open(connection, progress.portal_id, planner.digest(), planner.source)
+        planner.keep_properties()
         connection.execute("DELETE FROM ops.hubspot_skips")
         connection.execute("INSERT INTO ops.hubspot_skips SELECT object, id, key, reason FROM skips")
         remember_matches(connection, progress.portal_id, utc_now())
@@ -228,6 +290,19 @@ def _begin(connection: Connection, progress: Progress, planner: Planner) -> int:
     progress.load_types()
     planner.drop_what_is_in_the_outbox()
     return number
+
+
+def _send_lists(api: Api, progress: Progress, tell: Tell) -> HubspotError | None:
+    """Bring the lists of the cohorts up to date. Returns what ended it early."""
+    settle(progress.connection, utc_now())  # the ids of what was made
+    lists = Lists(api, progress.connection, progress.portal_id, tell)
+    try:
+        lists.send()
+    except HubspotError as error:
+        return error
+    finally:
+        progress.left_out += lists.left_out
+    return None
 
 
 def _finish(
@@ -310,15 +385,15 @@ def _tallies(progress: Progress) -> dict[str, Tally]:
     return tallies
 
 
-def _open(connection: Connection, portal_id: int | None, digest: str) -> int:
+def _open(connection: Connection, portal_id: int | None, digest: str, source: str | None) -> int:
     """A row of the accounts. Returns its number."""
     number = int(value(connection, "SELECT coalesce(max(push), 0) + 1 FROM ops.hubspot_pushes"))
     connection.execute(
         """
-        INSERT INTO ops.hubspot_pushes (push, started_at, portal_id, digest, planned, acknowledged, rejected, skipped,
+        INSERT INTO ops.hubspot_pushes (push, started_at, portal_id, digest, source, planned, acknowledged, rejected, skipped,
                                         unchanged, created, updated, unknown, calls, write_calls)
-        VALUES (?, ?, ?, ?, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)""",
-        [number, utc_now(), portal_id, digest],
+        VALUES (?, ?, ?, ?, ?, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)""",
+        [number, utc_now(), portal_id, digest, source],
     )
     return number
 

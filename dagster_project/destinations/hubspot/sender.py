@@ -16,7 +16,7 @@ from dagster_project.warehouse.database import value
 from .answers import Input, Problem, problem_of_call, verdict
 from .api import KEYS, Api, Json
 from .errors import DailyLimit, HubspotError, NotAllowed, OutcomeUnknown, Refused, Unavailable
-from .lookup import by_email
+from .lookup import by_email, in_batches
 from .outcomes import find_gone, look_up, plan_repairs
 from .pace import MOST_IN_FLIGHT
 from .plan import Tell
@@ -182,26 +182,38 @@ class Sender:
             self.progress.reject_values(object_type, one, problem)
 
     def _resolve_conflicts(self) -> None:
-        """Contacts that were to be made and exist: HubSpot finds them by their email, or has named the record."""
+        """Contacts that were to be made and exist: HubSpot has named the record, or finds it by the email."""
         conflicts, self._conflicts = self._conflicts, []
-        for inputs, problem in conflicts:
-            try:
-                found = by_email(self.api, [one.key for one in inputs])
-            except (DailyLimit, NotAllowed, Unavailable) as error:
-                self.stop = error
-                with self.progress.written():
-                    self.progress.mark(inputs, "ready")
-                continue
-            missing = [one for one in inputs if one.key not in found]
+        singles = []
+        with self.progress.written():
+            for inputs, problem in conflicts:
+                if len(inputs) == 1 and problem.existing_id is not None:
+                    self.progress.turn_into_update("contacts", inputs[0], problem.existing_id)
+                elif len(inputs) == 1:
+                    singles += inputs
+        for group in in_batches(singles):
+            missing = self._update_those_found(group)
             with self.progress.written():
-                for one in inputs:
-                    if one.key in found:
-                        self.progress.turn_into_update("contacts", one, found[one.key].hubspot_id)
-                if len(inputs) > 1 and len(missing) == len(inputs):
-                    self._halve("contacts", missing)
-                elif len(inputs) > 1 and missing:
-                    self._queue.appendleft(("contacts", missing))
-                elif missing and problem.existing_id is not None:
-                    self.progress.turn_into_update("contacts", missing[0], problem.existing_id)
-                elif missing:
-                    self.progress.reject(missing[0])
+                for one in missing:
+                    self.progress.reject(one)
+        for inputs in (inputs for inputs, _ in conflicts if len(inputs) > 1):
+            missing = self._update_those_found(inputs)
+            if len(missing) == len(inputs):
+                self._halve("contacts", missing)
+            elif missing:
+                self._queue.appendleft(("contacts", missing))
+
+    def _update_those_found(self, inputs: Sequence[Input]) -> list[Input]:
+        """Make updates of the contacts that HubSpot finds by their email. Returns the others."""
+        try:
+            found = by_email(self.api, [one.key for one in inputs])
+        except (DailyLimit, NotAllowed, Unavailable) as error:
+            self.stop = error
+            with self.progress.written():
+                self.progress.mark(inputs, "ready")
+            return []
+        with self.progress.written():
+            for one in inputs:
+                if one.key in found:
+                    self.progress.turn_into_update("contacts", one, found[one.key].hubspot_id)
+        return [one for one in inputs if one.key not in found]
