@@ -1,0 +1,143 @@
+"""Addresses to pages, and pages to answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
+from itertools import chain
+from typing import Any
+
+import duckdb
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
+
+from dagster_project.settings import Settings
+from dagster_project.warehouse.database import DatabaseError
+
+from . import cohorts, features, hubspot, overview, people, profile, quality, show
+from .access import Guard
+from .asking import Answer, Ask, Csv, Moved, NotHere, WrongAddress
+from .entities import COMPANY, USER
+from .published import Published, Rows
+
+PAGES: dict[str, Callable[[Ask], Answer]] = {
+    "/": overview.page,
+    "/companies": partial(people.listing, entity=COMPANY),
+    "/companies.csv": partial(people.download, entity=COMPANY),
+    "/company": partial(profile.page, entity=COMPANY),
+    "/users": partial(people.listing, entity=USER),
+    "/users.csv": partial(people.download, entity=USER),
+    "/user": partial(profile.page, entity=USER),
+    "/cohorts": cohorts.page,
+    "/cohorts/changes": cohorts.CHANGES.answer,
+    "/features": features.page,
+    "/feature": features.one,
+    "/quality": quality.page,
+    **{f"/quality/{name}": listing.answer for name, listing in quality.LISTINGS.items()},
+    "/hubspot": hubspot.page,
+    "/hubspot/pending": hubspot.pending,
+    **{f"/hubspot/{name}": listing.answer for name, listing in hubspot.LISTINGS.items()},
+}
+
+
+class Portal:
+    """The pages on one warehouse."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.published = Published(settings)
+        self._templates = show.environment()
+
+    def answer(self, make: Callable[[Ask], Answer], request: Request) -> Response:
+        """Runs in a thread of its own, so that one long query keeps nobody else waiting."""
+        stack = ExitStack()
+        try:
+            rows = Rows(stack.enter_context(self.published.cursor()))
+            ask = Ask(request.url.path, request.query_params.multi_items(), rows, self.published)
+            answer = make(ask)
+            if isinstance(answer, Csv):
+                return _download(answer, stack.pop_all())
+            if isinstance(answer, Moved):
+                return RedirectResponse(answer.address, 303)
+            page = self._page(
+                answer.template, ask.path, answer.title, here=ask.here, as_of=ask.as_of, **answer.shows
+            )
+            status = 400 if answer.shows.get("problem") else 200
+            return HTMLResponse(page, status)
+        except WrongAddress as error:
+            return self._message(request, 400, "This address cannot be right", str(error))
+        except NotHere as error:
+            return self._message(request, 404, "Not found", str(error))
+        except DatabaseError as error:
+            if self.published.identity() is None:
+                return self._message(
+                    request, 503, "Nothing is published yet", "Run `warehouse run` first, then reload."
+                )
+            return self._message(request, 503, "The published database cannot be opened", str(error))
+        except duckdb.CatalogException as error:
+            return self._message(
+                request,
+                503,
+                "The published database is of another version",
+                f"Run `warehouse run`, so that it is made anew. ({str(error).splitlines()[0]})",
+            )
+        finally:
+            stack.close()
+
+    def failure(self, request: Request, error: Exception) -> Response:
+        status = error.status_code if isinstance(error, HTTPException) else 500
+        if status == 404:
+            return self._message(request, status, "Not found", "There is no such page.")
+        return self._message(
+            request, status, "This page could not be made", f"{type(error).__name__}: {error}"
+        )
+
+    def _message(self, request: Request, status: int, title: str, text: str) -> Response:
+        return HTMLResponse(
+            self._page("message.html", request.url.path, title, text=text, as_of=None), status
+        )
+
+    def _page(self, template: str, path: str, title: str, **shows: Any) -> str:
+        return self._templates.get_template(template).render(path=path, title=title, **shows)
+
+
+def make_app(settings: Settings, *, password: str | None = None, names: set[str] | None = None) -> ASGIApp:
+    """The portal as an ASGI application. names: host names that it answers to, beside this machine's own."""
+    portal = Portal(settings)
+
+    def route(path: str, make: Callable[[Ask], Answer]) -> Route:
+        def endpoint(request: Request) -> Response:
+            return portal.answer(make, request)
+
+        return Route(path, endpoint, methods=["GET"])
+
+    pages = Starlette(
+        routes=[
+            *(route(path, make) for path, make in PAGES.items()),
+            Mount("/static", StaticFiles(directory=show.FOLDER / "static")),
+        ],
+        exception_handlers={HTTPException: portal.failure, 500: portal.failure},
+    )
+    return Guard(pages, {*settings.portal.names, *(names or set())}, password)
+
+
+def _download(answer: Csv, stack: ExitStack) -> Response:
+    """Sent while it is read: the cursor is given back at the end."""
+
+    def text() -> Iterator[str]:
+        with stack:
+            yield next(answer.lines, "")
+            yield from answer.lines
+
+    sent = text()
+    first = next(sent)  # so that what is wrong with the query is said before anything is sent
+    return StreamingResponse(
+        chain([first], sent),
+        media_type="text/csv; charset=utf-8",
+        headers={"content-disposition": f'attachment; filename="{answer.name}.csv"'},
+    )

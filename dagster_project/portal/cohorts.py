@@ -1,0 +1,35 @@
+"""Cohorts: how many are in each, and who came and went."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from .asking import Ask, View
+from .listing import Listing
+
+_COHORTS = """
+WITH moves AS (
+    SELECT entity, cohort, max(changed_at) AS changed_at,
+           count(*) FILTER (WHERE change = 'entered' AND changed_at >= $since) AS entered,
+           count(*) FILTER (WHERE change = 'left' AND changed_at >= $since) AS left_it
+    FROM marts.cohort_changes GROUP BY entity, cohort
+), members AS (
+    SELECT entity, cohort, count(*) AS members FROM marts.cohort_members GROUP BY entity, cohort
+)
+SELECT entity, cohort, coalesce(m.members, 0) AS members, c.entered, c.left_it, c.changed_at
+FROM moves AS c LEFT JOIN members AS m USING (entity, cohort) ORDER BY entity, cohort"""
+
+CHANGES = Listing(
+    title="Who entered and left cohorts",
+    about="Every change, newest first. The time is that of the run that found it.",
+    query="SELECT changed_at, cohort, entity, id, change FROM marts.cohort_changes",
+    looks={"changed_at": "moment", "change": "text", "cohort": "words", "entity": "text", "id": "entity"},
+    order="changed_at DESC, cohort, entity, id, change",
+    facets=("entity", "cohort", "change"),
+)
+
+
+def page(ask: Ask) -> View:
+    # Changes carry the clock of the run that found them, so this window is the clock's too.
+    since = datetime.now(UTC).replace(tzinfo=None) - timedelta(days=30)
+    return View("cohorts.html", "Cohorts", {"cohorts": ask.rows(_COHORTS, since=since)})

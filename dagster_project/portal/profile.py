@@ -1,0 +1,116 @@
+"""One company or one user: who it is, what it did, what HubSpot was told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dagster_project import charts
+
+from .asking import Ask, NotHere, View
+from .entities import COMPANY, Entity
+from .spans import SPANS, by_name, calls_by_end, window
+
+_ROWS = 100  # of the lists on the page; the rest is counted
+
+_ALIASES = """
+SELECT session_token, claimed_at, claims, first_seen_at, last_seen_at, calls, count(*) OVER () AS of
+FROM {aliases} WHERE {id} = $id ORDER BY last_seen_at DESC NULLS LAST, claimed_at DESC, session_token LIMIT {rows}"""
+
+_DAILY = """
+SELECT day, calls, errors_4xx, errors_5xx FROM {usage} WHERE {id} = $id AND day BETWEEN $first AND $last"""
+
+_MODULES_DAILY = """
+SELECT day, module_id AS name, CAST(sum(total) AS BIGINT) AS total FROM marts.daily_feature_totals
+WHERE {account} = $id AND day BETWEEN $first AND $last GROUP BY ALL"""
+
+_FEATURES = """
+SELECT feature_id, module_id, product_id, CAST(sum(total) AS BIGINT) AS total, count(DISTINCT user_id) AS users,
+       max(last_at) AS last_at, count(*) OVER () AS of
+FROM marts.daily_feature_totals
+WHERE {account} = $id AND day BETWEEN $first AND $last
+GROUP BY 1, 2, 3 ORDER BY total DESC, 1, 2, 3 LIMIT {rows}"""
+
+_ERRORS = """
+SELECT verb, route, status, CAST(sum(calls) AS BIGINT) AS calls, max(day) AS last_day
+FROM marts.error_usage_daily WHERE {id} = $id AND day BETWEEN $first AND $last
+GROUP BY 1, 2, 3 ORDER BY calls DESC, 1, 2, 3 LIMIT 20"""
+
+_ACTIONS = """
+SELECT action_name, CAST(sum(actions) AS BIGINT) AS actions, max(last_at) AS last_at, count(*) OVER () AS of
+FROM marts.action_usage_daily WHERE {id} = $id AND day BETWEEN $first AND $last
+GROUP BY 1 ORDER BY actions DESC, 1 LIMIT {rows}"""
+
+# Those that name it as their company in their last claim; who only called for it counts in its figures.
+_USERS = """
+SELECT user_id, name, email, calls_30d, last_seen_at, count(*) OVER () AS of
+FROM marts.user_profiles WHERE company_id = $id
+ORDER BY calls_30d DESC, last_seen_at DESC NULLS LAST, user_id LIMIT {rows}"""
+
+_HISTORY = """
+SELECT changed_at, cohort, change FROM marts.cohort_changes
+WHERE entity = $entity AND id = $id ORDER BY changed_at DESC, cohort LIMIT {rows}"""
+
+_MEMBERSHIPS = """
+SELECT cohort, entered_at FROM marts.cohort_members WHERE entity = $entity AND id = $id ORDER BY cohort"""
+
+_ACKNOWLEDGED = """
+SELECT property, value, acknowledged_at, hubspot_id, portal_id FROM ops.hubspot_ledger
+WHERE object = $object AND key = $key ORDER BY property"""
+
+_REFUSED = """
+SELECT property, value, code, message, attempts, rejected_at FROM ops.hubspot_rejects
+WHERE object = $object AND id = $id ORDER BY rejected_at DESC, property"""
+
+_SKIPPED = "SELECT reason, key FROM ops.hubspot_skips WHERE object = $object AND id = $id"
+
+_CONFLICTS = """
+SELECT path, expected_type, actual_type, value, file_seq, line FROM marts.metadata_conflicts
+WHERE entity = $entity AND entity_id = $id ORDER BY file_seq DESC, line DESC LIMIT {rows}"""
+
+
+def page(ask: Ask, entity: Entity) -> View:
+    """Everything about the one whose id is in the address."""
+    id_ = ask.get("id")
+    found = ask.rows.one(f"SELECT * FROM {entity.profiles} WHERE {entity.id} = $id", id=id_)
+    if found is None:
+        raise NotHere(f"There is no {entity.name} with the id {id_!r}.")
+    span, first, last = window(ask)
+    then = {"id": id_, "first": first, "last": last}
+
+    def rows(query: str, **given: Any) -> list[dict[str, Any]]:
+        names = {"aliases": entity.aliases, "usage": entity.usage, "id": entity.id, "account": entity.account}
+        return ask.rows(query.format(**names, rows=_ROWS), **given)
+
+    return View(
+        "profile.html",
+        found[entity.label] or id_,
+        {
+            "entity": entity,
+            "one": found,
+            "company": _company(ask, found) if entity is not COMPANY else None,
+            "span": span,
+            "spans": SPANS,
+            "calls": charts.stacked("Calls", first, last, calls_by_end(rows(_DAILY, **then))),
+            "modules": by_name("Feature use by module", rows(_MODULES_DAILY, **then), first, last),
+            "features": rows(_FEATURES, **then),
+            "errors": rows(_ERRORS, **then),
+            "actions": rows(_ACTIONS, **then),
+            "aliases": rows(_ALIASES, id=id_),
+            "users": rows(_USERS, id=id_) if entity is COMPANY else [],
+            "memberships": rows(_MEMBERSHIPS, entity=entity.name, id=id_),
+            "history": rows(_HISTORY, entity=entity.name, id=id_),
+            "acknowledged": rows(_ACKNOWLEDGED, object=entity.object, key=found[entity.key]),
+            "refused": rows(_REFUSED, object=entity.object, id=id_),
+            "skipped": rows(_SKIPPED, object=entity.object, id=id_),
+            "conflicts": rows(_CONFLICTS, entity=entity.name, id=id_),
+        },
+    )
+
+
+def _company(ask: Ask, user: dict[str, Any]) -> dict[str, Any] | None:
+    if user["company_id"] is None:
+        return None
+    return ask.rows.one(
+        "SELECT company_id, company_name FROM marts.company_profiles WHERE company_id = $id",
+        id=user["company_id"],
+    )

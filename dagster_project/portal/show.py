@@ -1,0 +1,125 @@
+"""How values look on a page, and the templates that show them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from .asking import address
+
+FOLDER = Path(__file__).resolve().parent
+_MISSING = "–"
+# Tokens may be real API keys: pages show how they begin, so that they can be told apart and not used.
+_TOKEN_SHOWN = 8
+
+
+def number(value: int | float | None) -> str:
+    if value is None:
+        return _MISSING
+    if isinstance(value, float) and not value.is_integer():
+        return f"{value:,.2f}".rstrip("0").rstrip(".")
+    return f"{int(value):,}"
+
+
+def moment(value: datetime | None) -> str:
+    return value.strftime("%Y-%m-%d %H:%M") if value is not None else _MISSING
+
+
+def day(value: date | None) -> str:
+    return value.isoformat() if value is not None else _MISSING
+
+
+def text(value: object) -> str:
+    return _MISSING if value is None or value == "" else str(value)
+
+
+def token(value: str | None) -> str:
+    return _MISSING if value is None else f"{value[: min(_TOKEN_SHOWN, len(value) // 4)]}…"
+
+
+def span(seconds: float | None) -> str:
+    """A duration in its two largest units."""
+    if seconds is None:
+        return _MISSING
+    left = int(abs(seconds))
+    parts: list[str] = []
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        if count or (unit == "s" and not parts):
+            parts.append(f"{count} {unit}")
+    return ("−" if seconds < 0 else "") + " ".join(parts[:2])
+
+
+def size(count: int | None) -> str:
+    if count is None:
+        return _MISSING
+    value = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000 or unit == "GB":
+            return f"{value:,.0f} {unit}" if unit == "B" or value >= 100 else f"{value:,.1f} {unit}"
+        value /= 1000
+    raise AssertionError
+
+
+def words(name: str) -> str:
+    """A column's or cohort's name as words."""
+    return name.replace("_", " ")
+
+
+def pretty(document: str | None) -> str:
+    """JSON, indented. What is no JSON after all stays as it is."""
+    try:
+        return json.dumps(json.loads(document or "null"), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return document or ""
+
+
+def tree(document: str | None) -> Iterator[tuple[str, str, str]]:
+    """JSON as steps: ("open", key, what) … ("leaf", key, value) … ("close", "", ""). However deep it goes."""
+    try:
+        value = json.loads(document or "{}")
+    except (ValueError, RecursionError):
+        yield "leaf", "", document or ""
+        return
+    waiting: list[Iterator[tuple[str, Any]]] = [_members(value)]
+    while waiting:
+        member = next(waiting[-1], None)
+        if member is None:
+            waiting.pop()
+            if waiting:
+                yield "close", "", ""
+        elif isinstance(member[1], dict | list) and member[1]:
+            inner = member[1]
+            yield "open", member[0], f"{len(inner)}" if isinstance(inner, list) else ""
+            waiting.append(_members(inner))
+        else:
+            leaf = member[1]
+            yield "leaf", member[0], leaf if isinstance(leaf, str) else json.dumps(leaf)
+
+
+def _members(value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        return iter(value.items())
+    if isinstance(value, list):
+        return ((str(index), element) for index, element in enumerate(value))
+    return iter([("", value)])
+
+
+def environment() -> jinja2.Environment:
+    """The templates. Every value is escaped; a name that is not there is an error, not an empty spot."""
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(FOLDER / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    for show in (number, moment, day, text, token, span, size, words, pretty, tree):
+        made.filters[show.__name__] = show
+    made.globals["address"] = address
+    return made
