@@ -2,51 +2,38 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
-import subprocess
+import shutil
+import sqlite3
 import sys
-from collections.abc import Sequence
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from dagster_project import progress
 from dagster_project.nightly import LoadResult, Tell
 from dagster_project.settings import Settings, project_root
 from dagster_project.warehouse.build import Built
+from dagster_project.warehouse.database import DatabaseError
 
-_INSTANCE = """\
-# Made by `warehouse run`; yours to change. Dagster's own storage lies in this folder.
-telemetry:
-  enabled: false
-concurrency:
-  pools:
-    granularity: run
-    default_limit: 1        # DuckDB has one writer
-run_monitoring:
-  enabled: true
-  max_runtime_seconds: 21600
-run_retries:
-  enabled: true
-  max_retries: 2
-  retry_on_asset_or_op_failure: false
-retention:
-  schedule:
-    purge_after_days: 90
-  sensor:
-    purge_after_days: {skipped: 7, failure: 30, success: 90}
-"""
+if TYPE_CHECKING:  # not needed on most nights
+    from dagster_project.destinations.hubspot import PushResult
 
 
 @dataclass
 class Outcome:
-    """What a run came to. failure: why it failed, for people; None: it went well."""
+    """What a run came to. failure: why it failed, for people; None: it went well. pushed: None where it does not push."""
 
     run_id: str
     failure: str | None = None
     loaded: LoadResult = field(default_factory=LoadResult)
     built: dict[str, Built] = field(default_factory=dict)
+    pushed: PushResult | None = None
 
 
 def prepare_dagster_home(settings: Settings) -> None:
@@ -54,17 +41,70 @@ def prepare_dagster_home(settings: Settings) -> None:
     home = settings.dagster_home
     home.mkdir(parents=True, exist_ok=True)
     if not (home / "dagster.yaml").exists():
-        (home / "dagster.yaml").write_text(_INSTANCE, encoding="utf-8")
+        shutil.copyfile(project_root() / "deploy/dagster.yaml", home / "dagster.yaml")
     os.environ["DAGSTER_HOME"] = str(home)
 
 
-def nightly(settings: Settings, *, as_of: date | None, full: bool, tell: Tell) -> Outcome:
-    """Run the nightly job in this process and wait for it."""
+@contextmanager
+def _storage(settings: Settings) -> Iterator[None]:
+    """Dagster's storage, ready. Raises DatabaseError where it cannot be read or written, also later on."""
+    try:
+        prepare_dagster_home(settings)
+        yield
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, sqlite3.Error | OSError):
+            cause = cause.__cause__ or cause.__context__
+        if cause is None:
+            raise
+        damaged = "not a database" in str(cause) or "malformed" in str(cause)
+        raise DatabaseError(
+            f"Dagster's storage in {settings.dagster_home} failed: {cause}. What to do: "
+            + (
+                "it is damaged; move the folder away, a new one is made. With it goes the record of earlier runs, no data"
+                if damaged
+                else "see that the folder can be written and the disk is not full, then run the same again: nothing is lost"
+            )
+        ) from error
+
+
+@contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    """One process at a time: two that make Dagster's databases at once damage them."""
+    with (home / "opening.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def nightly(
+    settings: Settings,
+    *,
+    run_id: str | None,
+    as_of: date | None,
+    full: bool,
+    retries: int,
+    tell: Tell,
+    complain: Tell,
+) -> Outcome:
+    """Run the nightly job in this process and wait for it, and post the alert if there is need for one.
+
+    retries: of steps that failed for a lock or a disk. complain: is told why an alert could not be posted.
+    """
     tell("starting Dagster")
-    prepare_dagster_home(settings)
+    with _storage(settings):
+        return _nightly(settings, run_id or str(uuid.uuid4()), as_of, full, retries, tell, complain)
+
+
+def _nightly(
+    settings: Settings, run_id: str, as_of: date | None, full: bool, retries: int, tell: Tell, complain: Tell
+) -> Outcome:
     import dagster as dg
 
     from dagster_project.definitions import defs
+    from dagster_project.defs.alerts import failure_of, tell_of_run
+    from dagster_project.defs.old_runs import forget_old_runs
+    from dagster_project.defs.orphans import abandoned, give_up, hold, release
+    from dagster_project.defs.steps import COMMAND_LINE_TAG, RETRIES_TAG
 
     config: dict[str, Any] = {
         "ops": {
@@ -73,46 +113,101 @@ def nightly(settings: Settings, *, as_of: date | None, full: bool, tell: Tell) -
         },
         "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
     }
+    # Loaded with no instance at hand: Dagster would ask its storage once for each file in defs/.
+    job = defs().resolve_job_def("nightly")
     progress.listener = tell
     progress.results.clear()
     try:
-        with dg.DagsterInstance.get() as instance:
-            job = defs().resolve_job_def("nightly")
+        with _alone(settings.dagster_home):
+            opened = dg.DagsterInstance.get()
+        with opened as instance:
+            hold(run_id)
+            for run in abandoned(instance):
+                if COMMAND_LINE_TAG in run.tags:  # others are the daemon's to look after
+                    give_up(instance, run)
+                    tell_of_run(instance, run.run_id, settings, complain)
             result = job.execute_in_process(
                 run_config=config,
+                run_id=run_id,
                 instance=instance,
                 raise_on_error=False,
-                tags={"launched_by": "warehouse run"},
+                tags={COMMAND_LINE_TAG: "warehouse run", RETRIES_TAG: str(retries)},
             )
+            tell_of_run(instance, run_id, settings, complain)
+            forget_old_runs(instance)
     finally:
         progress.listener = None
+        release(run_id)
     outcome = Outcome(
-        result.run_id,
+        run_id,
         loaded=progress.results.get("load", LoadResult()),
         built=progress.results.get("build", {}),
+        pushed=progress.results.get("push"),
     )
     if not result.success:
         outcome.failure = (
-            _reason(result) + f"\nRun {result.run_id} in Dagster's UI (`make ui`) has the whole log."
+            failure_of(result.all_events) + f"\nRun {run_id} in Dagster's UI (`make ui`) has the whole log."
         )
     return outcome
 
 
-def user_interface(settings: Settings, options: Sequence[str]) -> int:
-    """Dagster's UI and daemon until they are stopped. Returns the exit status."""
+def last_run(settings: Settings) -> tuple[str, str | None] | None:
+    """What became of the last run, whoever started it, in words; and why it failed, if it did. None: no run yet."""
+    if not (settings.dagster_home / "dagster.yaml").exists():
+        return None
+    try:
+        with _storage(settings):
+            return _last_run()
+    except DatabaseError as error:
+        return "not known", str(error)
+
+
+def _last_run() -> tuple[str, str | None] | None:
+    import dagster as dg
+
+    from dagster_project.defs.alerts import failed_checks, failure_of, run_events
+
+    with dg.DagsterInstance.get() as instance:
+        records = instance.get_run_records(limit=1)
+        if not records:
+            return None
+        run, started, ended = records[0].dagster_run, records[0].start_time, records[0].end_time
+        at = "".join(
+            f", {what} {datetime.fromtimestamp(when, UTC):%Y-%m-%d %H:%M}"
+            for what, when in (("started", started), ("ended", ended))
+            if when
+        )
+        said = f"{run.job_name}{at} (UTC): {run.status.value.lower()}, run {run.run_id}"
+        if run.status == dg.DagsterRunStatus.FAILURE:
+            return said, failure_of(run_events(instance, run.run_id, "STEP_FAILURE", "PIPELINE_FAILURE"))
+        return said, "\n".join(failed_checks(instance, run.run_id)) or None
+
+
+def user_interface(settings: Settings, options: Sequence[str]) -> NoReturn:
+    """Become Dagster's UI and daemon: who stops this process stops them."""
     prepare_dagster_home(settings)
-    return subprocess.call([str(Path(sys.executable).with_name("dg")), "dev", *options], cwd=project_root())
+    os.chdir(project_root())
+    os.execv(Path(sys.executable).with_name("dg"), ["dg", "dev", *options])
 
 
-def _reason(result: Any) -> str:
-    """Why the first step failed, in the words of its error."""
-    for event in result.all_events:
-        if event.is_step_failure:
-            data = event.step_failure_data
-            if data.user_failure_data is not None and data.user_failure_data.description:
-                return str(data.user_failure_data.description)
-            error = data.error
-            while error is not None and error.cause is not None:
-                error = error.cause
-            return str(error.message).strip() if error is not None else "a step failed"
-    return "the run did not start"
+_PARTS = {
+    "webserver": ("dagster-webserver", "-w", "workspace.yaml"),
+    "daemon": ("dagster-daemon", "run", "-w", "workspace.yaml"),
+    "code": (
+        *("dagster", "code-server", "start", "-m", "dagster_project.definitions"),
+        *("--location-name", "usage_warehouse"),
+    ),
+}
+
+
+def serve(settings: Settings, part: str, options: Sequence[str]) -> NoReturn:
+    """Become one part of a standing Dagster, with the storage that `warehouse run` uses."""
+    prepare_dagster_home(settings)
+    tool, *given = _PARTS[part]
+    if {"-w", "--workspace"} & set(options) and "-w" in given:
+        given = given[: given.index("-w")]
+    # Dagster's other formats are coloured, also where nobody sees colours.
+    if settings.logging.format == "json" or not sys.stderr.isatty():
+        given += ["--log-format", "json"]
+    os.chdir(project_root())
+    os.execv(Path(sys.executable).with_name(tool), [tool, *given, *options])

@@ -11,13 +11,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import cache
 
-from dagster_project.settings import Settings, project_root
+from dagster_project.readers.places import Place, place_at
+from dagster_project.settings import Settings, project_root, token_key
 from dagster_project.sources import all_sources, loading
 from dagster_project.sources.loading import LoadSummary
-from dagster_project.warehouse import registry
+from dagster_project.warehouse import compaction, continuity, forgetting, registry, retention
 from dagster_project.warehouse.build import Built, build
 from dagster_project.warehouse.database import Connection
 from dagster_project.warehouse.models import Model, read_models
+from dagster_project.warehouse.pseudonyms import keyed_hash
 
 Tell = Callable[[str], None]
 
@@ -56,6 +58,11 @@ def models() -> Mapping[str, Model]:
     return read_models(project_root() / "sql")
 
 
+def raw_place(settings: Settings) -> Place:
+    """Where the raw files lie."""
+    return place_at(settings.raw, settings.data / "tmp")
+
+
 def load_new_files(
     connection: Connection,
     settings: Settings,
@@ -67,23 +74,35 @@ def load_new_files(
 ) -> LoadResult:
     """Number and load what is new below raw/. full: load everything again, as it was loaded before.
 
-    selected: raw tables (default: all). Raises MissingFiles where a full rebuild lacks a file; nothing is
-    touched then.
+    selected: raw tables (default: all). Raises MissingFiles where a full rebuild lacks a file, and DatabaseError
+    where the databases do not belong together or the clock jumped; nothing is touched then. Also RetentionError where a
+    table needs rows that the settings would have dropped.
     """
     sources = all_sources()
     folders = [source.as_folder for source in sources]
     registry.prepare(connection)
     loading.prepare(connection, sources)
+    if now is None:
+        now = utc_now()
+        continuity.require_steady_clock(connection, now, settings.warehouse.clock_jump_days)
+    if not full:
+        continuity.require_loaded_files(connection)
+    key = token_key(settings)
+    fingerprint = keyed_hash(key, "the key's own fingerprint")[:16] if key else None
     result = LoadResult()
+    place = raw_place(settings)
+    place.tidy()
     if full:
-        tables = [table for source in sources for table in source.tables]
-        result.replayed_files = registry.forget_loaded(connection, settings.raw, folders, tables)
+        tables = [f"raw.{table}" for source in sources for table in source.tables]
+        tables += retention.tables(connection)
+        result.replayed_files = registry.forget_loaded(connection, place, folders, tables, fingerprint)
         tell(f"full rebuild: {result.replayed_files} files are loaded again")
-    found = registry.discover(connection, settings.raw, folders, now or utc_now(), tell)
+    else:
+        registry.require_token_key(connection, fingerprint)
+        _drop_old_rows(connection, settings, now.date(), tell)
+    found = registry.discover(connection, place, folders, now, tell)
     result.new_files, result.known_files, result.warnings = found.new_files, found.known_files, found.warnings
-    result.unknown = [
-        path for path in registry.walk(settings.raw) if registry.folder_of(path, folders) is None
-    ]
+    result.unknown = found.unknown
     wanted = {s.folder: s for s in sources if selected is None or s.table in selected}
     pending = [part for part in found.pending if part.source in wanted]
     done = itertools.count(1)
@@ -97,7 +116,21 @@ def load_new_files(
             lambda part: tell(f"loading {next(done)}/{len(pending)} {part.path}"),
         )
         result.summaries.setdefault(folder, LoadSummary()).merge(summary)
+    if compaction.is_due(connection):
+        # Something is not to be kept any more: no table may hold it on as what was before.
+        forgetting.forget(connection, models(), {})
     return result
+
+
+def _drop_old_rows(connection: Connection, settings: Settings, today: date, tell: Tell) -> None:
+    """What is past its retention goes; what was computed from it stays. Raises RetentionError."""
+    for table, before in settings.retention.limits(today).items():
+        if table == "rejects":
+            dropped = registry.drop_rejects(connection, before)
+        else:
+            dropped = retention.drop(connection, models(), table, before)
+        if dropped:
+            tell(f"dropped {dropped:,} rows of raw.{table}, older than {before}")
 
 
 def build_tables(

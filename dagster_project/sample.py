@@ -12,7 +12,7 @@ Two ways of making it:
 * **With stories** (the default): every source and format at least once, in the two dialects that Moesif's
   SDKs speak, and companies that each show one thing (`STORIES`). Unless `clean`, there are also records
   that the warehouse rejects or repairs; `dirt()` lists every one with what is to become of it.
-* **Bulk**, when the set is `clean` and larger than `BULK_EVENTS` API calls: gigabytes for measuring. Plain
+* **Bulk**, when asked for, or when the set is `clean` and larger than `BULK_EVENTS` API calls: for measuring. Plain
   JSON lines in `dt=` folders, written from string templates in constant memory; the companies have no
   stories there.
 """
@@ -1716,6 +1716,7 @@ def generate(
     end: date,
     clean: bool,
     rows_per_file: int,
+    bulk: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, int]:
     """Writes the files below `out` and returns the number of records per source, as the warehouse counts.
@@ -1723,7 +1724,7 @@ def generate(
     A folder that has raw files already is left alone (FileExistsError): a second set beside a first one
     would be neither.
     """
-    bulk = is_bulk(days, events_per_day, clean)
+    bulk = bulk or is_bulk(days, events_per_day, clean)
     for name, value, least in (
         ("days", days, 1),
         ("companies", companies, 1 if bulk else len(_NAMED)),
@@ -1778,6 +1779,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--clean", action="store_true", help="no bad records, no duplicates")
     parser.add_argument(
+        "--bulk", action="store_true", help="clean, and written fast and without stories at any size"
+    )
+    parser.add_argument(
         "--rows-per-file",
         type=int,
         default=500_000,
@@ -1802,6 +1806,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             end=given.end,
             clean=given.clean,
             rows_per_file=given.rows_per_file,
+            bulk=given.bulk,
             progress=(lambda text: print(text, file=sys.stderr)) if given.progress else None,
         )
     except ValueError as problem:

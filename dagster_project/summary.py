@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import csv
 import itertools
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
-from dagster_project.launch import Outcome
+from dagster_project import csv_text
+from dagster_project.launch import Outcome, last_run
+from dagster_project.nightly import raw_place
 from dagster_project.settings import Settings
 from dagster_project.sources import all_sources
 from dagster_project.warehouse import registry
@@ -20,10 +24,11 @@ from dagster_project.warehouse.database import Connection, open_published
 # Where nobody told how wide the screen is (a log, a pipe), tables get the room they need.
 _console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 _PROFILES = 20
-_CHANGES = 60
+_SEEN, _PIPED, _LONGEST = 60, 5_000, 200  # rows on a terminal, rows in a file, characters of a cell
 
 if TYPE_CHECKING:
     from dagster_project.destinations import hubspot
+    from dagster_project.erase import Erasure
 
 
 @contextmanager
@@ -52,10 +57,14 @@ def show_run(settings: Settings, outcome: Outcome) -> None:
             )
         _console.print(table)
     else:
-        _console.print(f"Nothing new below {settings.raw}: {loaded.known_files} files are loaded already.")
+        _console.print(
+            f"Nothing new below {raw_place(settings).name}: {loaded.known_files} files are loaded already."
+        )
     changed = sum(table.changed for table in outcome.built.values())
     _console.print(f"{changed} of {len(outcome.built)} tables changed." if changed else "No table changed.")
     _attention(outcome)
+    if outcome.pushed is not None:
+        show_push(outcome.pushed)
     with open_published(settings) as connection:
         _print(
             connection,
@@ -76,12 +85,18 @@ def show_run(settings: Settings, outcome: Outcome) -> None:
         day = connection.execute("SELECT as_of FROM marts.as_of").fetchall()[0][0]
     _console.print(f"Windows end with {day} (GMT). Published: {settings.analytics_file}")
     _console.print(
-        'Look at it:  [bold]warehouse status[/]   [bold]warehouse sql "FROM marts.company_profiles"[/]   [bold]make ui[/]'
+        'Look at it:  [bold]warehouse status[/]   [bold]warehouse sql "FROM marts.company_profiles"[/]   '
+        "[bold]make portal[/]   [bold]make ui[/]"
     )
 
 
 def show_status(settings: Settings) -> None:
-    """What is published; files with errors; files that no source reads."""
+    """The last run; what is published; files with errors; files that no source reads."""
+    if (last := last_run(settings)) is not None:
+        said, wrong = last
+        _console.print(f"Last run: {_safe(said)}")
+        for line in (wrong or "").splitlines():
+            _console.print(f"[yellow]![/] {_safe(line)}")
     with open_published(settings) as connection:
         _print(
             connection,
@@ -114,7 +129,8 @@ def show_status(settings: Settings) -> None:
             FROM core.builds WHERE model NOT LIKE 'core.%' ORDER BY model""",
         )
     folders = [source.as_folder for source in all_sources()]
-    unknown = [path for path in registry.walk(settings.raw) if registry.folder_of(path, folders) is None]
+    files = raw_place(settings).listing().files
+    unknown = [path for path in files if registry.folder_of(path, folders) is None]
     if unknown:
         table = _table("Files left alone: their folder or format is not known", "path")
         for path in unknown:
@@ -123,7 +139,7 @@ def show_status(settings: Settings) -> None:
 
 
 def show_plan(plan: hubspot.Plan) -> None:
-    """What a push would write: counts, changes, what is left out and skipped, calls and digest."""
+    """What a push would write: counts, changes, what is left out, skipped and refused, calls and digest."""
     table = _table(
         "HubSpot plan",
         "object",
@@ -134,26 +150,44 @@ def show_plan(plan: hubspot.Plan) -> None:
             name, *(f"{n:,}" for n in (c.creates, c.updates, c.unchanged, c.skipped, c.rejected, c.calls))
         )
     _console.print(table)
-    changes = _table("Changes", "object", "what", "key", "property", "old", "new")
-    for change in itertools.islice(plan.rows(), _CHANGES):
-        changes.add_row(
-            *map(_cell, (change.object, change.action, change.key, change.property, change.old, change.new))
-        )
-    if changes.row_count:
-        _console.print(changes)
-        more = sum(1 for _ in plan.rows()) - _CHANGES
-        if more > 0:
-            _console.print(f"... and {more:,} more values")
+    changes = ((c.object, c.action, c.key, c.property, c.old, c.new) for c in plan.rows())
+    _print_some("Changes", ("object", "what", "key", "property", "old", "new"), changes)
     _left_out(plan.left_out)
-    skips = _table("Skipped", "object", "id", "key", "reason")
-    for skip in itertools.islice(plan.skips, _CHANGES):
-        skips.add_row(*map(_cell, (skip.object, skip.id, skip.key, skip.reason)))
-    if skips.row_count:
-        _console.print(skips)
+    skips = ((s.object, s.id, s.key, s.reason) for s in plan.skips)
+    _print_some("Skipped", ("object", "id", "key", "reason"), skips)
+    refused = ((o, id_, key, name, value, code) for o, id_, key, name, value, code in plan.refused)
+    _print_some("HubSpot would refuse", ("object", "id", "key", "property", "value", "code"), refused)
+    lists = ((one.object, one.name, f"{one.added:,}", f"{one.removed:,}") for one in plan.lists)
+    _print_some("Lists", ("object", "list", "added", "removed"), lists)
     where = "offline: against what HubSpot last acknowledged" if plan.offline else f"account {plan.account}"
     _console.print(
         f"{plan.calls} write calls, digest {plan.digest} ({where}). Nothing was written to HubSpot."
     )
+
+
+def write_plan(plan: hubspot.Plan, file: Path) -> None:
+    """Every value that would be written, as CSV. Raises OSError."""
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(("object", "what", "id", "key", "hubspot_id", "property", "old", "new"))
+        writer.writerows(map(csv_text.cell, vars(change).values()) for change in plan.rows())
+
+
+def _print_some(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """A table of many rows, as far as a person reads; where no person looks on, nearly all of them, each in a line."""
+    is_seen = _console.is_terminal
+    console = _console if is_seen else Console(highlight=False, width=2000)
+    most = _SEEN if is_seen else _PIPED
+    table = _table(title, *columns, longest=48 if is_seen else _LONGEST)
+    rows = iter(rows)
+    for row in itertools.islice(rows, most):
+        table.add_row(*(_cell(cell if cell is None else str(cell)[:_LONGEST]) for cell in row))
+    if table.row_count:
+        console.print(table)
+    if next(rows, None) is not None:
+        _console.print(
+            f"... and more than these {most:,}: `warehouse plan --csv FILE` writes every change to a file"
+        )
 
 
 def show_push(result: hubspot.PushResult) -> None:
@@ -225,7 +259,39 @@ def _attention(outcome: Outcome) -> None:
         ),
     ]
     for line in lines:
-        _console.print(f"[yellow]![/] {_safe(line)}")
+        _attend(line)
+
+
+def show_erasure(erasure: Erasure) -> None:
+    """What an erase would remove, before it does."""
+    table = _table("To be erased", "table", ">rows that name them")
+    for name, rows in sorted(erasure.rows.items()):
+        if rows:
+            table.add_row(name, f"{rows:,}")
+    _console.print(table if table.row_count else "Nothing that is loaded names them.")
+    for id_ in erasure.unknown:
+        _attend(f"{id_} is not known here: only later files would be kept from bringing it")
+    for text, others in sorted(erasure.theirs.shared_with.items()):
+        _attend(f"{text} stays, as others have it, too: {', '.join(sorted(others))}")
+
+
+def show_erased(settings: Settings, erasure: Erasure) -> None:
+    """What was erased, and what is left to do elsewhere."""
+    _console.print("Erased, and published without them. ops.erasures has the record.")
+    if erasure.files:
+        _attend(
+            f"files below {raw_place(settings).name} still hold records of erased ones; they stay out when they are loaded again:"
+        )
+        for path in erasure.files:
+            _console.print(f"    {_safe(path)}")
+    if erasure.hubspot:
+        _attend("HubSpot is not touched. Delete there, for good:")
+        for thing, record in erasure.hubspot:
+            _console.print(f"    {thing} {_safe(record)}")
+
+
+def _attend(line: str) -> None:
+    _console.print(f"[yellow]![/] {_safe(line)}")
 
 
 def _print(connection: Connection, title: str, query: str) -> None:
@@ -240,7 +306,7 @@ def _print(connection: Connection, title: str, query: str) -> None:
     _console.print(table)
 
 
-def _table(title: str, *columns: str) -> Table:
+def _table(title: str, *columns: str, longest: int = 48) -> Table:
     """A table; a column whose name begins with `>` holds numbers."""
     table = Table(title=title, title_justify="left", title_style="bold")
     for column in columns:
@@ -248,7 +314,7 @@ def _table(title: str, *columns: str) -> Table:
             column.removeprefix(">"),
             justify="right" if column.startswith(">") else "left",
             overflow="ellipsis",
-            max_width=48,
+            max_width=longest,
             no_wrap=column.startswith(">"),
         )
     return table

@@ -9,8 +9,9 @@ from dagster_project import nightly, progress
 from dagster_project.settings import load_settings
 from dagster_project.sources import Source, all_sources
 from dagster_project.sources.loading import LoadSummary
-from dagster_project.warehouse.database import DatabaseError, open_warehouse
-from dagster_project.warehouse.registry import MissingFiles
+from dagster_project.warehouse.database import open_warehouse
+
+from .steps import RETRIES, explained, told
 
 OWNERS = ["team:data"]
 POOL = "duckdb"  # one writer at a time, also between runs
@@ -27,7 +28,6 @@ def raw_key(table: str) -> dg.AssetKey:
 
 
 def _spec(source: Source) -> dg.AssetSpec:
-    columns = [column.strip().split(" ", 1) for column in source.tables[source.table].split(",")]
     return dg.AssetSpec(
         key=raw_key(source.table),
         group_name="raw",
@@ -35,7 +35,9 @@ def _spec(source: Source) -> dg.AssetSpec:
         kinds={"duckdb", "file"},
         owners=OWNERS,
         metadata={
-            "dagster/column_schema": dg.TableSchema([dg.TableColumn(name, type_) for name, type_ in columns]),
+            "dagster/column_schema": dg.TableSchema(
+                [dg.TableColumn(name, type_) for name, type_ in source.columns.items()]
+            ),
             "formats": ", ".join(sorted(source.formats)),
         },
     )
@@ -46,19 +48,17 @@ def _spec(source: Source) -> dg.AssetSpec:
     specs=[_spec(source) for source in all_sources()],
     can_subset=True,
     pool=POOL,
+    retry_policy=RETRIES,
 )
 def raw_tables(context: dg.AssetExecutionContext, config: LoadConfig) -> Iterator[dg.MaterializeResult[Any]]:
     """Find what is new below raw/ and load it."""
     settings = load_settings()
     selected = {key.path[-1] for key in context.selected_asset_keys}
 
-    try:
-        with open_warehouse(settings, context.log.info) as connection:
-            result = nightly.load_new_files(
-                connection, settings, full=config.full, selected=selected, tell=progress.tell
-            )
-    except (DatabaseError, MissingFiles) as error:
-        raise dg.Failure(str(error), allow_retries=isinstance(error, DatabaseError)) from error
+    with explained(context), open_warehouse(settings, told(context)) as connection:
+        result = nightly.load_new_files(
+            connection, settings, full=config.full, selected=selected, tell=progress.tell
+        )
     progress.results["load"] = result
     for warning in [
         *result.warnings,

@@ -3,25 +3,27 @@
 What analysts open follows in the same step, when everything before it went well.
 """
 
+from base64 import b64encode
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
 
-from dagster_project import nightly, progress
-from dagster_project.settings import load_settings
+from dagster_project import charts, nightly, progress
+from dagster_project.settings import Settings, load_settings
 from dagster_project.sources import all_sources
-from dagster_project.warehouse.build import BuildError, Built, CheckResult, ChecksFailed, checks_of
-from dagster_project.warehouse.database import Connection, DatabaseError, open_warehouse
+from dagster_project.warehouse.build import SECRET_COLUMNS, Built, CheckResult, ChecksFailed, checks_of
+from dagster_project.warehouse.database import Connection, open_warehouse
 from dagster_project.warehouse.models import Model
 from dagster_project.warehouse.publish import is_published, publish
 
+from .cohorts import moved
+from .markdown import markdown_table
 from .raw import OWNERS, POOL, raw_key
+from .steps import RETRIES, explained, told
 
 _PREVIEW_ROWS = 10
-_PREVIEW_CELL = 60
-# Tokens may be real API keys: previews show how they begin.
-_SECRET_COLUMNS = {"session_token"}
 _RAW_ASSETS = {source.table for source in all_sources()}
 
 
@@ -90,6 +92,9 @@ def _published_spec() -> dg.AssetSpec:
         kinds={"duckdb"},
         owners=OWNERS,
         skippable=True,
+        freshness_policy=dg.FreshnessPolicy.time_window(
+            timedelta(hours=load_settings().freshness.published_hours)
+        ),
     )
 
 
@@ -99,6 +104,7 @@ def _published_spec() -> dg.AssetSpec:
     check_specs=[check for model in nightly.models().values() for check in _check_specs(model)],
     can_subset=True,
     pool=POOL,
+    retry_policy=RETRIES,
 )
 def tables(
     context: dg.AssetExecutionContext, config: BuildConfig
@@ -110,37 +116,49 @@ def tables(
     settings = load_settings()
     selected = {".".join(key.path) for key in context.selected_asset_keys}
     everything = selected >= set(nightly.models())
-    try:
-        as_of = nightly.day_of(config.as_of)
-        with open_warehouse(settings, context.log.info) as connection:
-            built = nightly.build_tables(
-                connection,
-                settings,
-                as_of=as_of,
-                run_id=context.run.run_id,
-                selected=selected,
-                tell=progress.tell,
-            )
-            results = [
-                _result(connection, built[name])
-                for name in nightly.models()
-                if name in selected and (built[name].changed or not everything)
-            ]
-            if PUBLISHED in context.selected_asset_keys and not is_published(connection, settings):
-                progress.tell("publishing analytics.duckdb")
-                size = publish(connection, settings)
-                results.append(
-                    dg.MaterializeResult(PUBLISHED, metadata={"bytes": dg.MetadataValue.int(size)})
+    with explained(context):
+        try:
+            as_of = nightly.day_of(config.as_of)
+        except ValueError as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
+        try:
+            with open_warehouse(settings, told(context)) as connection:
+                built = nightly.build_tables(
+                    connection,
+                    settings,
+                    as_of=as_of,
+                    run_id=context.run.run_id,
+                    selected=selected,
+                    tell=progress.tell,
                 )
-    except ChecksFailed as failed:
-        for result in failed.results:
-            if result.model in selected:
-                yield _check_result(result)
-        raise dg.Failure(f"checks failed, nothing was changed:\n{failed}", allow_retries=False) from failed
-    except (BuildError, DatabaseError, ValueError) as error:
-        raise dg.Failure(str(error), allow_retries=isinstance(error, DatabaseError)) from error
+                results = [
+                    _result(connection, built[name])
+                    for name in nightly.models()
+                    if name in selected and (built[name].changed or not everything)
+                ]
+                if "marts.cohort_changes" in built and built["marts.cohort_changes"].changed:
+                    for materialization in moved(connection):
+                        context.log_event(materialization)
+                if PUBLISHED in context.selected_asset_keys:
+                    results.append(_published(connection, settings))
+        except ChecksFailed as failed:
+            for result in failed.results:
+                if result.model in selected:
+                    yield _check_result(result)
+            text = f"checks failed, nothing was changed:\n{failed}"
+            raise dg.Failure(text, allow_retries=False) from failed
     progress.results["build"] = built
     yield from results
+
+
+def _published(connection: Connection, settings: Settings) -> dg.MaterializeResult[Any]:
+    """Publish, where anything changed. Told of every night: freshness is counted from it."""
+    changed = not is_published(connection, settings)
+    if changed:
+        progress.tell("publishing analytics.duckdb")
+        publish(connection, settings)
+    size = settings.analytics_file.stat().st_size
+    return dg.MaterializeResult(PUBLISHED, metadata={"bytes": size, "changed": changed})
 
 
 def _result(connection: Connection, built: Built) -> dg.MaterializeResult[Any]:
@@ -156,6 +174,8 @@ def _result(connection: Connection, built: Built) -> dg.MaterializeResult[Any]:
             )
         if not built.model.startswith("core."):
             metadata["preview"] = dg.MetadataValue.md(_preview(connection, built.model))
+        if chart := _chart(connection, nightly.models()[built.model]):
+            metadata["chart"] = dg.MetadataValue.md(chart)
     return dg.MaterializeResult(
         model_key(built.model),
         metadata=metadata,
@@ -191,18 +211,21 @@ def _lineage(connection: Connection, model: str) -> dict[str, list[dg.TableColum
 def _preview(connection: Connection, model: str) -> str:
     """The first rows as a Markdown table."""
     relation = connection.sql(f"FROM {model} LIMIT {_PREVIEW_ROWS}")
-    lines = [" | ".join(relation.columns), " | ".join("---" for _ in relation.columns)]
-    lines += [
-        " | ".join(_cell(column, cell) for column, cell in zip(relation.columns, row, strict=True))
-        for row in relation.fetchall()
-    ]
-    return "\n".join(f"| {line} |" for line in lines)
+    columns = relation.columns
+    rows = relation.fetchall()
+    return markdown_table(
+        columns, ([_shown(*cell) for cell in zip(columns, row, strict=True)] for row in rows)
+    )
 
 
-def _cell(column: str, cell: object) -> str:
-    if cell is None:
-        return ""
-    text = " ".join(str(cell).split()).replace("|", "\\|").replace("<", "&lt;")
-    if column in _SECRET_COLUMNS:
-        return f"{text[:4]}…"
-    return text if len(text) <= _PREVIEW_CELL else f"{text[:_PREVIEW_CELL]}…"
+def _chart(connection: Connection, model: Model) -> str | None:
+    """The rows of the model's `chart:` as a picture in Markdown. None: it has none, or there is nothing to draw."""
+    if model.chart is None:
+        return None
+    relation = connection.sql(model.chart)
+    drawn = charts.picture(relation.columns, relation.fetchall())
+    return drawn and f"![chart](data:image/svg+xml;base64,{b64encode(drawn.encode()).decode()})"
+
+
+def _shown(column: str, cell: object) -> object:
+    return f"{str(cell)[:4]}…" if column in SECRET_COLUMNS and cell is not None else cell

@@ -1,0 +1,64 @@
+"""Alerts: what is wrong, where, and what to do, posted to a webhook in Slack's format.
+
+What there is to tell is found elsewhere (defs/alerts.py, cli.py). A webhook that fails is told of, and stops nothing.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Sequence
+
+from dagster_project.settings import AlertSettings, Settings, alert_webhook, without_secrets
+
+_LONGEST = 3500  # Slack cuts at 4,000 characters
+_PAUSE_SECONDS = 2.0
+
+
+def send(
+    settings: Settings | None, title: str, wrong: Sequence[str], to_do: str, complain: Callable[[str], None]
+) -> bool:
+    """Post an alert; whether it is done with. Without a webhook nobody wants one.
+
+    settings: None where it is them that are wrong. complain: is told why an alert could not be posted.
+    """
+    url = alert_webhook()
+    if url is None:
+        return True
+    import requests  # not needed on most nights
+
+    options = settings.alerts if settings else AlertSettings()
+    text = _text(settings, title, wrong, to_do)
+    problem = ""
+    for attempt in range(options.attempts):
+        if attempt:
+            time.sleep(_PAUSE_SECONDS * attempt)
+        try:
+            # Not to follow: the text is for this address only.
+            answer = requests.post(
+                url, json={"text": text}, timeout=options.timeout_seconds, allow_redirects=False
+            )
+        except requests.RequestException as error:
+            problem = type(error).__name__  # its text holds the address, which is secret
+            continue
+        if answer.ok and not answer.is_redirect:
+            return True
+        problem = f"HTTP status {answer.status_code}"
+        if answer.status_code < 500 and answer.status_code != 429:
+            break
+    complain(f"the alert could not be posted: {problem}; look at WAREHOUSE_ALERT_WEBHOOK")
+    return False
+
+
+def _text(settings: Settings | None, title: str, wrong: Sequence[str], to_do: str) -> str:
+    lines = "\n".join(f"• {line}" for line in wrong)
+    if len(lines) > _LONGEST:
+        lines = lines[:_LONGEST] + " …"
+    where = f"on {socket.gethostname()}" + (f", data folder {settings.data}" if settings else "")
+    return f"*{_plain(title)}* ({_plain(where)})\n{_plain(lines)}\n*What to do:* {_plain(to_do)}"
+
+
+def _plain(text: str) -> str:
+    """Text in which nothing is a secret, a control character or one of Slack's links and mentions."""
+    shown = "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return without_secrets(shown).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
