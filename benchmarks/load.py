@@ -1,180 +1,371 @@
-"""Whole runs of the warehouse against a bare typed DuckDB scan of the same files, in the same session.
+"""Whole runs of the warehouse, against the floor and against what a user would pick instead, in the same session.
 
-Prints a table: wall and CPU seconds and peak memory of each step, as medians, and each as a ratio to the bare
-scan. Each step is a process of its own, measured by the operating system when it ends.
+Each step is a process of its own, measured by the operating system when it ends. Printed: what each step costs, also in
+proportion to a bare typed DuckDB scan of the same files; what peers need for the same first load, and whether they come
+to the same tables; how cost grows with the data; and which targets are met.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import platform
 import shutil
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import date, timedelta
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-_END = date(2026, 11, 21)
-_DAYS = 30
-_SCAN = """
-import duckdb, glob, sys
-root = sys.argv[1]
-connection = duckdb.connect()
-connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
-columns = {
-    "events": '''{transaction_id: 'VARCHAR',
-        request: 'STRUCT("time" TIMESTAMPTZ, headers STRUCT("x-moesif-transaction-id" VARCHAR))',
-        response: 'STRUCT(status INTEGER)', session_token: 'VARCHAR', company_id: 'VARCHAR', user_id: 'VARCHAR',
-        weight: 'BIGINT', blocked_by: 'VARCHAR'}''',
-    "actions": "{request: 'STRUCT(\\"time\\" TIMESTAMPTZ)', action_name: 'VARCHAR', company_id: 'VARCHAR', user_id: 'VARCHAR'}",
-    "companies": "{company_id: 'VARCHAR', session_token: 'VARCHAR', modified_time: 'TIMESTAMPTZ', metadata: 'JSON'}",
-    "users": "{user_id: 'VARCHAR', company_id: 'VARCHAR', session_token: 'VARCHAR', modified_time: 'TIMESTAMPTZ',"
-        " metadata: 'JSON'}",
-    "features": "{account_id: 'VARCHAR', user_id: 'VARCHAR', feature_id: 'VARCHAR', module_id: 'VARCHAR', total: 'BIGINT'}",
-}
-for source, types in columns.items():
-    files = glob.glob(f"{root}/{source}/**/*.jsonl", recursive=True)
-    if files:
-        connection.execute(f"CREATE TEMP TABLE t AS SELECT hash(COLUMNS(*)) FROM read_json($f, columns = {types}, "
-                           "format = 'newline_delimited')", {"f": files})
-        connection.execute("DROP TABLE t")
-"""
+from dagster_project import charts
+
+from . import data, peers
+from .measuring import Measured, measure, median
+
+SCAN, FIRST, IMPORT, EMPTY, NIGHT = (
+    "bare typed scan",
+    "first load",
+    "import dagster",
+    "nothing new",
+    "1 % more API calls",
+)
+_DATABASES = ("raw.duckdb", "warehouse.duckdb", "analytics.duckdb")
 
 
 @dataclass
-class Measured:
-    wall: float
-    cpu: float
-    peak_mb: float
+class Scale:
+    """The first load of a multiple of the data."""
+
+    calls: int
+    first: Measured
+    bytes: dict[str, int]
+
+    @property
+    def cpu_a_million(self) -> float:
+        return self.first.cpu / self.calls * 1e6
 
 
-def measure(command: list[str], environment: dict[str, str]) -> Measured:
-    """Run a command to its end. Raises SystemExit with its output where it fails."""
-    with tempfile.TemporaryFile() as output:
-        start = time.perf_counter()
-        child = subprocess.Popen(
-            command, env={**os.environ, **environment}, stdout=output, stderr=subprocess.STDOUT
-        )
-        _, status, used = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
-        wall = time.perf_counter() - start
-        if child.returncode:
-            output.seek(0)
-            raise SystemExit(f"{' '.join(command)} ended with {child.returncode}:\n{output.read().decode()}")
-    return Measured(wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+@dataclass
+class Findings:
+    """All that one session measured."""
+
+    records: int = 0
+    megabytes: float = 0.0
+    steps: dict[str, Measured] = field(default_factory=dict)
+    peers: dict[str, peers.Outcome | str] = field(default_factory=dict)  # a text says why one was left out
+    scales: dict[int, Scale] = field(default_factory=dict)
 
 
-def median(runs: int, one: Callable[[], Measured]) -> Measured:
-    found = [one() for _ in range(runs)]
-    return Measured(
-        *(
-            statistics.median(values)
-            for values in zip(*((m.wall, m.cpu, m.peak_mb) for m in found), strict=True)
-        )
-    )
+@dataclass(frozen=True)
+class Target:
+    name: str
+    measured: str
+    limit: str
+    is_met: bool | None  # None: not measured
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    options = _options()
+    console = Console(width=None if sys.stdout.isatty() else 130)
+    folder = Path(tempfile.mkdtemp(prefix="warehouse-bench-"))
+    try:
+        # A peer's copies take about three times the room of the data.
+        data.check_space(folder, options.events * max(*options.scales, 4 if options.peers else 1))
+        found = _measure(folder, options, console)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    targets = _targets(found)
+    for table in (_steps_table(found, options.runs), _peers_table(found), _scales_table(found)):
+        console.print(table)
+    console.print(_targets_table(targets))
+    if options.json:
+        options.json.write_text(json.dumps(_as_json(found, targets, options), indent=2) + "\n")
+    if options.picture:
+        options.picture.write_text(_picture(found))
+
+
+def _picture(found: Findings) -> str:
+    """CPU seconds of first loads as bars, the least on top."""
+    costs = {
+        "bare scan (the floor)": found.steps["bare typed scan"],
+        "the warehouse": found.steps["first load"],
+    }
+    costs |= {
+        name: outcome.cost for name, outcome in found.peers.items() if isinstance(outcome, peers.Outcome)
+    }
+    ordered = sorted(costs.items(), key=lambda item: item[1].cpu)
+    return charts.picture(["first load", "CPU seconds"], [(name, round(m.cpu)) for name, m in ordered]) or ""
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument(
         "--events", type=int, default=2_000_000, help="API calls to generate (default 2,000,000)"
     )
-    parser.add_argument("--companies", type=int, default=2000)
+    parser.add_argument("--companies", type=int, help="default: one for each 1,000 API calls")
     parser.add_argument("--runs", type=int, default=3, help="how often each step is measured (default 3)")
+    parser.add_argument(
+        "--scales",
+        type=lambda text: sorted({1, *map(int, text.split(","))}),
+        default=[1, 4],
+        help="multiples of the data for peak memory and growth (default 1,4; 1,4,16 takes long, and with the default "
+        "--events some 35 GB of disk)",
+    )
+    parser.add_argument(
+        "--peers",
+        type=_peers,
+        default=list(peers.PEERS),
+        metavar="NAMES",
+        help=f"of {','.join(peers.PEERS)} (default: all that can be had), or none",
+    )
+    parser.add_argument(
+        "--peer-runs", type=int, default=1, help="how often each peer is measured (default 1)"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw first loads as bars (SVG)")
     options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="warehouse-bench-"))
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    try:
-        console.print(f"generating {options.events:,} API calls over {_DAYS} days")
-        _generate(folder / "raw", options.companies, _DAYS, options.events // _DAYS, _END, seed=7)
-        records = sum(_lines(file) for file in (folder / "raw").rglob("*.jsonl"))
-        megabytes = sum(f.stat().st_size for f in (folder / "raw").rglob("*") if f.is_file()) / 1e6
-        _more(folder / "more", options)
-        rows = _steps(folder, options.runs, console)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    table = Table(
-        title=f"{records:,} records, {megabytes:,.0f} MB, {os.cpu_count()} cores, median of {options.runs}",
-        title_justify="left",
-    )
-    for column in ("step", "wall s", "CPU s", "CPU / bare scan", "records a second", "peak MB"):
-        table.add_column(column, justify="left" if column == "step" else "right")
-    scan = rows["bare typed scan"]
-    for name, m in rows.items():
-        whole = name in ("bare typed scan", "first load")
-        table.add_row(
-            name,
-            f"{m.wall:.2f}",
-            f"{m.cpu:.2f}",
-            f"{m.cpu / scan.cpu:.2f}",
-            f"{records / m.wall:,.0f}" if whole else "",
-            f"{m.peak_mb:,.0f}",
-        )
-    console.print(table)
+    if min(options.events, options.runs, options.peer_runs, *options.scales) < 1:
+        parser.error("--events, --runs, --peer-runs and --scales must be 1 or more")
+    options.companies = options.companies or max(options.events // 1000, 1)
+    return options
 
 
-def _generate(folder: Path, companies: int, days: int, events_per_day: int, end: date, seed: int) -> None:
-    """Make raw files, in a process of its own: a child's peak memory counts from what its parent held."""
-    given = {"days": days, "companies": companies, "events-per-day": events_per_day, "end": end, "seed": seed}
-    given["rows-per-file"] = 500_000
-    options = [text for name, value in given.items() for text in (f"--{name}", str(value))]
-    subprocess.run(
-        [sys.executable, "-m", "dagster_project.sample", str(folder), "--clean", *options],
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
+def _peers(text: str) -> list[str]:
+    names = [] if text == "none" else text.split(",")
+    if unknown := set(names) - set(peers.PEERS):
+        raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))}: no such peer")
+    return names
 
 
-def _lines(file: Path) -> int:
-    with file.open("rb") as stream:
-        return sum(chunk.count(b"\n") for chunk in iter(lambda: stream.read(1 << 20), b""))
+# ---------------------------------------------------------------------------------------------------------
+# Measuring
+# ---------------------------------------------------------------------------------------------------------
 
 
-def _more(folder: Path, options: argparse.Namespace) -> None:
-    """A night of one percent more: the day after."""
-    day_after = _END + timedelta(days=1)
-    _generate(folder, options.companies, 1, max(options.events // 100, 200_001), day_after, seed=8)
-    # No more than one percent of it is dropped in.
-    for file in sorted((folder / "events").rglob("*.jsonl")):
-        lines = file.read_bytes().splitlines(keepends=True)[: options.events // 100]
-        file.write_bytes(b"".join(lines))
+def _measure(folder: Path, options: argparse.Namespace, console: Console) -> Findings:
+    found = Findings()
+    console.print(f"generating {options.events:,} API calls over {data.DAYS} days")
+    raw, more = folder / "raw", folder / "more"
+    data.history(raw, options.events, options.companies)
+    data.night(more, options.events // 100, options.companies)
+    found.records, found.megabytes = data.records(raw), data.size(raw) / 1e6
+    console.print("warming up")
+    _run(folder / "warm", more)()
+    sessions = []
+    for number in range(1, options.runs + 1):
+        console.print(f"measuring the steps, {number} of {options.runs}")
+        sessions.append(dict(_steps(folder, raw, more)))
+        if number == 1:
+            stored = _stored(folder / "loaded")
+    found.steps = {name: median([session[name] for session in sessions]) for name in sessions[0]}
+    found.scales[1] = Scale(options.events, found.steps[FIRST], stored)
+    for name in options.peers:
+        console.print(f"measuring {name}")
+        found.peers[name] = _peer(name, folder, options.peer_runs)
+    shutil.rmtree(raw)
+    for factor in options.scales:
+        if factor > 1:
+            console.print(f"measuring {factor} times the data")
+            found.scales[factor] = _scale(
+                folder / "scale", options.events * factor, options.companies * factor
+            )
+    return found
 
 
-def _steps(folder: Path, runs: int, console: Console) -> dict[str, Measured]:
-    data, raw = folder / "data", folder / "raw"
+def _run(folder: Path, raw: Path, days_later: int = 0) -> Callable[[], Measured]:
+    """A night of a warehouse in this folder."""
+    as_of = data.END + timedelta(days=days_later)
     environment = {
-        "WAREHOUSE_DATA": str(data),
+        "WAREHOUSE_DATA": str(folder),
         "WAREHOUSE_RAW": str(raw),
         "DAGSTER_HOME": "",
         "WAREHOUSE_CONFIG": "",
     }
-    warehouse = [sys.executable, "-m", "dagster_project.cli", "run", "--as-of", str(_END)]
+    command = [sys.executable, "-m", "dagster_project.cli", "run", "--as-of", str(as_of)]
+    return lambda: measure(command, environment)
 
-    def first_load() -> Measured:
-        shutil.rmtree(data, ignore_errors=True)
-        return measure(warehouse, environment)
 
-    rows: dict[str, Measured] = {}
+def _steps(folder: Path, raw: Path, more: Path) -> Iterator[tuple[str, Measured]]:
+    """Each step once. The next round begins with the same raw files."""
+    warehouse = folder / "data"
+    shutil.rmtree(warehouse, ignore_errors=True)
+    scan = Path(__file__).with_name("bare_scan.py")
+    yield SCAN, measure([sys.executable, str(scan), str(raw)], {})
+    yield FIRST, _run(warehouse, raw)()
+    # Kept for the peers, and for the size that it is before the next night.
+    shutil.copytree(warehouse, folder / "loaded", dirs_exist_ok=True)
+    yield IMPORT, measure([sys.executable, "-c", "import dagster"], {})
+    yield EMPTY, _run(warehouse, raw)()
+    arrived = raw / "events" / "more"
+    shutil.copytree(more / "events", arrived)
+    yield NIGHT, _run(warehouse, raw, days_later=1)()
+    shutil.rmtree(arrived)
 
-    def step(name: str, one: Callable[[], Measured], times: int = runs) -> None:
-        console.print(f"measuring: {name}")
-        rows[name] = median(times, one)
 
-    step("bare typed scan", lambda: measure([sys.executable, "-c", _SCAN, str(raw)], {}))
-    step("first load", first_load)
-    step("import dagster", lambda: measure([sys.executable, "-c", "import dagster"], {}))
-    step("nothing new", lambda: measure(warehouse, environment))
-    shutil.copytree(folder / "more" / "events", raw / "events", dirs_exist_ok=True)
-    step("one percent more", lambda: measure(warehouse, environment), 1)
-    return rows
+def _stored(warehouse: Path) -> dict[str, int]:
+    return {name: (warehouse / name).stat().st_size for name in _DATABASES}
+
+
+def _peer(name: str, folder: Path, runs: int) -> peers.Outcome | str:
+    try:
+        outcomes = [
+            peers.first_load(
+                name, folder / "raw", folder / "peer", str(data.END), folder / "loaded" / "analytics.duckdb"
+            )
+            for _ in range(runs)
+        ]
+    except peers.LeftOut as why:
+        return str(why)
+    finally:
+        shutil.rmtree(folder / "peer", ignore_errors=True)
+    return peers.Outcome(
+        median([outcome.cost for outcome in outcomes]), max(outcome.differing for outcome in outcomes)
+    )
+
+
+def _scale(folder: Path, calls: int, companies: int) -> Scale:
+    try:
+        data.history(folder / "raw", calls, companies)
+        first = _run(folder / "data", folder / "raw")()
+        return Scale(calls, first, _stored(folder / "data"))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Targets
+# ---------------------------------------------------------------------------------------------------------
+
+
+def _targets(found: Findings) -> list[Target]:
+    steps, scales = found.steps, found.scales
+    scan = steps[FIRST].cpu / steps[SCAN].cpu
+    night = (steps[NIGHT].cpu - steps[EMPTY].cpu) / steps[FIRST].cpu
+    empty = steps[EMPTY].cpu / steps[IMPORT].cpu
+    peak = max(scale.first.peak_mb for scale in scales.values())
+    largest = max(scales)
+    growth = max(
+        scales[n].cpu_a_million / scales[1].cpu_a_million - 1 for n in scales if n > 1 or largest == 1
+    )
+    ran = {name: outcome.cost for name, outcome in found.peers.items() if isinstance(outcome, peers.Outcome)}
+    ahead = [
+        name for name, cost in ran.items() if cost.cpu > steps[FIRST].cpu and cost.wall > steps[FIRST].wall
+    ]
+    behind = sorted(set(ran) - set(ahead))
+    return [
+        Target("(a) first load / bare scan, CPU", f"{scan:.1f} ×", "4 ×", scan <= 4),
+        Target(
+            "(b) 1 % more, beyond nothing new, of the first load's CPU", f"{night:.1%}", "3 %", night <= 0.03
+        ),
+        Target("(c) nothing new / import dagster, CPU", f"{empty:.1f} ×", "3 ×", empty <= 3),
+        Target(f"(d) peak memory, up to {largest} ×", f"{peak / 1024:.2f} GB", "2 GB", peak <= 2048),
+        Target(
+            f"(e) CPU per million API calls, up to {largest} ×, against 1 ×",
+            f"{growth:+.0%}" if largest > 1 else "not measured",
+            "+10 %",
+            growth <= 0.1 if largest > 1 else None,
+        ),
+        Target(
+            "(f) ahead of every peer, CPU and wall",
+            f"behind {', '.join(behind)}"
+            if behind
+            else f"ahead of {', '.join(ahead)}"
+            if ahead
+            else "not measured",
+            "every peer",
+            not behind if ran else None,
+        ),
+    ]
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Showing
+# ---------------------------------------------------------------------------------------------------------
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number else "left")
+    return table
+
+
+def _steps_table(found: Findings, runs: int) -> Table:
+    table = _table(
+        f"{found.records:,} records, {found.megabytes:,.0f} MB, {os.cpu_count()} cores, median of {runs}",
+        *("step", "wall s", "CPU s", "CPU / bare scan", "wall / bare scan", "records a second", "peak MB"),
+    )
+    scan = found.steps[SCAN]
+    for name, m in found.steps.items():
+        speed = f"{found.records / m.wall:,.0f}" if name in (SCAN, FIRST) else ""
+        ratios = (f"{m.cpu / scan.cpu:.2f}", f"{m.wall / scan.wall:.2f}")
+        table.add_row(name, f"{m.wall:.2f}", f"{m.cpu:.2f}", *ratios, speed, f"{m.peak_mb:,.0f}")
+    return table
+
+
+def _peers_table(found: Findings) -> Table:
+    table = _table(
+        "first load by peers", "peer", "wall s", "CPU s", "peak MB", "CPU / ours", "wall / ours", "tables"
+    )
+    ours = found.steps[FIRST]
+    table.add_row(
+        "the warehouse", f"{ours.wall:.2f}", f"{ours.cpu:.2f}", f"{ours.peak_mb:,.0f}", "1.00", "1.00", ""
+    )
+    for name, outcome in found.peers.items():
+        if isinstance(outcome, str):
+            table.add_row(name, *[""] * 5, f"left out: {outcome}")
+            continue
+        m = outcome.cost
+        ratios = (f"{m.cpu / ours.cpu:.2f}", f"{m.wall / ours.wall:.2f}")
+        table.add_row(name, f"{m.wall:.2f}", f"{m.cpu:.2f}", f"{m.peak_mb:,.0f}", *ratios, outcome.verdict)
+    return table
+
+
+def _scales_table(found: Findings) -> Table:
+    names = [name.removesuffix(".duckdb") for name in _DATABASES]
+    table = _table(
+        f"growth; CPU s and MB of {', '.join(_DATABASES)} per million API calls",
+        *("scale", "API calls", "wall s", "CPU s", "CPU s / million", "peak MB"),
+        *(f"{name} MB" for name in names),
+    )
+    for factor, scale in found.scales.items():
+        table.add_row(
+            f"{factor} ×",
+            f"{scale.calls:,}",
+            f"{scale.first.wall:.1f}",
+            f"{scale.first.cpu:.1f}",
+            f"{scale.cpu_a_million:.1f}",
+            f"{scale.first.peak_mb:,.0f}",
+            *(f"{count / scale.calls:.1f}" for count in scale.bytes.values()),
+        )
+    return table
+
+
+def _targets_table(targets: list[Target]) -> Table:
+    table = _table("targets", "target", "measured", "limit", "")
+    for target in targets:
+        verdict = {True: "[green]met[/]", False: "[red]missed[/]", None: "-"}[target.is_met]
+        table.add_row(target.name, target.measured, target.limit, verdict)
+    return table
+
+
+def _as_json(found: Findings, targets: list[Target], options: argparse.Namespace) -> dict[str, object]:
+    given = {name: str(v) if isinstance(v, Path) else v for name, v in vars(options).items()}
+    return {
+        "machine": {
+            "cores": os.cpu_count(),
+            "system": platform.platform(),
+            "python": platform.python_version(),
+        },
+        "options": given,
+        **asdict(found),
+        "targets": [asdict(target) for target in targets],
+    }
 
 
 if __name__ == "__main__":
