@@ -26,6 +26,8 @@ class Warehouse:
         self.folder = folder
         self.raw = folder / "raw"
         self.raw.mkdir(parents=True, exist_ok=True)
+        # Nights of a test are by any clock, in any order.
+        sections = {**sections, "warehouse": {"clock_jump_days": 0, **sections.get("warehouse", {})}}
         self.settings = Settings.model_validate({"data": folder, "raw": self.raw, **sections})
         self.loaded = LoadResult()
         self.built: dict[str, Built] = {}

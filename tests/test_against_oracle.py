@@ -18,10 +18,15 @@ from harness import Row, Warehouse
 from hypothesis import HealthCheck, Phase, given, settings
 from oracle import DEFAULTS, Night, OracleSettings, expected, restatements
 from raw_traffic import AS_OF, FEATURE_SETTINGS, claim_nights, feature_nights, metadata_nights, nights
+from soak import budget
+
+from dagster_project.sources import typed
+
+pytestmark = pytest.mark.soak
 
 # Shrinking runs a warehouse hundreds of times; the traffic is small as it is.
 QUICK = settings(
-    max_examples=25,
+    max_examples=budget(25, 500),
     deadline=None,
     suppress_health_check=list(HealthCheck),
     derandomize=True,
@@ -29,9 +34,14 @@ QUICK = settings(
 )
 
 
+WAYS = pytest.mark.parametrize("smallest", [typed.SMALLEST_BYTES, 0], ids=["record by record", "typed"])
+
+
 @contextmanager
-def ran(traffic: Sequence[Night], oracle: OracleSettings = DEFAULTS) -> Iterator[Warehouse]:
-    """A warehouse after all nights."""
+def ran(
+    traffic: Sequence[Night], oracle: OracleSettings = DEFAULTS, smallest: int = typed.SMALLEST_BYTES
+) -> Iterator[Warehouse]:
+    """A warehouse after all nights. smallest: the size from which files are read by DuckDB."""
     folder = Path(tempfile.mkdtemp(prefix="warehouse-"))
     try:
         warehouse = Warehouse(
@@ -47,9 +57,11 @@ def ran(traffic: Sequence[Night], oracle: OracleSettings = DEFAULTS) -> Iterator
                 "pins": dict(oracle.pins),
             },
         )
-        for index, night in enumerate(traffic):
-            write(warehouse, night)
-            warehouse.night(AS_OF, night.at, run_id=str(index))
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(typed, "SMALLEST_BYTES", smallest)
+            for index, night in enumerate(traffic):
+                write(warehouse, night)
+                warehouse.night(AS_OF, night.at, run_id=str(index))
         yield warehouse
     finally:
         shutil.rmtree(folder)
@@ -84,10 +96,11 @@ def assert_same(warehouse: Warehouse, wanted: dict[str, list[Row]], skip: set[st
         assert comparable(got, columns) == comparable(rows, columns), name
 
 
-@QUICK
+@WAYS
+@settings(QUICK, max_examples=budget(13, 500))
 @given(traffic=nights())
-def test_all_tables(traffic: list[Night]) -> None:
-    with ran(traffic) as warehouse:
+def test_all_tables(smallest: int, traffic: list[Night]) -> None:
+    with ran(traffic, smallest=smallest) as warehouse:
         assert_same(warehouse, expected(traffic, AS_OF))
 
 
@@ -110,7 +123,7 @@ METADATA_SETTINGS = [
 
 
 @pytest.mark.parametrize("oracle", METADATA_SETTINGS, ids=["default", "pins", "reject_update", "entity"])
-@settings(QUICK, max_examples=12)
+@settings(QUICK, max_examples=budget(12, 250))
 @given(traffic=metadata_nights())
 def test_metadata(oracle: OracleSettings, traffic: list[Night]) -> None:
     skip = {"marts.metadata_schema"} if oracle.lock_scope == "entity" else set()
@@ -118,11 +131,12 @@ def test_metadata(oracle: OracleSettings, traffic: list[Night]) -> None:
         assert_same(warehouse, expected(traffic, AS_OF, oracle), skip)
 
 
+@WAYS
 @pytest.mark.parametrize("oracle", [OracleSettings(), FEATURE_SETTINGS], ids=["default", "small limits"])
-@settings(QUICK, max_examples=15)
+@settings(QUICK, max_examples=budget(8, 250))
 @given(traffic=feature_nights())
-def test_features(oracle: OracleSettings, traffic: list[Night]) -> None:
-    with ran(traffic, oracle) as warehouse:
+def test_features(oracle: OracleSettings, smallest: int, traffic: list[Night]) -> None:
+    with ran(traffic, oracle, smallest) as warehouse:
         assert_same(warehouse, expected(traffic, AS_OF, oracle))
 
 
@@ -174,7 +188,7 @@ def test_full_equals_incremental(traffic: list[Night]) -> None:
         assert every_table(warehouse) == before
 
 
-@settings(QUICK, max_examples=8)
+@settings(QUICK, max_examples=budget(8, 150))
 @given(traffic=nights(max_nights=1))
 def test_one_night_split_into_several_ends_the_same(traffic: list[Night]) -> None:
     """Files first seen one after the other, in the order of their paths and by the same clock."""

@@ -2,94 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import re
-import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 import duckdb
 import pytest
+from command_line import DAY, CommandLine
 from harness import Warehouse
 
-from dagster_project.settings import project_root
 from dagster_project.warehouse.database import open_warehouse
-
-DAY = "2026-11-21"
-ANSI = re.compile(r"\x1b|\x9b")
-
-
-class CommandLine:
-    """A data folder and the command that works on it."""
-
-    def __init__(self, data: Path) -> None:
-        self.data, self.raw, self.analytics = data, data / "raw", data / "analytics.duckdb"
-
-    def environment(self, given: Mapping[str, str]) -> dict[str, str]:
-        kept = {
-            k: v for k, v in os.environ.items() if not k.startswith(("WAREHOUSE_", "DAGSTER_", "HUBSPOT_"))
-        }
-        return {**kept, "WAREHOUSE_DATA": str(self.data), **given}
-
-    def start(self, *command: str, **given: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "dagster_project.cli", *command],
-            env=self.environment(given),
-            cwd=project_root(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def run(self, *command: str, status: int = 0, **given: str) -> str:
-        """What the command said. It is for a pipe: no colours, no traceback."""
-        return self.finish(self.start(*command, **given), status)
-
-    def finish(self, process: subprocess.Popen[str], status: int = 0) -> str:
-        out, err = process.communicate(timeout=120)
-        assert process.returncode == status, f"exit status {process.returncode}:\n{out}\n{err}"
-        assert not ANSI.search(out + err)
-        assert "Traceback" not in out + err
-        if status:
-            assert out == "", "an error belongs on stderr"
-        return out + err
-
-    def ask(self, query: str) -> list[tuple[object, ...]]:
-        with duckdb.connect(str(self.analytics), read_only=True) as connection:
-            return connection.execute(query).fetchall()
-
-
-@pytest.fixture(scope="session")
-def first_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A data folder after a first run on the sample, and what the run said. Made once, also where tests run in
-    several processes."""
-    base = tmp_path_factory.getbasetemp()
-    base = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
-    data, said = base / "first-run", base / "first-run.txt"
-    with (base / "first-run.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not said.exists():
-            shutil.rmtree(data, ignore_errors=True)
-            shutil.copytree(project_root() / "data/sample/raw", data / "raw")
-            said.write_text(CommandLine(data).run("run", "--as-of", DAY))
-    return data, said.read_text()
-
-
-@pytest.fixture
-def line(first_run: tuple[Path, str], tmp_path: Path) -> CommandLine:
-    """A copy of the first run's folder, where nothing has been touched since."""
-    shutil.copytree(first_run[0], tmp_path / "data")
-    return CommandLine(tmp_path / "data")
-
-
-@pytest.fixture
-def empty(tmp_path: Path) -> CommandLine:
-    return CommandLine(tmp_path / "data")
 
 
 def flat(text: str) -> str:
@@ -227,6 +151,35 @@ def test_sql_answers_and_explains_what_it_cannot_do(first_run: tuple[Path, str])
     assert "42" in line.run("sql", "SELECT 6 * 7 AS answer")
     assert "nonsense" in line.run("sql", "FROM nonsense", status=1)
     assert line.run("sql", "DROP TABLE marts.company_profiles", status=1)
+
+
+def files_with(line: CommandLine, text: str) -> list[str]:
+    """The files in the data folder, Dagster's too, that hold a text; raw files aside."""
+    files = [f for f in line.data.rglob("*") if f.is_file() and line.raw not in f.parents]
+    return [f.name for f in files if text.encode() in f.read_bytes()]
+
+
+def test_without_a_terminal_an_erase_only_shows_what_would_go(line: CommandLine) -> None:
+    process = line.start("erase", "--user", "usr_gullspire_1")
+    said, error = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "raw.user_updates" in said
+    assert "--yes" in error
+    assert line.ask("SELECT count(*) FROM marts.user_profiles WHERE user_id = 'usr_gullspire_1'") == [(1,)]
+
+
+def test_an_erase_leaves_nothing_in_the_databases_and_in_dagsters_storage(line: CommandLine) -> None:
+    user, email = "usr_gullspire_1", "lene.brandovar.1@gullspire.example"
+    query = "SELECT day, company_id, calls FROM marts.company_usage_daily ORDER BY ALL"
+    calls = line.ask(query)
+    assert {"raw.duckdb", "warehouse.duckdb", "analytics.duckdb", "index.db"} <= set(files_with(line, user))
+    said = flat(line.run("erase", "--user", user, "--yes"))
+    assert files_with(line, user) == files_with(line, email) == []
+    assert line.ask(query) == calls
+    assert "contacts 110000000043" in said, "HubSpot's record is named"
+    assert "users/" in said, "and the raw files"
+    line.run("run", "--as-of", DAY)
+    assert files_with(line, user) == files_with(line, email) == []
 
 
 def test_a_run_waits_for_the_writer_and_then_gives_up_with_1(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import json
 import shutil
 import subprocess
 import sys
+from base64 import b64decode
 from pathlib import Path
 from typing import Any
 
@@ -83,20 +84,44 @@ def test_every_check_says_what_it_looks_for(graph: Any) -> None:
         assert graph.get(key).description, key
 
 
-def test_the_nightly_job_runs_every_asset_and_has_a_schedule_that_is_off() -> None:
+@pytest.mark.parametrize(("name", "cron"), [("nightly", "0 2 * * *"), ("sync", "*/15 * * * *")])
+def test_a_job_runs_every_asset_and_has_a_schedule_that_is_off(name: str, cron: str) -> None:
     definitions = defs()
-    job = definitions.resolve_job_def("nightly")
-    every = set(definitions.resolve_asset_graph().get_all_asset_keys())
+    job = definitions.resolve_job_def(name)
+    every = set(definitions.resolve_asset_graph().materializable_asset_keys)
     assert set(job.asset_layer.selected_asset_keys) >= {key for key in every if "hubspot" not in key.path[0]}
     schedules = [s for s in definitions.schedules or [] if isinstance(s, dg.ScheduleDefinition)]
-    schedule = next(s for s in schedules if s.job_name == "nightly")
-    assert schedule.cron_schedule == "0 2 * * *"
+    schedule = next(s for s in schedules if s.job_name == name)
+    assert schedule.cron_schedule == cron
     assert schedule.execution_timezone == "UTC"
     assert schedule.default_status == dg.DefaultScheduleStatus.STOPPED
 
 
-def materialize(*names: str) -> None:
-    """Materialise some assets alone, as from the UI, in a process that knows nothing of earlier runs."""
+def test_a_sync_is_not_started_while_the_one_before_goes_on(tmp_path: Path) -> None:
+    definitions = defs()
+    schedule = definitions.resolve_schedule_def("during_the_day")
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+
+        def tick() -> list[Any]:
+            context = dg.build_schedule_context(
+                instance=instance, repository_def=definitions.get_repository_def()
+            )
+            return list(schedule.evaluate_tick(context).run_requests or [])
+
+        assert len(tick()) == 1
+        run = instance.create_run_for_job(
+            definitions.resolve_job_def("sync"), status=dg.DagsterRunStatus.STARTED
+        )
+        assert tick() == []
+        instance.report_run_failed(run)
+        assert len(tick()) == 1
+
+
+def materialize(*names: str) -> dict[str, dict[str, str]]:
+    """Materialise some assets alone, as from the UI, in a process that knows nothing of earlier runs.
+
+    Returns what the UI shows of each.
+    """
     progress.results.clear()
     job = defs().resolve_implicit_global_asset_job_def()
     with dg.DagsterInstance.ephemeral() as instance:
@@ -107,6 +132,61 @@ def materialize(*names: str) -> None:
         )
     progress.results.clear()
     assert result.success
+    return {
+        ".".join(event.materialization.asset_key.path): {
+            name: str(value.value) for name, value in event.materialization.metadata.items()
+        }
+        for event in result.get_asset_materialization_events()
+    }
+
+
+def test_the_ui_shows_rows_and_a_chart_of_what_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WAREHOUSE_DATA", str(tmp_path))
+    monkeypatch.delenv("WAREHOUSE_RAW", raising=False)
+    call = {"request": {"time": "2026-03-30"}, "company_id": "acme", "session_token": "tok_secret"}
+    Warehouse(tmp_path).put("events/a.jsonl", [call, {"company_id": "no time"}, 7])
+    materialize("raw.api_calls")
+    parts = ("core.api_usage_daily", "core.attribution", "marts.company_aliases", "ops.rejects")
+    shown = materialize(*parts)
+    rejects, aliases = shown["ops.rejects"], shown["marts.company_aliases"]
+    drawn = b64decode(rejects["chart"].partition("base64,")[2].rstrip(")")).decode()
+    assert "bad_time" in drawn
+    assert "not_object" in drawn
+    assert "no usable request.time" in rejects["preview"]
+    assert "svg" in aliases["chart"]
+    assert "acme" in aliases["preview"]
+    assert "tok_secret" not in str(shown)
+    again = materialize(*parts)["ops.rejects"]
+    assert "chart" not in again  # nothing changed, nothing is told
+
+
+def test_a_cohort_is_an_asset_that_tells_who_entered_and_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WAREHOUSE_DATA", str(tmp_path))
+    monkeypatch.delenv("WAREHOUSE_RAW", raising=False)
+    warehouse = Warehouse(tmp_path)
+    warehouse.put("companies/a.jsonl", [{"company_id": "acme"}])
+    warehouse.night()
+    assert "never_called" in warehouse.one("marts.company_profiles", company_id="acme")["cohorts"]
+    warehouse.put("companies/b.jsonl", [{"company_id": "bolt"}])
+    everything = [
+        *("raw.company_updates", "core.company_metadata", "core.claims", "core.company_profiles"),
+        *("marts.cohort_members", "marts.cohort_changes"),
+    ]
+    shown = materialize(*everything)
+    assert {name for name in shown if name.startswith("cohorts.")} == {"cohorts.company__never_called"}
+    never_called = shown["cohorts.company__never_called"]
+    assert (never_called["dagster/row_count"], never_called["entered"], never_called["left"]) == (
+        "2",
+        "1",
+        "0",
+    )
+    assert "bolt" in never_called["preview"]
+    assert "acme" not in never_called["preview"]
+    assert not [name for name in materialize(*everything) if name.startswith("cohorts.")]
 
 
 def test_a_part_can_be_materialised_and_leaves_the_others(

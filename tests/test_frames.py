@@ -478,7 +478,7 @@ def test_companies_and_users_with_one_id_are_two(warehouse: Warehouse) -> None:
     warehouse.put("events/a.jsonl", [call(31, company_id="42")])
     warehouse.night(DAY, NIGHT[0])
     found = {(r["cohort"], r["entity"], r["id"]) for r in warehouse.table("marts.cohort_members")}
-    assert found == {("never_called", "user", "42")}
+    assert found == {("first_call", "company", "42"), ("never_called", "user", "42")}
 
 
 def test_calls_of_nobody_make_no_member(warehouse: Warehouse) -> None:
@@ -525,6 +525,63 @@ def test_gone_quiet_called_in_thirty_days_but_not_in_seven(warehouse: Warehouse)
     warehouse.put("events/a.jsonl", [call(24, "quiet"), call(25, "active"), call(2, "just"), call(1, "gone")])
     warehouse.night(DAY, NIGHT[0])
     assert set(members(warehouse, "gone_quiet")) == {"quiet", "just"}
+
+
+def test_first_call_is_for_a_week(warehouse: Warehouse) -> None:
+    warehouse.put("companies/a.jsonl", [{"company_id": "silent"}])
+    warehouse.put(
+        "events/a.jsonl", [call(24, "old"), call(31, "old"), call(25, "new"), call(31, "new", weight=9)]
+    )
+    warehouse.night(DAY, NIGHT[0])
+    assert set(members(warehouse, "first_call")) == {"new"}
+    assert set(members(warehouse, "never_called")) == {"silent"}
+    warehouse.night(date(2026, 4, 1), NIGHT[1])
+    assert changes(warehouse, "first_call") == [("new", NIGHT[0], "entered"), ("new", NIGHT[1], "left")]
+
+
+def test_several_400s_are_five_on_one_day(warehouse: Warehouse) -> None:
+    warehouse.put(
+        "events/a.jsonl",
+        [
+            *(call(25, "one_day", status) for status in (400, 401, 404, 422, 499)),
+            *(call(day, "some_each_day", 400) for day in (26, 27, 28, 29, 30, 31)),
+            *(call(24, "too_old", 400) for _ in range(5)),
+            *(call(25, "rate_limited", 429) for _ in range(5)),
+            *(call(25, "server", 500) for _ in range(5)),
+            call(31, "weighted", 400, weight=5),
+        ],
+    )
+    warehouse.night(DAY, NIGHT[0])
+    assert set(members(warehouse, "several_400s")) == {"one_day", "weighted"}
+
+
+def test_users_have_the_cohorts_over_behaviour_too(warehouse: Warehouse) -> None:
+    def by(user: str, day: int, status: int = 200) -> dict[str, Any]:
+        return call(day, None, status, user_id=user)
+
+    warehouse.put("users/a.jsonl", [{"user_id": "silent"}])
+    warehouse.put(
+        "events/a.jsonl",
+        [
+            *(by("limited", 31, 429) for _ in range(5)),
+            *(by("refused", 31, 400) for _ in range(5)),
+            *(by("broken", 31, 500) for _ in range(3)),
+            by("quiet", 20),
+        ],
+    )
+    warehouse.night(DAY, NIGHT[0])
+    found: dict[str, set[str]] = {}
+    for row in warehouse.table("marts.cohort_members"):
+        assert row["entity"] == "user"
+        found.setdefault(row["cohort"], set()).add(row["id"])
+    assert found == {
+        "rate_limited": {"limited"},
+        "several_400s": {"refused"},
+        "broken_endpoint": {"broken"},
+        "gone_quiet": {"quiet"},
+        "never_called": {"silent"},
+        "first_call": {"limited", "refused", "broken"},
+    }
 
 
 @pytest.mark.parametrize("name", ["rate_limited.sql", "company__.sql", "account__x.sql", "company_x.sql"])

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dagster_project.readers.redact import redact
-from dagster_project.sources import events_fast
+from dagster_project.sources import typed
 from dagster_project.warehouse.database import open_warehouse
 
 SECRET = "S3CR3T"
@@ -168,7 +168,7 @@ def test_no_credential_is_in_any_table_or_file(tmp_path: Path) -> None:
 
 
 def test_no_credential_is_left_by_the_fast_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events_fast, "SMALLEST_BYTES", 0)
+    monkeypatch.setattr(typed, "SMALLEST_BYTES", 0)
     warehouse = Warehouse(tmp_path)
     good = [record(inside) for inside in CREDENTIALS.values()]
     warehouse.put("events/a.jsonl", "\n".join([*good, *(line.replace("2026", "2030") for line in good)]))

@@ -57,6 +57,7 @@ WRONG: list[tuple[str, str, str, tuple[str, ...]]] = [
     ("schedule", "nightly", '"every night"', ("'every night'", "cron")),
     ("schedule", "nightly", '"99 2 * * *"', ("'99 2 * * *'",)),
     ("schedule", "nightly", '"a b c d e"', ("'a b c d e'",)),
+    ("schedule", "sync", '"15 minutes"', ("'15 minutes'", "cron")),
     ("schedule", "timezone", '"Mars/Olympus"', ("'Mars/Olympus'",)),
     ("hubspot", "live", '"true"', ("'true'", "boolean")),
     ("hubspot", "portal_id", "0", ("0", "greater than or equal to 1")),
@@ -65,6 +66,7 @@ WRONG: list[tuple[str, str, str, tuple[str, ...]]] = [
     ("hubspot", "daily_share", "nan", ("nan",)),
     ("hubspot", "timeout_seconds", "0", ("0", "greater than or equal to 1")),
     ("hubspot", "recreate_deleted", "0", ("0", "boolean")),
+    ("hubspot", "lists", '"yes"', ("'yes'", "boolean")),
 ]
 
 
@@ -84,7 +86,7 @@ def test_a_wrong_value_is_named_with_its_key_and_what_is_right(
         ("[warehouse]\nmemory_limt = '2GB'", ("warehouse.memory_limt", "'2GB'", "'memory_limit'")),
         ("[features]\nlimit = 5", ("features.limit", "5", "feature_limit, module_limit")),
         ("[warehose]\nthreads = 1", ("warehose", "'warehouse'")),
-        ("[sources]\nx = 1", ("sources", "features, hubspot, metadata, schedule, warehouse")),
+        ("[sources]\nx = 1", ("sources", "alerts, features, freshness, hubspot")),
         ("threads = 1", ("threads", "1", "known keys here")),
         ("warehouse = 5", ("warehouse", "5")),
         ("data = 'x'", ("data", "'x'", "WAREHOUSE_DATA")),
@@ -129,9 +131,21 @@ def test_a_settings_file_that_is_named_must_exist(folder: Path, monkeypatch: pyt
     assert_refused(CliRunner().invoke(main, ["run"]), folder, "WAREHOUSE_CONFIG", "nowhere.toml")
 
 
-def test_object_storage_is_refused_by_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WAREHOUSE_RAW", "s3://bucket/raw")
-    assert_refused(CliRunner().invoke(main, ["run"]), folder, "WAREHOUSE_RAW", "s3://bucket/raw", "folder")
+@pytest.mark.parametrize("address", ["ftp://host/raw", "s3:///raw", "az://container/raw"])
+def test_an_address_that_is_no_place_for_raw_files_is_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setenv("WAREHOUSE_RAW", address)
+    assert_refused(CliRunner().invoke(main, ["run"]), folder, "WAREHOUSE_RAW", address, "folder")
+
+
+def test_credentials_in_an_address_are_refused_and_not_repeated(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WAREHOUSE_RAW", "s3://AKIA:hunter2@bucket/raw")
+    result = CliRunner().invoke(main, ["run"])
+    assert_refused(result, folder, "WAREHOUSE_RAW", "credentials")
+    assert "hunter2" not in result.output
 
 
 @pytest.mark.parametrize("command", [("run",), ("run", "--full"), ("status",), ("sql", "SELECT 1")])

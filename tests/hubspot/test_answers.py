@@ -50,6 +50,18 @@ def test_errors_by_trace_id_by_ids_and_without_either() -> None:
     assert read(UPDATES[:1], {"errors": [stray]}) == ({}, {1: "VALIDATION_ERROR"}, set())
 
 
+def test_what_alone_is_left_belongs_together() -> None:
+    stray = {"category": "VALIDATION_ERROR", "message": "no"}
+    others = [{"id": "902"}, {"id": "903"}]
+    assert read(UPDATES, {"results": others, "errors": [stray]}) == (
+        {2: "902", 3: "903"},
+        {1: "VALIDATION_ERROR"},
+        set(),
+    )
+    assert read(UPDATES, {"results": [*others, {"id": "555"}]})[0] == {1: "555", 2: "902", 3: "903"}
+    assert read(UPDATES, {"results": [*others, {"id": "555"}], "errors": [stray]})[2] == {1}
+
+
 def test_an_error_counts_more_than_a_result() -> None:
     error = {"category": "CONFLICT", "message": "no", "context": {"objectWriteTraceId": "1"}}
     results = [{"id": "901"}, {"id": "902"}, {"id": "903"}]

@@ -22,7 +22,7 @@ from .conftest import TOKEN
 from .desk import Desk
 from .test_push import firms, people
 
-CONTACTS, COMPANIES = 3000, 900
+CONTACTS, COMPANIES, KILLS = 2000, 600, 5  # benchmarks/push.py does it at full size, ten times
 PUSH = """
 import sys
 from pathlib import Path
@@ -52,7 +52,7 @@ def start(desk: Desk) -> subprocess.Popen[str]:
     return process
 
 
-def test_killed_ten_times(desk: Desk, make_hub: Callable[..., Emulator]) -> None:
+def test_killed_again_and_again(desk: Desk, make_hub: Callable[..., Emulator]) -> None:
     hub = make_hub(options=Options(search_lag=3600, latency=0.08))
     for kind in ("contacts", "companies"):
         hub.store.add_property(kind, "api_calls", "number")
@@ -67,7 +67,7 @@ def test_killed_ten_times(desk: Desk, make_hub: Callable[..., Emulator]) -> None
     for _ in range(25):
         process = start(desk)
         try:
-            status = process.wait(chance.uniform(0.15, 1.4) if kills < 10 else 60)
+            status = process.wait(chance.uniform(0.15, 1.4) if kills < KILLS else 60)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -75,7 +75,7 @@ def test_killed_ten_times(desk: Desk, make_hub: Callable[..., Emulator]) -> None
             continue
         assert status == 0
         break
-    assert kills >= 3
+    assert kills >= 2
     assert Counter(r["email"] for r in hub.store.snapshot("contacts").values()) == {
         f"user{i}@example.com": 1 for i in range(CONTACTS)
     }

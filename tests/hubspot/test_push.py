@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
-from dagster_project.destinations.hubspot import HubspotError, MissingToken, make_plan, push
+from dagster_project.destinations.hubspot import HubspotError, MissingToken, Plan, make_plan, push
 from dagster_project.hubspot_emulator import Emulator, Fault, Limits, Options
+from dagster_project.hubspot_emulator.batches import Batches, Outcome
+from dagster_project.hubspot_emulator.errors import RowError
 
 from .desk import Desk
 
@@ -468,6 +470,88 @@ def test_whatever_way_hubspot_says_it(
     }
     assert by_key(hub, "contacts", "p3@example.com")[0]["api_calls"] == "3"
     assert "api_limited" not in by_key(hub, "contacts", "p3@example.com")[0]
+
+
+def test_errors_that_name_no_record_are_tracked_down(
+    desk: Desk, make_hub: Callable[..., Emulator], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    as_row = RowError.as_row
+
+    def nameless(self: RowError, *given: Any) -> dict[str, Any]:
+        return {**as_row(self, *given), "context": {}}
+
+    monkeypatch.setattr(RowError, "as_row", nameless)
+    hub = make_hub(options=Options(update_invalid="multi_status", search_lag=3600))
+    for name in ("api_calls", "api_limited"):
+        hub.store.add_property("contacts", name, "number")
+    _limit(hub)
+    for i in range(0, 200, 2):
+        hub.store.put("contacts", {"email": f"p{i}@example.com"})
+    rows = [person(f"p{i}", i, api_limited=1000 if i in (3, 40, 41, 42) else 1) for i in range(200)]
+    desk.contacts(rows, api_calls="BIGINT", api_limited="BIGINT")
+    result = desk.push()
+    assert (result.total.acknowledged, result.unknown, result.exit_status) == (200, 0, 0)
+    assert {row["id"] for row in desk.table("ops.hubspot_rejects")} == {"p3", "p40", "p41", "p42"}
+    assert len(hub.writes) < 60
+    hub.forget_calls()
+    assert desk.push().total.planned == 0
+    assert not hub.writes
+
+
+def test_results_that_tell_nothing_but_an_id(
+    desk: Desk, hub: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in the examples of HubSpot's guides: which record is which has to be looked up."""
+    carry_out = Batches._carry_out
+
+    def bare(*given: Any, **more: Any) -> Outcome:
+        outcome = carry_out(*given, **more)
+        outcome.results = [{"id": one["id"], "properties": {}} for one in outcome.results]
+        return outcome
+
+    monkeypatch.setattr(Batches, "_carry_out", bare)
+    desk.contacts(people(250))
+    desk.companies(firms(250))
+    result = desk.push()
+    assert (result.total.created, result.exit_status) == (500, 0)
+    assert result.write_calls == 6
+    for kind in ("contacts", "companies"):
+        assert len(hub.store.snapshot(kind)) == 250
+    assert desk.push().write_calls == 0
+
+
+def test_after_a_crash_plan_and_push_agree(desk: Desk, hub: Emulator) -> None:
+    class Killed(BaseException):
+        pass
+
+    def tell(message: str) -> None:
+        if message.startswith("sending"):
+            raise Killed
+
+    desk.contacts(people(450))
+    hub.faults.add(Fault("cut", operation="contacts.batch_create", when="after"))
+    with pytest.raises(Killed):
+        desk.push(tell=tell)
+    hub.forget_calls()
+    plan = desk.plan()
+    assert not hub.writes
+    result = desk.push(digest=plan.digest)
+    assert result.write_calls == plan.calls
+    assert len(hub.store.snapshot("contacts")) == 450
+
+
+def test_contacts_that_appear_meanwhile_are_updated_without_a_read_each(desk: Desk, hub: Emulator) -> None:
+    desk.contacts(people(150))
+
+    def somebody_imports_them(_: Plan) -> None:
+        for i in range(150):
+            hub.store.put("contacts", {"email": f"user{i}@example.com"})
+
+    result = desk.push(show=somebody_imports_them)
+    assert (result.total.acknowledged, result.total.rejected) == (150, 0)
+    assert len(hub.store.snapshot("contacts")) == 150
+    assert by_key(hub, "contacts", "user7@example.com")[0]["api_calls"] == "12"
+    assert hub.totals["operation.contacts.batch_read"] <= 2
 
 
 def _limit(hub: Emulator) -> None:

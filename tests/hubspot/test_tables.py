@@ -94,12 +94,26 @@ def test_the_projects_own_mapping_from_raw_files_to_hubspot(
         "api_last_seen_at": "2026-03-30T10:00:00.000Z",
         "api_signed_up_at": "2026-03-30T10:00:00.000Z",
         "api_near_quota": "true",
-        "api_cohorts": "near_quota",
+        "api_cohorts": "first_call;near_quota",
     }
     contacts = {c["email"]: c for c in hub.store.snapshot("contacts").values()}
     assert contacts["new@acme.example"]["api_never_called"] == "true"
     assert contacts["ann@acme.example"]["api_never_called"] == "false"
     assert make_plan(warehouse.settings).calls == 0
+
+
+def test_who_leaves_a_cohort_leaves_it_in_hubspot(
+    warehouse: Warehouse, make_hub: Callable[..., Emulator]
+) -> None:
+    """As a checkbox of its own, and among the options of a selection."""
+    hub = make_hub()
+    init_properties(warehouse.settings, live=True)
+    push(warehouse.settings, live=True)
+    warehouse.night(date(2026, 5, 31), publishes=True)
+    assert push(warehouse.settings, live=True).exit_status == 0
+    (company,) = hub.store.snapshot("companies").values()
+    assert company["api_near_quota"] == "false"
+    assert "near_quota" not in company.get("api_cohorts", "").split(";")
 
 
 def test_what_hubspot_acknowledged_is_kept_through_builds(
@@ -137,5 +151,8 @@ def test_every_table_of_the_push_is_a_model(warehouse: Warehouse) -> None:
     names = {name for name, model in nightly.models().items() if model.by == "destinations.history"}
     assert {
         f"ops.hubspot_{name}"
-        for name in ("ledger", "pushes", "rejects", "skips", "properties", "outbox", "records")
+        for name in (
+            *("ledger", "pushes", "rejects", "skips", "properties", "outbox", "records"),
+            *("lists", "list_members"),
+        )
     } == names

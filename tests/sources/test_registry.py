@@ -17,6 +17,7 @@ from harness import Row, Warehouse
 from dagster_project import nightly
 from dagster_project.nightly import LoadResult
 from dagster_project.sources import loading
+from dagster_project.warehouse import registry
 from dagster_project.warehouse.database import open_warehouse
 from dagster_project.warehouse.registry import MissingFiles
 
@@ -577,3 +578,146 @@ def test_a_file_that_was_empty_is_no_rewritten_one(warehouse: Warehouse) -> None
     load(warehouse)
     warehouse.put("events/a.jsonl", text("a"))
     assert load(warehouse).warnings == []
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Files that are being written
+
+
+def test_a_half_written_line_is_no_reject_for_ever(warehouse: Warehouse) -> None:
+    half = text("a", "b")[:-20]
+    warehouse.put("events/a.jsonl", half)
+    warehouse.night(AS_OF, NOW)
+    assert [(row["line"], row["reason"]) for row in warehouse.table("ops.rejects")] == [(2, "bad_json")]
+    warehouse.put("events/a.jsonl", text("a", "b", "c"))
+    warehouse.night(AS_OF, NOW)
+    assert places(warehouse) == [(1, 1, "a"), (2, 2, "b"), (2, 3, "c")]
+    assert warehouse.table("ops.rejects") == []
+    counts = [(row["records"], row["loaded"], row["rejected"]) for row in warehouse.table("ops.files")]
+    assert counts == [(1, 1, 0), (2, 2, 0)]
+    assert warehouse.loaded.warnings == []
+    before = every_table(warehouse)
+    warehouse.night(AS_OF, NOW, full=True)
+    assert every_table(warehouse) == before
+
+
+def test_a_line_that_is_half_written_for_several_nights_is_loaded_once(warehouse: Warehouse) -> None:
+    whole = text("a", "b")
+    for size in range(len(whole) - 30, len(whole) + 1, 10):
+        warehouse.put("events/a.jsonl", whole[:size])
+        load(warehouse)
+    assert [company for _, _, company in places(warehouse)] == ["a", "b"]
+    assert warehouse.query("FROM raw.rejects") == []
+
+
+def test_a_bad_last_line_that_is_left_behind_stays_rejected(warehouse: Warehouse) -> None:
+    warehouse.put("events/a.jsonl", text("a") + "{bad")
+    load(warehouse)
+    warehouse.put("events/a.jsonl", text("a") + "{bad, still\n" + text("c"))
+    load(warehouse)
+    assert places(warehouse) == [(1, 1, "a"), (2, 3, "c")]
+    assert warehouse.query("SELECT file_seq, line FROM raw.rejects") == [{"file_seq": 2, "line": 2}]
+
+
+def test_a_file_that_is_replaced_between_being_numbered_and_being_read_is_loaded_next_time(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Longer than before, so that a look at its size would not tell."""
+    warehouse.put("events/a.jsonl", text("a"))
+    warehouse.put("events/b.jsonl", text("b"))
+    number = registry.discover
+
+    def then_replace(*args: Any) -> Any:
+        found = number(*args)
+        warehouse.put("events/a.jsonl", text("x", "y"))
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(registry, "discover", then_replace)
+        load(warehouse)
+    assert places(warehouse) == [(2, 1, "b")]
+    assert warehouse.query("SELECT path FROM raw.files WHERE error LIKE '%written to%'")
+    load(warehouse)
+    assert sorted(company for _, _, company in places(warehouse)) == ["b", "x", "y"]
+
+
+def test_a_file_that_grows_between_being_numbered_and_being_read_is_loaded_as_numbered(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse.put("events/a.jsonl", text("a"))
+    number = registry.discover
+
+    def then_grow(*args: Any) -> Any:
+        found = number(*args)
+        warehouse.put("events/a.jsonl", text("a", "b"))
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(registry, "discover", then_grow)
+        load(warehouse)
+    assert places(warehouse) == [(1, 1, "a")]
+    load(warehouse)
+    assert places(warehouse) == [(1, 1, "a"), (2, 2, "b")]
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Names and what is no file
+
+
+def test_what_is_no_file_is_an_unreadable_one(warehouse: Warehouse) -> None:
+    """A pipe would hold up the night for ever."""
+    warehouse.put("events/b.jsonl", text("b"))
+    os.mkfifo(warehouse.raw / "events/a.jsonl")
+    (warehouse.raw / "events/loop.jsonl").symlink_to("loop.jsonl")
+    load(warehouse)
+    assert places(warehouse) == [(2, 1, "b")]
+    errors = {row["path"]: row["error"] for row in warehouse.query("FROM raw.files WHERE error IS NOT NULL")}
+    assert "not a file" in errors["events/a.jsonl"]
+    assert "symbolic links" in errors["events/loop.jsonl"]
+
+
+ODD_NAMES = (
+    "with space.jsonl",
+    "Ünïcödé ✓.jsonl",
+    "quote'.jsonl",
+    "'; DROP TABLE raw.files; --.jsonl",
+    "star*.jsonl",
+    "[a]?.jsonl",
+    "$file {x} %s.jsonl",
+    "line\nend.jsonl",
+    "-rf.jsonl",
+)
+
+
+@pytest.mark.parametrize("records", [1, 4000])
+def test_odd_names_are_names(warehouse: Warehouse, records: int) -> None:
+    """With many records, the fast path reads them."""
+    (warehouse.raw / "events").mkdir()
+    names = [*(name.encode() for name in ODD_NAMES), b"not-utf-8-\xff\xfe.jsonl"]
+    for number, name in enumerate(names):
+        content = text(*(f"c{number}" for _ in range(records)))
+        with open(os.fsencode(warehouse.raw / "events") + b"/" + name, "w") as file:
+            file.write(content)
+    load(warehouse)
+    files = warehouse.query("SELECT path, loaded, error FROM raw.files ORDER BY file_seq")
+    assert [(row["loaded"], row["error"]) for row in files] == [(records, None)] * len(names)
+    assert {"events/" + name for name in ODD_NAMES} < {row["path"] for row in files}
+    assert load(warehouse).new_files == 0
+
+
+def test_a_folder_that_cannot_be_looked_into_is_named(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse.put("events/locked/a.jsonl", text("a"))
+    warehouse.put("events/b.jsonl", text("b"))
+    scan = os.scandir
+
+    def refuse(folder: Any) -> Any:
+        if bytes(folder).endswith(b"locked"):
+            raise PermissionError(13, "Permission denied")
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    result = load(warehouse)
+    assert places(warehouse) == [(1, 1, "b")]
+    assert ["events/locked" in warning for warning in result.warnings] == [True]

@@ -1,0 +1,96 @@
+"""`warehouse plan` and `push` as people and scripts see them."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from dagster_project import summary
+from dagster_project.cli import main
+from dagster_project.hubspot_emulator import Emulator, Fault
+
+from .desk import Desk
+from .test_push import people, person
+
+Command = Callable[..., Result]
+
+
+@pytest.fixture
+def command(desk: Desk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Command:
+    config = tmp_path / "warehouse.toml"
+    config.write_text("")
+    monkeypatch.setenv("WAREHOUSE_CONFIG", str(config))
+    monkeypatch.setenv("WAREHOUSE_DATA", str(desk.settings.data))
+    return lambda *given: CliRunner().invoke(main, given)
+
+
+def test_the_plan_shows_every_change_and_the_push_carries_it_out(
+    desk: Desk, hub: Emulator, command: Command
+) -> None:
+    hub.store.put("contacts", {"email": "user7@example.com"})
+    desk.contacts(people(300))
+    shown = command("plan")
+    assert shown.exit_code == 0, shown.output
+    assert not hub.writes
+    lines = [[cell.strip() for cell in line.split("│")[1:-1]] for line in shown.output.splitlines()]
+    assert ["contacts", "update", "user7@example.com", "api_calls", "", "12"] in lines
+    assert sum(line[1:2] == ["create"] for line in lines) == 2 * 299  # the email, and the value
+    assert "4 write calls" in shown.output  # 299 creates, 1 update
+    digest = shown.output.split("digest ")[1].split()[0]
+    refused = command("push", "--live", "--digest", "0" * 64)
+    assert (refused.exit_code, hub.writes) == (1, [])
+    assert "the plan has changed" in refused.output
+    pushed = command("push", "--live", "--digest", digest)
+    assert pushed.exit_code == 0, pushed.output
+    assert digest in pushed.output
+    assert len(hub.writes) == 4
+    desk.contacts(people(300, more=6))
+    changed = command("plan").output
+    assert ["contacts", "update", "user7@example.com", "api_calls", "12", "13"] in [
+        [cell.strip() for cell in line.split("│")[1:-1]] for line in changed.splitlines()
+    ]
+
+
+def test_very_many_changes_go_to_a_file(
+    desk: Desk, hub: Emulator, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(summary, "_PIPED", 100)
+    desk.contacts(people(300))
+    file = tmp_path / "plan.csv"
+    shown = command("plan", "--csv", str(file))
+    assert "--csv FILE" in shown.output
+    with file.open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == 600
+    assert {(row["key"], row["new"]) for row in rows if row["property"] == "api_calls"} >= {
+        ("user299@example.com", "304")
+    }
+    failed = command("plan", "--csv", str(tmp_path / "missing" / "plan.csv"))
+    assert failed.exit_code == 1
+    assert "cannot write" in failed.output
+
+
+def test_what_hubspot_would_refuse_and_what_ended_a_push_are_told(
+    desk: Desk, hub: Emulator, command: Command
+) -> None:
+    desk.contacts([person("a", 1), person("b", float("inf"))], api_calls="DOUBLE")
+    shown = command("plan")
+    assert "INVALID_NUMBER" in shown.output
+    hub.faults.add(Fault("rate", operation="contacts.batch_create", policy="DAILY"))
+    stopped = command("push", "--live")
+    assert stopped.exit_code == 1
+    assert "go on at" in stopped.output
+
+
+def test_the_file_of_a_plan_holds_no_formulas(
+    desk: Desk, hub: Emulator, command: Command, tmp_path: Path
+) -> None:
+    desk.contacts([{**person("a"), "user_id": "=cmd|'/c calc'!A1"}])
+    file = tmp_path / "plan.csv"
+    command("plan", "--csv", str(file))
+    with file.open(encoding="utf-8", newline="") as stream:
+        assert {row["id"] for row in csv.DictReader(stream)} == {"'=cmd|'/c calc'!A1"}

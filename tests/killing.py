@@ -1,0 +1,160 @@
+"""One night in a process of its own, killed at a chosen moment. `python -m pytest tests/test_killed.py` uses it.
+
+No code of the product knows of it: a night is run as it is, behind a connection that counts.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import resource
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime
+from functools import partial
+from multiprocessing.connection import Connection as Pipe
+from typing import Any
+
+import duckdb
+
+from dagster_project import nightly
+from dagster_project.settings import Settings
+from dagster_project.warehouse.database import open_warehouse
+from dagster_project.warehouse.publish import is_published, publish
+
+# Imports once for all nights: each is a fork of a process that has them.
+_processes = multiprocessing.get_context("forkserver")
+_processes.set_forkserver_preload(["killing", "pyarrow", "polars", "sqlglot"])
+_BOUNDARIES = ("BEGIN", "COMMIT", "CHECKPOINT")
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When to kill. By default never.
+
+    statement: before the n-th statement. boundary: before or after the n-th end of a transaction, copy, sync or
+    rename (two moments each). size: in the middle of a write that makes a file longer than this. seconds: then.
+    """
+
+    statement: int = 0
+    boundary: int = 0
+    size: int = 0
+    seconds: float = 0
+
+
+NEVER = Moment()
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How it went. Of a night that was not killed: how many moments of each kind it had, and how long it took."""
+
+    killed: bool
+    statements: int = 0
+    boundaries: int = 0
+    seconds: float = 0
+
+
+def night(
+    settings: Settings, as_of: date, now: datetime, run_id: str, full: bool = False, moment: Moment = NEVER
+) -> Ended:
+    """Run a night. Raises AssertionError where it ended in another way than well or killed as asked."""
+    ours, theirs = _processes.Pipe(duplex=False)
+    process = _processes.Process(target=_night, args=(theirs, settings, as_of, now, run_id, full, moment))
+    process.start()
+    theirs.close()
+    if moment.seconds:
+        process.join(moment.seconds)
+        process.kill()
+    process.join()
+    try:
+        said = ours.recv()
+    except EOFError:
+        said = "nothing"
+    if isinstance(said, Ended):
+        return said
+    # Where no file may grow, a copy in a process of its own dies, and the night says so.
+    in_words = bool(moment.size) and "cannot publish" in said
+    assert in_words or process.exitcode in (-signal.SIGKILL, -signal.SIGXFSZ), (process.exitcode, said)
+    return Ended(killed=True)
+
+
+def _night(
+    told: Pipe, settings: Settings, as_of: date, now: datetime, run_id: str, full: bool, moment: Moment
+) -> None:
+    counts = _Counts(moment)
+    duckdb.connect = partial(_watched, duckdb.connect, counts)
+    for module, name in ((os, "replace"), (os, "fsync"), (subprocess, "run")):
+        setattr(module, name, counts.boundary(getattr(module, name)))
+    if moment.size:
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (moment.size, moment.size))
+    start = time.monotonic()
+    try:
+        with open_warehouse(settings) as connection:
+            nightly.load_new_files(connection, settings, now=now, full=full)
+            nightly.build_tables(connection, settings, as_of=as_of, now=now, run_id=run_id)
+            if not is_published(connection, settings):
+                publish(connection, settings)
+    except Exception as error:
+        told.send(f"{type(error).__name__}: {error}")
+        raise
+    told.send(Ended(False, counts.statements, counts.boundaries, time.monotonic() - start))
+
+
+class _Counts:
+    """Counts what happens, and kills this process when the moment has come."""
+
+    def __init__(self, moment: Moment) -> None:
+        self.moment = moment
+        self.statements = self.boundaries = 0
+
+    def statement(self) -> None:
+        self.statements += 1
+        if self.statements == self.moment.statement:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def at_boundary(self) -> None:
+        self.boundaries += 1
+        if self.boundaries == self.moment.boundary:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def boundary(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def called(*args: Any, **kwargs: Any) -> Any:
+            self.at_boundary()
+            result = function(*args, **kwargs)
+            self.at_boundary()
+            return result
+
+        return called
+
+
+def _watched(connect: Callable[..., Any], counts: _Counts, *args: Any, **kwargs: Any) -> Any:
+    connection = connect(*args, **kwargs)
+    connection.execute(
+        "SET python_scan_all_frames = true"
+    )  # a frame of ours is between a query and its caller
+    return _Watched(connection, counts)
+
+
+class _Watched:
+    """A connection whose statements are counted."""
+
+    def __init__(self, connection: Any, counts: _Counts) -> None:
+        self._connection, self._counts = connection, counts
+
+    def execute(self, query: str, *args: Any, **kwargs: Any) -> Any:
+        self._counts.statement()
+        run = self._connection.execute
+        if query.startswith(_BOUNDARIES):
+            run = self._counts.boundary(run)
+        return run(query, *args, **kwargs)
+
+    def close(self) -> None:
+        self._counts.boundary(self._connection.close)()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)

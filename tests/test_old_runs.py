@@ -1,0 +1,69 @@
+"""Dagster's record of runs does not grow for ever."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from dagster_project.definitions import defs
+
+
+@dg.asset
+def some_table() -> None:
+    pass
+
+
+@pytest.fixture
+def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
+    monkeypatch.setenv("WAREHOUSE_DATA", str(tmp_path))
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    (tmp_path / "settings.toml").write_text("[schedule]\nkeep_runs_days = 30\n")
+    monkeypatch.setenv("WAREHOUSE_CONFIG", str(tmp_path / "settings.toml"))
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        yield instance
+
+
+def ran(instance: dg.DagsterInstance, days_ago: int, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A run that went well so many days ago."""
+    at = datetime.now(UTC) - timedelta(days=days_ago)
+    with monkeypatch.context() as patched:
+        patched.setattr("dagster._core.storage.runs.sql_run_storage.get_current_datetime", lambda: at)
+        return dg.materialize([some_table], instance=instance).run_id
+
+
+def tick(instance: dg.DagsterInstance) -> None:
+    defs().resolve_sensor_def("orphans").evaluate_tick(dg.build_sensor_context(instance))
+
+
+def test_old_runs_go_with_their_events_and_what_is_known_of_assets_stays(
+    instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, recent = ran(instance, 31, monkeypatch), ran(instance, 29, monkeypatch)
+    tick(instance)
+    assert [run.run_id for run in instance.get_runs()] == [recent]
+    assert not [path for path in tmp_path.rglob("*") if old in path.name]
+    assert [path for path in tmp_path.rglob("*") if recent in path.name]
+    assert instance.get_latest_materialization_event(some_table.key) is not None
+
+
+def test_the_last_run_stays_however_old(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last = ran(instance, 400, monkeypatch)
+    tick(instance)
+    assert [run.run_id for run in instance.get_runs()] == [last]
+    assert instance.get_latest_materialization_event(some_table.key) is not None
+
+
+def test_of_a_table_that_has_not_changed_since_the_last_state_is_known(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran(instance, 400, monkeypatch)
+    instance.create_run_for_job(defs().resolve_job_def("nightly"), status=dg.DagsterRunStatus.STARTED)
+    tick(instance)
+    assert len(instance.get_runs()) == 1
+    assert instance.get_latest_materialization_event(some_table.key) is not None
