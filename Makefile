@@ -21,7 +21,7 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 
 # The first run takes the sample for raw data. As long as that is all there is, windows end with its last day.
 $(WAREHOUSE_DATA)/.sample: | $(VENV)/.ready
-	@if [ ! -e "$(RAW)" ]; then mkdir -p "$(dir $(RAW))" && cp -R data/sample/raw "$(RAW)" && echo $(SAMPLE_DAY) > $@ \
+	@case "$(RAW)" in *://*) exit 0;; esac; if [ ! -e "$(RAW)" ]; then mkdir -p "$(dir $(RAW))" && cp -R data/sample/raw "$(RAW)" && echo $(SAMPLE_DAY) > $@ \
 		&& echo "No raw data at $(RAW) yet: took the sample."; fi
 
 run: setup  ## run the nightly job on <data>/raw (at first a copy of the sample), and show what came out
@@ -32,16 +32,34 @@ run: setup  ## run the nightly job on <data>/raw (at first a copy of the sample)
 test: setup  ## run every test
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
+soak: setup  ## the tests that try at random, for long (kills, odd files); SOAK="-k crash" to choose
+	WAREHOUSE_SOAK=1 $(BIN)/python -m pytest -n auto --dist worksteal -m soak $(SOAK)
+
 lint: setup  ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: setup  ## measure loads against a bare scan of the same files (BENCH="--events 2000000" to change the size)
+bench: setup  ## measure loads against a bare scan and peers (BENCH="--events 60000 --runs 1" for less; docs/performance.md)
 	$(BIN)/python -m benchmarks.load $(BENCH)
+
+bench-portal: setup  ## measure the portal's pages at 100,000 companies (BENCH="--companies 20000" to change the size)
+	$(BIN)/python -m benchmarks.portal $(BENCH)
+
+bench-push: setup  ## measure pushes of 100,000 contacts to the HubSpot emulator (BENCH="--contacts 10000" for fewer)
+	$(BIN)/python -m benchmarks.push $(BENCH)
+
+bench-year: setup  ## measure a year of nights: do run time and file sizes grow no faster than the data?
+	$(BIN)/python -m benchmarks.year $(BENCH)
 
 ui: setup  ## Dagster's UI on the warehouse, on this machine only
 	$(BIN)/warehouse ui
+
+portal: setup  ## companies, users and the rest as web pages, on this machine only
+	$(BIN)/warehouse portal
+
+site: setup  ## a static site of the tables, their lineage and the documentation, in build/site
+	$(BIN)/warehouse docs --out build/site
 
 sample: setup  ## make data/sample/raw anew
 	rm -rf data/sample/raw && $(BIN)/python -m dagster_project.sample data/sample/raw
@@ -51,6 +69,6 @@ lock: setup  ## resolve the pins anew (needs uv)
 		--extra dev pyproject.toml --output-file requirements.lock
 
 clean:  ## remove the environment and caches; data stays
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .bench build *.egg-info
 
-.PHONY: help setup run test lint bench ui sample lock clean
+.PHONY: help setup run test soak lint bench bench-year bench-push bench-portal ui portal site sample lock clean
