@@ -103,8 +103,9 @@ def read(
         try:
             with _whole_file(connection, part) as file:
                 _read(connection, part, file, reading, table, given or {})
-        except duckdb.Error:
-            # DuckDB met something it will not read (a list in a line, a repeated key, …) and says so for the whole file.
+        except (duckdb.Error, UnicodeDecodeError):
+            # DuckDB met something it will not read (a list in a line, a repeated key, …) and says so for the whole
+            # file. It quotes the line, and cuts it within a character at times: its words then do not decode.
             return None
         if value(connection, f"SELECT count(*) FROM {table}") != lines:
             return None

@@ -301,6 +301,12 @@ def test_one_line_that_duckdb_cannot_read_does_not_stop_a_large_file(tmp_path: P
     ]
 
 
+def test_an_error_that_duckdb_cuts_inside_a_character_is_an_error_like_others() -> None:
+    for place in range(4):
+        line = '[{"company_id": "' + "x" * place + "\N{GRINNING FACE}" * 100 + '"}]'
+        compare({"a.jsonl": PLAIN + b"\n" + line.encode() + b"\n"})
+
+
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"], ids=["LF", "CRLF"])
 @pytest.mark.parametrize("last", [True, False], ids=["ends", "does not end"])
 @pytest.mark.parametrize("suffix", ["json", "jsonl", "ndjson.gz", "jsonl.zst"])
