@@ -2,18 +2,22 @@
 
 Dagster's own SQLite storage makes an engine for every question and every event, and so compiles every statement
 anew; and it writes each event of a batch (what a run plans, what a step made of its assets) in transactions of its
-own. For a night without news that was half of the work. The files and their contents are Dagster's: with or without
-this class, the same history is read.
+own. For a night without news that was half of the work. Besides, it reads all its migrations whenever it opens a
+database, and again to make the one of each run. The files and their contents are Dagster's: with or without this
+class, the same history is read.
 """
 
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
 from typing import Any
 
+from dagster import __version__
 from dagster._core.events.log import EventLogEntry
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.sql import create_engine
@@ -68,6 +72,21 @@ class BatchingEventLogStorage(SqliteEventLogStorage):
             finally:
                 self._held = self._holder = None
 
+    def _initdb(self, engine: Any, for_index_shard: bool = False) -> None:
+        """Make the tables where there are none. A run's are copied from the first one that this Dagster made."""
+        file = str(engine.url.database)
+        if _has_tables(file):
+            return
+        blank = Path(self._base_dir) / f"blank-{__version__}"
+        if for_index_shard or not blank.exists():
+            super()._initdb(engine, for_index_shard)
+            if not for_index_shard:
+                part = blank.with_suffix(f".{os.getpid()}.part")
+                _copy(file, str(part))
+                part.replace(blank)
+        else:
+            _copy(str(blank), file)
+
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Any]:
         if self._holder == threading.get_ident() and self._held is not None and shard in self._held:
@@ -89,3 +108,20 @@ class BatchingEventLogStorage(SqliteEventLogStorage):
                 self._engines.pop(next(iter(self._engines))).dispose()
             with engine.begin() as connection:
                 yield connection
+
+
+def _has_tables(file: str) -> bool:
+    with closing(sqlite3.connect(file, timeout=SQLITE_BUSY_TIMEOUT_SECONDS)) as connection:
+        found = connection.execute(
+            "SELECT count(*) FROM sqlite_master WHERE name = 'alembic_version'"
+        ).fetchone()
+        return bool(found[0]) and bool(
+            connection.execute("SELECT count(*) FROM alembic_version").fetchone()[0]
+        )
+
+
+def _copy(source: str, target: str) -> None:
+    """All of an SQLite database, also what is still in its log; in one transaction of the target."""
+    with closing(sqlite3.connect(source)) as old, closing(sqlite3.connect(target)) as new:
+        old.backup(new)
+        new.execute("PRAGMA journal_mode = WAL")

@@ -28,6 +28,7 @@ TABLES = (
 _ENTITIES = {"company": "companies", "user": "users"}
 _USER_COLUMNS = ("name", "first_name", "last_name", "phone", "photo_url")
 _MERGED_AT_ONCE = 20_000  # companies or users: bounds what is in memory
+_REMEMBERED = 50_000  # short texts of metadata: likewise
 
 LockKey = tuple[str, str, str]  # entity, id ('' and '' for the organisation), key
 Lock = tuple[str, bool, int | None, int | None]  # type, pinned, first file_seq and line
@@ -104,13 +105,18 @@ class _Locks:
             ORDER BY load_seq, line, element""",
             {"since": since},
         )
+        # Many updates say the same. What locked nothing and fits all locks does so again: a lock stays as it is.
+        nothing_new: set[tuple[tuple[str, str], str]] = set()
         while rows := cursor.fetchmany(10_000):
             for entity, entity_id, file_seq, line, element, text, raw, _ in rows:
+                scope = self.scope(entity, entity_id)
+                if (scope, text) in nothing_new:
+                    continue
                 found: list[tuple[Any, ...]] = []
                 made: dict[LockKey, Lock] = {}
-                self._learn(
-                    read_text(text), None, self.scope(entity, entity_id), (file_seq, line), found, made
-                )
+                self._learn(read_text(text), None, scope, (file_seq, line), found, made)
+                if not found and not made and len(text) < 1000 and len(nothing_new) < _REMEMBERED:
+                    nothing_new.add((scope, text))
                 conflicts += [(entity, entity_id, *f, file_seq, line, element) for f in found]
                 if found and self.refuses:
                     key, path, expected, actual, _ = found[0]

@@ -7,11 +7,11 @@ import io
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import partial
-from typing import IO, Any
+from itertools import islice
+from typing import IO, Any, NamedTuple
 
 import orjson
 
@@ -28,8 +28,7 @@ _AT_ONCE = 16 * 1024**2
 _KEPT = 256 * 1024  # of a line that is too long; it is cut again where it is stored
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
+class _Line(NamedTuple):
     """data: the line, or the beginning of a very long one. start: how many bytes of the part precede it."""
 
     number: int
@@ -69,15 +68,13 @@ def read(part: FilePart, *, exact: bool) -> Iterator[Record]:
 
 
 def read_lines(part: FilePart, wanted: set[int], *, exact: bool) -> Iterator[Record]:
-    """The records of some lines of a JSON lines file only."""
-    last = max(wanted, default=0)
-    for line in _physical_lines(part):
-        if line.number in wanted:
-            yield from (
-                _line(line.data, line.number, exact) if line.is_whole else _long_line(part, line, exact)
-            )
-        if line.number >= last:
-            return
+    """The records of some lines of a JSON lines file that has no line longer than a record may be."""
+    with open_bytes(part) as stream:
+        lines = iter(stream.readline, b"")
+        at = part.start_line
+        for number in sorted(wanted):
+            yield from _line(next(islice(lines, number - at - 1, None)), number, exact)
+            at = number
 
 
 def _physical_lines(part: FilePart) -> Iterator[_Line]:

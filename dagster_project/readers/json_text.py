@@ -76,15 +76,16 @@ def _is_exact(data: bytes, value: Any) -> bool:
     if data.count(b"{") + data.count(b"[") > _MAX_DEPTH or _SPACED_COLON.search(data):
         return False
     # A text that holds `":` counts as a key too many, and is read exactly.
-    return data.count(b'":') == _keys(value)
+    return data.count(b'":') == (_keys(value) if isinstance(value, dict | list) else 0)
 
 
 def _keys(value: Any) -> int:
-    if isinstance(value, dict):
-        return len(value) + sum(_keys(inner) for inner in value.values() if isinstance(inner, dict | list))
-    if isinstance(value, list):
-        return sum(_keys(inner) for inner in value if isinstance(inner, dict | list))
-    return 0
+    """How many keys a value of orjson's holds, at every depth."""
+    found, inner = (len(value), value.values()) if isinstance(value, dict) else (0, value)
+    for item in inner:
+        if type(item) is dict or type(item) is list:
+            found += _keys(item)
+    return found
 
 
 def read_text(text: str) -> Any:

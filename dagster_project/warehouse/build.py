@@ -134,7 +134,12 @@ class Build:
     run_id: str
     _versions: dict[str, int] = field(default_factory=dict)
     _state: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    _stored_checks: dict[str, tuple[CheckResult, ...]] = field(default_factory=dict)
     _built: dict[str, Built] = field(default_factory=dict)
+    # What is to be noted of each table at the end: rows of `core`, by table and model.
+    _notes: dict[str, dict[str, list[tuple[Any, ...]]]] = field(
+        default_factory=lambda: {"builds": {}, "check_results": {}, "column_lineage": {}}
+    )
 
     def since(self, model: str) -> int:
         """The last load_seq that a table already holds; 0 where it is to be computed from the start."""
@@ -184,7 +189,7 @@ def build(
         }
         versions.setdefault("raw.generation", 0)
         versions |= {name: row[2] for name, row in state.items()}
-        work = Build(connection, settings, models, as_of, now, run_id, versions, state)
+        work = Build(connection, settings, models, as_of, now, run_id, versions, state, _checked(connection))
         _drop_gone(work)
         for model in models.values():
             # All tables are there before the first is computed: some are read as they were before.
@@ -199,6 +204,7 @@ def build(
             done |= {m.name for m in group}
             progress(model.name)
             _bring_up_to_date(work, group)
+        _write_notes(work)
         failed = [r for built in work._built.values() for r in built.checks if not r.passed and not r.warns]
         if failed:
             raise ChecksFailed(failed)
@@ -232,9 +238,8 @@ def _bring_up_to_date(work: Build, group: list[Model]) -> None:
     ]
     if not stale:
         for model in group:
-            work._built[model.name] = Built(
-                model.name, False, int(work._state[model.name][5]), _stored_checks(work, model)
-            )
+            rows = int(work._state[model.name][5])
+            work._built[model.name] = Built(model.name, False, rows, work._stored_checks.get(model.name, ()))
         return
     try:
         changed = (
@@ -252,15 +257,14 @@ def _bring_up_to_date(work: Build, group: list[Model]) -> None:
         rows = _count(work.connection, model.name)
         if (state := work._state.get(model.name)) is None or state[0] != work._code(model):
             _note_lineage(work, model)
-        work.connection.execute("DELETE FROM core.builds WHERE model = ?", [model.name])
-        work.connection.execute(
-            "INSERT INTO core.builds SELECT ?, ?, ?, ?, (SELECT coalesce(max(load_seq), 0) FROM raw.files), ?, ?, ?",
-            [model.name, work._code(model), text, version, work._versions["raw.generation"], work.now, rows],
-        )
+        generation = work._versions["raw.generation"]
+        work._notes["builds"][model.name] = [
+            (model.name, work._code(model), text, version, None, generation, work.now, rows)
+        ]
         checks = (
             _check(work, model)
             if changed[model.name] or model.name not in work._state
-            else _stored_checks(work, model)
+            else work._stored_checks.get(model.name, ())
         )
         work._built[model.name] = Built(model.name, changed[model.name], rows, checks)
 
@@ -302,7 +306,7 @@ def _replace_if_different(work: Build, model: Model) -> bool:
     """,
     ):
         return False
-    _create(work, model)
+    _empty(work, model)
     connection.execute(f"INSERT INTO {model.name} SELECT {_names(model)} FROM computed")
     return True
 
@@ -332,7 +336,7 @@ def _merge(work: Build, model: Model, whole: bool) -> bool:
     days = _days(connection, "computed")
     if whole:
         days = sorted({*days, *_days(connection, model.name)})
-        _create(work, model)
+        _empty(work, model)
     elif not days:
         return False
     else:
@@ -362,7 +366,7 @@ def _rebuild_days(work: Build, model: Model, whole: bool) -> bool:
     connection = work.connection
     if whole:
         days = _days(connection, model.name)
-        _create(work, model)
+        _empty(work, model)
         _run(work, model, f"INSERT INTO {model.name} SELECT {_names(model)} FROM ({model.query})")
         _log_days(work, model, sorted({*days, *_days(connection, model.name)}))
         return True
@@ -459,6 +463,15 @@ def _create(work: Build, model: Model) -> None:
     )
 
 
+def _empty(work: Build, model: Model) -> None:
+    """Take out all rows. Where its file changed, the table is made anew: its comments may have changed, too."""
+    state = work._state.get(model.name)
+    if state is not None and state[0] != model.code:
+        _create(work, model)
+    else:
+        work.connection.execute(f"DELETE FROM {model.name}")
+
+
 def _comments(table: str, comments: Mapping[str, str]) -> str:
     return "".join(f"COMMENT ON COLUMN {table}.{name} IS {_text(about)};" for name, about in comments.items())
 
@@ -488,12 +501,9 @@ def _check(work: Build, model: Model) -> tuple[CheckResult, ...]:
         results.append(
             CheckResult(model.name, check.name, check.warns, count, json.dumps(rows, ensure_ascii=False))
         )
-    work.connection.execute("DELETE FROM core.check_results WHERE model = ?", [model.name])
-    for r in results:
-        work.connection.execute(
-            "INSERT INTO core.check_results VALUES (?, ?, ?, ?, ?)",
-            [r.model, r.name, r.warns, r.failures, r.sample],
-        )
+    work._notes["check_results"][model.name] = [
+        (r.model, r.name, r.warns, r.failures, r.sample) for r in results
+    ]
     return tuple(results)
 
 
@@ -513,26 +523,36 @@ def _note_lineage(work: Build, model: Model) -> None:
         from .lineage import column_lineage  # reads queries: only when one has changed
 
         _lineage[model.code] = column_lineage(model, work.models)
-    work.connection.execute("DELETE FROM core.column_lineage WHERE model = ?", [model.name])
-    append_rows(
-        work.connection,
-        "core.column_lineage",
-        [
-            (model.name, column, *source)
-            for column, sources in _lineage[model.code].items()
-            for source in sources
-        ],
-    )
+    work._notes["column_lineage"][model.name] = [
+        (model.name, column, *source)
+        for column, sources in _lineage[model.code].items()
+        for source in sources
+    ]
 
 
-def _stored_checks(work: Build, model: Model) -> tuple[CheckResult, ...]:
-    return tuple(
-        CheckResult(*row)
-        for row in work.connection.execute(
-            "SELECT model, name, warns, failures, sample FROM core.check_results WHERE model = ? ORDER BY rowid",
-            [model.name],
-        ).fetchall()
-    )
+def _write_notes(work: Build) -> None:
+    """Write down what was built, from what, and how its checks went: all at once, a statement a table is dear."""
+    for table, notes in work._notes.items():
+        if notes:
+            work.connection.execute(
+                f"DELETE FROM core.{table} WHERE model IN (SELECT unnest(?::VARCHAR[]))", [list(notes)]
+            )
+            append_rows(work.connection, f"core.{table}", [row for rows in notes.values() for row in rows])
+    if work._notes["builds"]:
+        work.connection.execute(
+            "UPDATE core.builds SET through_load = (SELECT coalesce(max(load_seq), 0) FROM raw.files) "
+            "WHERE through_load IS NULL"
+        )
+
+
+def _checked(connection: Connection) -> dict[str, tuple[CheckResult, ...]]:
+    """The last results of the checks, by table."""
+    found: dict[str, list[CheckResult]] = {}
+    for row in connection.execute(
+        "SELECT model, name, warns, failures, sample FROM core.check_results ORDER BY rowid"
+    ).fetchall():
+        found.setdefault(row[0], []).append(CheckResult(*row))
+    return {model: tuple(results) for model, results in found.items()}
 
 
 def _module_code(models: Mapping[str, Model], by: str, settings: Settings) -> str:
