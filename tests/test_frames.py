@@ -416,6 +416,16 @@ def test_odd_metadata_is_kept(warehouse: Warehouse, metadata: Any) -> None:
     assert metadata_of(warehouse) == metadata
 
 
+def test_a_night_of_very_many_keys_locks_them_all(warehouse: Warehouse) -> None:
+    """More than DuckDB keeps in one row group."""
+    count = 123_000
+    updated(warehouse, company({f"k{i}": i for i in range(count)}))
+    assert len(locks(warehouse)) == count
+    warehouse.put("companies/b.jsonl", [company({"k7": "seven"}, day=2)])
+    warehouse.night(now=NIGHT[1])
+    assert conflicts(warehouse) == [("acme", "k7", "number", "string", '"seven"')]
+
+
 @pytest.mark.parametrize("depth", [100, 300, 600, 1000, 5000])
 def test_deep_metadata_does_not_fail_a_run(warehouse: Warehouse, depth: int) -> None:
     nested = '{"a":' * depth + "1" + "}" * depth

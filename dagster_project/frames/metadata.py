@@ -131,17 +131,17 @@ class _Locks:
                 _insert(self.connection, table, more)
                 changed.add(table)
         if self.changed:
+            # A lock stays as it is, but a pin's first place is found later. It is the whole organisation's.
+            pinned = [key for (_, _, key), lock in self.changed.items() if lock[1]]
             self.connection.execute(
-                "CREATE OR REPLACE TEMP TABLE new_locks AS FROM marts.metadata_schema LIMIT 0"
+                "DELETE FROM marts.metadata_schema WHERE entity_id = '' AND list_contains(?::VARCHAR[], key)",
+                [pinned],
             )
             _insert(
                 self.connection,
-                "new_locks",
+                "marts.metadata_schema",
                 [(key, *lock, entity, entity_id) for (entity, entity_id, key), lock in self.changed.items()],
             )
-            self.connection.execute("""DELETE FROM marts.metadata_schema AS s USING new_locks AS n
-                WHERE n.key = s.key AND n.entity = s.entity AND n.entity_id = s.entity_id""")
-            self.connection.execute("INSERT INTO marts.metadata_schema FROM new_locks")
             changed.add("marts.metadata_schema")
         return changed
 

@@ -325,14 +325,10 @@ def _stamp(work: Build, model: Model) -> None:
 def _merge(work: Build, model: Model, whole: bool) -> bool:
     connection = work.connection
     since = 0 if whole else work.since(model.name)
-    _run(
-        work,
-        model,
-        f"CREATE OR REPLACE TEMP TABLE computed AS SELECT {_names(model)} FROM ({model.query})",
-        since=since,
-    )
+    query = f"SELECT {_names(model)} FROM ({model.query})"
     if whole and (dropped := dropped_sums(connection, model)):
-        connection.execute(f"INSERT INTO computed BY NAME FROM {dropped}")
+        query += f" UNION ALL SELECT {_names(model)} FROM {dropped}"
+    _run(work, model, f"CREATE OR REPLACE TEMP TABLE computed AS {query}", since=since)
     days = _days(connection, "computed")
     if whole:
         days = sorted({*days, *_days(connection, model.name)})

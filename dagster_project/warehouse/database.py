@@ -211,7 +211,12 @@ def parser() -> Connection:
 
 @contextmanager
 def transaction(connection: Connection) -> Iterator[None]:
-    """All or nothing."""
+    """All or nothing.
+
+    A trap of DuckDB 2.0.0: a table into which an INSERT of no rows (or a CREATE … AS of none) went first and then, in the
+    same transaction, one of 122,880 rows or more, reads as empty until the database is opened again. So where the first
+    may bring nothing, both are one statement.
+    """
     connection.execute("BEGIN TRANSACTION")
     try:
         yield
