@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from harness import Row, Warehouse
 
-from dagster_project.frames.cohorts import cohorts
+from dagster_project.frames.cohorts import Cohort, cohorts
 from dagster_project.warehouse import lineage
 from dagster_project.warehouse.build import BuildError
 
@@ -599,6 +599,20 @@ def test_a_cohort_file_must_say_what_it_is(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("SELECT company_id FROM marts.company_profiles")
     with pytest.raises(BuildError, match=name):
         cohorts(tmp_path)
+
+
+def test_every_cohort_with_a_file_is_listed_with_what_its_comment_says(warehouse: Warehouse) -> None:
+    warehouse.night(DAY, NIGHT[0])
+    assert warehouse.table("marts.cohort_members") == []
+    listed = {(row["entity"], row["cohort"]): row["about"] for row in warehouse.table("marts.cohorts")}
+    assert set(listed) == {(cohort.entity, cohort.name) for cohort in cohorts()}
+    assert (
+        listed["company", "gone_quiet"] == "Companies that called in the last 30 days, but not in the last 7."
+    )
+    assert (
+        Cohort("user", "x", "-- Users\n-- of two lines.\nSELECT user_id -- no").about == "Users of two lines."
+    )
+    assert Cohort("user", "x", "SELECT user_id").about is None
 
 
 # From one night to the next

@@ -10,11 +10,12 @@ import hashlib
 import re
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import takewhile
 from pathlib import Path
 
 from dagster_project.settings import project_root
 from dagster_project.warehouse.build import Build, BuildError
-from dagster_project.warehouse.database import value
+from dagster_project.warehouse.database import Connection, value
 from dagster_project.warehouse.models import ModelError, tables_in
 
 _PROFILES = re.compile(r'\b"?marts"?\s*\.\s*"?(company_profiles|user_profiles)\b"?', re.IGNORECASE)
@@ -25,6 +26,12 @@ class Cohort:
     entity: str  # company or user
     name: str
     query: str
+
+    @property
+    def about(self) -> str | None:
+        """The comment at the top of the file: who is in it."""
+        lines = takewhile(lambda line: line.startswith("--"), self.query.splitlines())
+        return " ".join(line.lstrip("-").strip() for line in lines).strip() or None
 
 
 def cohorts(folder: Path | None = None) -> list[Cohort]:
@@ -56,6 +63,7 @@ def fingerprint() -> str:
 def build(work: Build) -> set[str]:
     """Compute who is in which cohort, and record who entered and left. Returns the tables that changed."""
     connection = work.connection
+    changed = {"marts.cohorts"} if _describe(connection) else set()
     connection.execute("CREATE OR REPLACE TEMP TABLE found (cohort VARCHAR, entity VARCHAR, id VARCHAR)")
     for cohort in cohorts():
         query = _of_this_build(cohort)
@@ -70,20 +78,17 @@ def build(work: Build) -> set[str]:
     # A clock that stands or was put back does not mix up the order of what was found.
     last = value(connection, "SELECT max(changed_at) FROM marts.cohort_changes")
     found_at = work.now if last is None else max(work.now, last + timedelta(microseconds=1))
-    changes = 0
-    for change, these, those in (
-        ("left", "marts.cohort_members", "found"),
-        ("entered", "found", "marts.cohort_members"),
-    ):
-        changes += value(
-            connection,
-            f"""
-            INSERT INTO marts.cohort_changes
-            SELECT cohort, entity, id, ?, '{change}' FROM {these} ANTI JOIN {those} USING (cohort, entity, id)""",
-            [found_at],
-        )
+    changes = value(
+        connection,
+        """
+        INSERT INTO marts.cohort_changes
+        SELECT cohort, entity, id, $now, 'left' FROM marts.cohort_members ANTI JOIN found USING (cohort, entity, id)
+        UNION ALL
+        SELECT cohort, entity, id, $now, 'entered' FROM found ANTI JOIN marts.cohort_members USING (cohort, entity, id)""",
+        {"now": found_at},
+    )
     if not changes:
-        return set()
+        return changed
     connection.execute(
         """DELETE FROM marts.cohort_members WHERE (cohort, entity, id) NOT IN (SELECT (cohort, entity, id) FROM found)"""
     )
@@ -93,7 +98,19 @@ def build(work: Build) -> set[str]:
         SELECT cohort, entity, id, ? FROM found ANTI JOIN marts.cohort_members USING (cohort, entity, id)""",
         [found_at],
     )
-    return {"marts.cohort_members", "marts.cohort_changes"}
+    return changed | {"marts.cohort_members", "marts.cohort_changes"}
+
+
+def _describe(connection: Connection) -> bool:
+    """List the cohorts that have a file. Returns whether these are others than before."""
+    wanted = [(cohort.name, cohort.entity, cohort.about) for cohort in cohorts()]
+    stands = connection.execute("SELECT cohort, entity, about FROM marts.cohorts").fetchall()
+    if set(stands) == set(wanted):
+        return False
+    connection.execute("DELETE FROM marts.cohorts")
+    if wanted:
+        connection.executemany("INSERT INTO marts.cohorts VALUES (?, ?, ?)", wanted)
+    return True
 
 
 def _of_this_build(cohort: Cohort) -> str:

@@ -16,8 +16,10 @@ WITH moves AS (
 ), members AS (
     SELECT entity, cohort, count(*) AS members FROM marts.cohort_members GROUP BY entity, cohort
 )
-SELECT entity, cohort, coalesce(m.members, 0) AS members, c.entered, c.left_it, c.changed_at
-FROM moves AS c LEFT JOIN members AS m USING (entity, cohort) ORDER BY entity, cohort"""
+SELECT c.entity, c.cohort, c.about, coalesce(m.members, 0) AS members, coalesce(v.entered, 0) AS entered,
+       coalesce(v.left_it, 0) AS left_it, v.changed_at
+FROM marts.cohorts AS c LEFT JOIN moves AS v USING (entity, cohort) LEFT JOIN members AS m USING (entity, cohort)
+ORDER BY c.entity, c.cohort"""
 
 CHANGES = Listing(
     title="Who entered and left cohorts",

@@ -12,6 +12,7 @@ from .conditions import METADATA, Condition, Where
 from .entities import COMPANY, Entity
 
 PAGE = 50
+_SORT = "-calls_30d"
 _BATCH = 2_000
 _SHOWN = {
     "company": (
@@ -68,7 +69,8 @@ def listing(ask: Ask, entity: Entity) -> View | Moved:
         )
         page, pages = ask.page(count, PAGE)
         rows = ask.rows(
-            f"SELECT {_SHOWN[entity.name]} FROM {entity.profiles} AS p WHERE {where.sql} "
+            f"SELECT {_SHOWN[entity.name]}{', entered_at' if ask.get('cohort') else ''} "
+            f"FROM {_profiles(ask, entity, where)} AS p WHERE {where.sql} "
             f"ORDER BY {_order(entity, sort, falls)} LIMIT {PAGE} OFFSET {(page - 1) * PAGE}",
             **where.given,
         )
@@ -94,7 +96,7 @@ def listing(ask: Ask, entity: Entity) -> View | Moved:
             "metadata_values": _values(ask, entity, rows, keys),
             "sort": sort,
             "falls": falls,
-            "sorts": _sorts(entity),
+            "sorts": _sorts(ask, entity),
             "cohorts": _cohort_names(ask, entity),
             "chosen": ask.all("cohort"),
             "q": ask.get("q"),
@@ -107,7 +109,7 @@ def download(ask: Ask, entity: Entity) -> Csv:
     fields = {f.name: f for f in [*conditions.columns_of(entity), *conditions.metadata_of(ask, entity)]}
     where = _where(ask, entity, conditions.read(ask, fields))
     sort, falls = _sort(ask, entity)
-    query = f"SELECT * FROM {entity.profiles} AS p WHERE {where.sql} ORDER BY {_order(entity, sort, falls)}"
+    query = f"SELECT * FROM {_profiles(ask, entity, where)} AS p WHERE {where.sql} ORDER BY {_order(entity, sort, falls)}"
     return Csv(entity.plural, csv_text.lines(ask.rows.batches(query, _BATCH, **where.given)))
 
 
@@ -142,16 +144,34 @@ def _where(ask: Ask, entity: Entity, found: list[Condition]) -> Where:
     return where
 
 
-def _sorts(entity: Entity) -> dict[str, bool]:
-    return {**_SORTS[entity.name], **_SORTS_OF_BOTH}
+def _profiles(ask: Ask, entity: Entity, where: Where) -> str:
+    """The profiles; of a cohort, with when each entered it (where several are asked for: the first)."""
+    cohort = ask.get("cohort")
+    if not cohort:
+        return entity.profiles
+    return (
+        f"(SELECT a.*, m.entered_at FROM {entity.profiles} AS a LEFT JOIN marts.cohort_members AS m "
+        f"ON m.entity = '{entity.name}' AND m.cohort = {where.bind(cohort)} AND m.id = a.{entity.id})"
+    )
+
+
+def _sorts(ask: Ask, entity: Entity) -> dict[str, bool]:
+    return {
+        **_SORTS[entity.name],
+        **_SORTS_OF_BOTH,
+        **({"entered_at": True} if ask.get("cohort") else {}),
+    }
 
 
 def _sort(ask: Ask, entity: Entity) -> tuple[str, bool]:
     """The column and whether it falls. `sort=-calls` falls, `sort=calls` rises."""
-    given = ask.get("sort") or "-calls_30d"
+    given = ask.get("sort") or _SORT
     name = given.removeprefix("-")
-    if name not in _sorts(entity):
-        raise WrongAddress(f"sort = {given!r}: must be one of {', '.join(_sorts(entity))}, perhaps after a -")
+    sorts = _sorts(ask, entity)
+    if name == "entered_at" and name not in sorts:
+        given, name = _SORT, _SORT.removeprefix("-")  # the cohort was taken out of the filters
+    if name not in sorts:
+        raise WrongAddress(f"sort = {given!r}: must be one of {', '.join(sorts)}, perhaps after a -")
     return name, given.startswith("-")
 
 
@@ -175,9 +195,7 @@ def _values(
 
 
 def _cohort_names(ask: Ask, entity: Entity) -> list[str]:
-    """Of all cohorts that ever had a member."""
     found = ask.rows(
-        "SELECT DISTINCT cohort FROM marts.cohort_changes WHERE entity = $entity ORDER BY cohort",
-        entity=entity.name,
+        "SELECT cohort FROM marts.cohorts WHERE entity = $entity ORDER BY cohort", entity=entity.name
     )
     return [row["cohort"] for row in found]

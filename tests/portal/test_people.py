@@ -108,6 +108,24 @@ def test_a_cohort_is_a_filter(portal: TestClient) -> None:
     assert companies(portal, cohort="never_called") & NORMAL == {"calm"}
 
 
+def test_a_cohort_shows_who_entered_it_when(portal: TestClient) -> None:
+    entered = address("/companies", cohort="never_called", sort="-entered_at")
+    assert re.search(r'aria-sort="descending">\s*<a [^>]*>Entered ↓', portal.get(entered).text)
+    rows = csv.DictReader(io.StringIO(portal.get(entered.replace("?", ".csv?")).text))
+    assert {"calm"} <= {row["company_id"] for row in rows if row["entered_at"]}
+    assert (
+        "Entered" not in portal.get("/companies?sort=-entered_at").text
+    )  # as a form says without the cohort
+
+
+def test_a_cohort_that_nobody_is_in_is_there(portal: TestClient) -> None:
+    assert '<option value="over_quota">' in portal.get("/companies").text
+    assert companies(portal, cohort="over_quota") == set()
+    text = html.unescape(portal.get("/cohorts").text)
+    assert "/companies?cohort=over_quota" in text
+    assert "Companies that have used more than the quota in their metadata" in text
+
+
 def test_users_have_the_same(portal: TestClient) -> None:
     assert ids(portal, "/users", q="ann@acme.example") == ["ann"]
     assert ids(portal, "/users", ("field", "metadata.logins"), ("op", "gt"), ("value", "3")) == ["ann"]
@@ -186,7 +204,7 @@ def test_a_company_s_page_tells_its_story(portal: TestClient) -> None:
     text = html.unescape(portal.get("/company?id=acme").text)
     for said in (
         "Acme Ltd", "acme.example", "near quota", "Ann Sample", "Sampleton", "utm_source", "Signed up", "GET /v1/orders/:id",
-        "api_calls_30d", "INVALID_OPTION", "record/0-2/501", "tok-",
+        "api_calls_30d", "INVALID_OPTION", "record/0-2/501", "tok…def",
     ):  # fmt: skip
         assert said in text, said
     assert "tok-acme-0123456789abcdef" not in text
