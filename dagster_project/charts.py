@@ -16,6 +16,7 @@ from xml.sax.saxutils import escape
 
 HEIGHT = 100.0
 _TIERS = 2
+_LABELS = 4
 _WEEKS_FROM = 100  # days; beyond, a bar is a week
 # The picture: sizes in pixels, colours that can be seen on white and on black.
 _COLOURS = ("#3f88a6", "#c98a12", "#c0443c", "#7fb069", "#8d7bb8")
@@ -45,6 +46,7 @@ class Part:
 class Bar:
     """One day, or one week: the parts of its stack, from the bottom up, and the value of each series."""
 
+    first: date
     label: str
     parts: list[Part]
     values: list[tuple[Series, int]]
@@ -61,6 +63,13 @@ class Chart:
     @property
     def is_empty(self) -> bool:
         return not any(bar.parts for bar in self.bars)
+
+    @property
+    def labelled(self) -> set[int]:
+        """The bars that the axis names: the first, the last, and as many between as a phone has room for."""
+        last = len(self.bars) - 1
+        step = -(-len(self.bars) // _LABELS)
+        return {*(place for place in range(0, last, step) if last - place >= step), 0, last}
 
     @property
     def legend(self) -> list[tuple[Series, int]]:
@@ -87,8 +96,9 @@ def stacked(title: str, first: date, last: date, series: Sequence[Series]) -> Ch
             y -= height
             if value:
                 parts.append(Part(one.look, round(y, 3), round(height, 3)))
-        label = end.isoformat() if days == 1 else f"{end - timedelta(days=days - 1)} to {end}"
-        bars.append(Bar(label, parts, list(zip(series, values, strict=True))))
+        begin = end - timedelta(days=days - 1)
+        label = end.isoformat() if days == 1 else f"{begin} to {end}"
+        bars.append(Bar(begin, label, parts, list(zip(series, values, strict=True))))
     ticks = [top * tier // _TIERS for tier in range(_TIERS, -1, -1)]
     return Chart(title, series, bars, ticks, "day" if days == 1 else "week")
 
@@ -97,9 +107,10 @@ def ceiling(value: int) -> int:
     """The round number at or above a value: what an axis ends with. Even, so that its middle is a number too."""
     step = 2
     while True:
-        for factor in (1, 2, 4, 5, 10):
-            if step * factor >= value:
-                return step * factor
+        for tenths in (10, 12, 15, 20, 30, 40, 50, 60, 80):
+            top, rest = divmod(step * tenths, 10)
+            if top >= value and not rest and not top % 2:
+                return top
         step *= 10
 
 

@@ -96,7 +96,7 @@ def pending(ask: Ask) -> View | Csv:
     return Listing(
         title="Not acknowledged yet",
         about=(
-            "Values that differ from what HubSpot last acknowledged. `warehouse plan` says what a push would send: it also "
+            "Values that differ from what HubSpot last acknowledged. 'warehouse plan' says what a push would send: it also "
             "knows what HubSpot would refuse and which records would be skipped."
         ),
         query=f"SELECT '{object_type}' AS object, * FROM ({query})",

@@ -14,7 +14,7 @@ from .asking import address
 
 FOLDER = Path(__file__).resolve().parent
 _MISSING = "–"
-# Tokens may be real API keys: pages show how they begin, so that they can be told apart and not used.
+# Tokens may be real API keys: pages show how they begin and end, so that they can be told apart and not used.
 _TOKEN_SHOWN = 8
 
 
@@ -31,7 +31,7 @@ def moment(value: datetime | None) -> str:
 
 
 def day(value: date | None) -> str:
-    return value.isoformat() if value is not None else _MISSING
+    return value.strftime("%Y-%m-%d") if value is not None else _MISSING
 
 
 def text(value: object) -> str:
@@ -39,7 +39,11 @@ def text(value: object) -> str:
 
 
 def token(value: str | None) -> str:
-    return _MISSING if value is None else f"{value[: min(_TOKEN_SHOWN, len(value) // 4)]}…"
+    if value is None:
+        return _MISSING
+    end = min(_TOKEN_SHOWN, len(value) // 4) // 2  # many begin alike: sk_live_…
+    start = min(_TOKEN_SHOWN, len(value) // 4) - end
+    return f"{value[:start]}…{value[len(value) - end :]}"
 
 
 def span(seconds: float | None) -> str:

@@ -29,7 +29,9 @@ def window(ask: Ask) -> tuple[str, date, date]:
 def calls_by_end(rows: list[dict[str, Any]]) -> list[Series]:
     """Daily calls, by how they ended."""
     return [
-        Series("other", "c0", {r["day"]: r["calls"] - r["errors_4xx"] - r["errors_5xx"] for r in rows}),
+        Series(
+            "without error", "c0", {r["day"]: r["calls"] - r["errors_4xx"] - r["errors_5xx"] for r in rows}
+        ),
         Series("4xx", "warn", {r["day"]: r["errors_4xx"] for r in rows}),
         Series("5xx", "bad", {r["day"]: r["errors_5xx"] for r in rows}),
     ]
