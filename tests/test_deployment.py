@@ -97,16 +97,17 @@ def test_systemd_takes_the_units(tmp_path: Path) -> None:
 def test_a_service_of_compose_starts_a_command_that_is_there(name: str) -> None:
     service = COMPOSE["services"][name]
     command: list[str] = service["command"]
-    assert command[:3] == ["warehouse", "serve", name]
+    part = ["portal"] if name == "portal" else ["serve", name]
+    assert command[: 1 + len(part)] == ["warehouse", *part]
     parse(command)
     assert service["healthcheck"]["test"][0] == "CMD"
     tool = service["healthcheck"]["test"][1]
     assert Path(sys.executable).with_name(tool).exists()
-    assert "data:/data" in service["volumes"]
+    assert ("data:/data:ro" if name == "portal" else "data:/data") in service["volumes"]
     assert service["read_only"]
     assert service["cap_drop"] == ["ALL"]
     for port in service.get("ports", []):
-        assert port.startswith("127.0.0.1:"), "Dagster asks for no password"
+        assert port.startswith("127.0.0.1:"), "it may ask for no password"
     context = (DEPLOY / "docker" / service["build"]["context"]).resolve()
     assert context == ROOT
     assert (context / service["build"]["dockerfile"]).exists()
@@ -122,7 +123,12 @@ def test_only_the_code_server_sees_the_raw_files_and_cannot_write_them() -> None
         name: [v for v in service["volumes"] if not v.startswith("data:")]
         for name, service in COMPOSE["services"].items()
     }
-    assert given == {"code": ["${WAREHOUSE_RAW:-../../data/raw}:/raw:ro"], "daemon": [], "webserver": []}
+    assert given == {
+        "code": ["${WAREHOUSE_RAW:-../../data/raw}:/raw:ro"],
+        "daemon": [],
+        "webserver": [],
+        "portal": [],
+    }
     assert COMPOSE["services"]["code"]["environment"] == {"WAREHOUSE_RAW": "/raw"}
 
 
