@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
-# A spreadsheet takes text that begins so for a formula, and would run what a stranger wrote.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+# A spreadsheet takes text that begins so for a formula, and would run what a stranger wrote; some take the wide forms
+# of Asian keyboards, too.
+_FORMULA = (*"=+-@\uff1d\uff0b\uff0d\uff20", "\t", "\r", "\n")
 
 
 def lines(batches: Iterable[tuple[list[str], list[tuple[Any, ...]]]]) -> Iterator[str]:

@@ -137,7 +137,7 @@ def _download(answer: Csv, stack: ExitStack) -> Response:
     sent = text()
     first = next(sent)  # so that what is wrong with the query is said before anything is sent
     return StreamingResponse(
-        chain([first], sent),
+        chain(["\ufeff", first], sent),  # without this mark, Excel takes UTF-8 for something else
         media_type="text/csv; charset=utf-8",
         headers={"content-disposition": f'attachment; filename="{answer.name}.csv"'},
     )

@@ -18,6 +18,7 @@ from dagster_project.warehouse.database import open_warehouse
 from dagster_project.warehouse.publish import publish
 
 DAY = "2026-03-31"
+BOM = "\ufeff"  # how a download begins
 HOSTILE = [
     "<script>window.hacked=1</script>",
     '"><img src=x onerror=window.hacked=1>',

@@ -181,7 +181,7 @@ def test_the_export_is_a_file(browser: Browser, served: Served, tmp_path: Path) 
         file = tmp_path / found.value.suggested_filename
         found.value.save_as(file)
     assert file.name == "users.csv"
-    with file.open(newline="", encoding="utf-8") as stream:
+    with file.open(newline="", encoding="utf-8-sig") as stream:
         assert [row["user_id"] for row in csv.DictReader(stream)] == ["ann"]
 
 

@@ -20,7 +20,7 @@ from dagster_project.portal.app import PAGES
 from dagster_project.portal.asking import address
 from dagster_project.settings import Settings
 
-from .conftest import HOSTILE, client
+from .conftest import BOM, HOSTILE, client
 
 
 class _Page(HTMLParser):
@@ -121,7 +121,7 @@ def test_rejects_are_there_with_their_text(portal: TestClient) -> None:
     assert "<script>window.hacked=1</script>" in text
     assert "events/a.jsonl" in text
     assert "None." in page(portal, "/quality/rejects?reason=bad_total").text
-    rows = list(csv.DictReader(io.StringIO(portal.get("/quality/rejects?format=csv").text)))
+    rows = list(csv.DictReader(io.StringIO(portal.get("/quality/rejects?format=csv").text.removeprefix(BOM))))
     assert {row["reason"] for row in rows} == {"bad_time", "not_object"}
 
 
@@ -135,7 +135,7 @@ def test_hubspot_shows_the_push_and_what_is_not_acknowledged_yet(portal: TestCli
     assert "INVALID_OPTION" in text
     assert "no key" in text
     pending = portal.get("/hubspot/pending?format=csv&property=api_calls_30d").text
-    found = {row["id"]: row for row in csv.DictReader(io.StringIO(pending))}
+    found = {row["id"]: row for row in csv.DictReader(io.StringIO(pending.removeprefix(BOM)))}
     assert "acme" not in found  # acknowledged as it is
     assert found["bolt"]["value"] == "5"
     assert found["bolt"]["acknowledged"] == ""
@@ -143,7 +143,11 @@ def test_hubspot_shows_the_push_and_what_is_not_acknowledged_yet(portal: TestCli
 
 
 def test_cohort_changes_are_listed(portal: TestClient) -> None:
-    rows = list(csv.DictReader(io.StringIO(portal.get("/cohorts/changes?cohort=near_quota&format=csv").text)))
+    rows = list(
+        csv.DictReader(
+            io.StringIO(portal.get("/cohorts/changes?cohort=near_quota&format=csv").text.removeprefix(BOM))
+        )
+    )
     assert [(row["change"], row["id"]) for row in rows] == [("entered", "acme")]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import html
 import io
@@ -11,16 +12,21 @@ import pytest
 from harness import Warehouse
 from starlette.testclient import TestClient
 
+from dagster_project import csv_text
 from dagster_project.portal.asking import address
 
-from .conftest import HOSTILE
+from .conftest import BOM, HOSTILE
 
 
 def ids(portal: TestClient, path: str, *pairs: tuple[str, str], **given: str) -> list[str]:
     """Who is in a list, by the CSV of the same address, which must agree with the page's count."""
     page = portal.get(address(path, list(pairs), **given))
     assert page.status_code == 200, page.text
-    rows = list(csv.DictReader(io.StringIO(portal.get(address(f"{path}.csv", list(pairs), **given)).text)))
+    rows = list(
+        csv.DictReader(
+            io.StringIO(portal.get(address(f"{path}.csv", list(pairs), **given)).text.removeprefix(BOM))
+        )
+    )
     shown = re.search(r'<span class="count">([\d,]+)</span>', page.text)
     assert shown
     assert int(shown[1].replace(",", "")) == len(rows)
@@ -111,7 +117,7 @@ def test_a_cohort_is_a_filter(portal: TestClient) -> None:
 def test_a_cohort_shows_who_entered_it_when(portal: TestClient) -> None:
     entered = address("/companies", cohort="never_called", sort="-entered_at")
     assert re.search(r'aria-sort="descending">\s*<a [^>]*>Entered ↓', portal.get(entered).text)
-    rows = csv.DictReader(io.StringIO(portal.get(entered.replace("?", ".csv?")).text))
+    rows = csv.DictReader(io.StringIO(portal.get(entered.replace("?", ".csv?")).text.removeprefix(BOM)))
     assert {"calm"} <= {row["company_id"] for row in rows if row["entered_at"]}
     assert (
         "Entered" not in portal.get("/companies?sort=-entered_at").text
@@ -190,8 +196,12 @@ def test_long_lists_come_in_pages_that_miss_nobody(
 def test_a_spreadsheet_takes_no_cell_for_a_formula(portal: TestClient) -> None:
     answer = portal.get("/companies.csv")
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    assert answer.content.startswith(codecs.BOM_UTF8)
+    assert [csv_text.cell(text) for text in ("-1", " =1", "\uff1d1", "1=1", -1)] == [
+        *("'-1", "' =1", "'\uff1d1", "1=1", -1)
+    ]
     assert 'filename="companies.csv"' in answer.headers["content-disposition"]
-    rows = list(csv.reader(io.StringIO(answer.text)))
+    rows = list(csv.reader(io.StringIO(answer.text.removeprefix(BOM))))
     assert len(rows) == 1 + len(NORMAL) + len(HOSTILE)
     assert not [cell for row in rows for cell in row if cell.lstrip().startswith(("=", "+", "@", "\t"))]
     assert "'" + HOSTILE[5] in [row[0] for row in rows]
