@@ -42,6 +42,7 @@ def _explained(command: F) -> F:
     def run(*args: Any, **kwargs: Any) -> None:
         from dagster_project.readers.places import PlaceError
         from dagster_project.warehouse.database import DatabaseError
+        from dagster_project.warehouse.models import ModelError
 
         settings = None
         _log_as(kwargs.get("log_format"))
@@ -50,7 +51,7 @@ def _explained(command: F) -> F:
             command(settings, *args, **kwargs)
         except RunFailed as error:
             _fail(f"Error: {error}", 1)
-        except (SettingsError, Failed, DatabaseError, PlaceError) as error:
+        except (SettingsError, Failed, DatabaseError, ModelError, PlaceError) as error:
             wrong_settings = isinstance(error, SettingsError)
             if sleeps:
                 _alert(settings, str(error))

@@ -14,8 +14,9 @@ import pytest
 from harness import Row, Warehouse
 
 from dagster_project.frames.cohorts import Cohort, cohorts
+from dagster_project.settings import project_root
 from dagster_project.warehouse import lineage
-from dagster_project.warehouse.build import BuildError
+from dagster_project.warehouse.models import ModelError, read_models
 
 NIGHT = [datetime(2026, 4, day, 2) for day in range(1, 10)]  # noqa: DTZ001 - UTC
 DAY = date(2026, 3, 31)
@@ -597,8 +598,20 @@ def test_users_have_the_cohorts_over_behaviour_too(warehouse: Warehouse) -> None
 @pytest.mark.parametrize("name", ["rate_limited.sql", "company__.sql", "account__x.sql", "company_x.sql"])
 def test_a_cohort_file_must_say_what_it_is(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("SELECT company_id FROM marts.company_profiles")
-    with pytest.raises(BuildError, match=name):
+    with pytest.raises(ModelError, match=name):
         cohorts(tmp_path)
+
+
+def test_a_cohort_that_reads_what_is_not_there_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sql/cohorts").mkdir(parents=True)
+    (tmp_path / "sql/cohorts/company__wrong.sql").write_text("SELECT company_id FROM marts.nothing")
+    monkeypatch.setattr("dagster_project.frames.cohorts.project_root", lambda: tmp_path)
+    with pytest.raises(
+        ModelError, match=r"^sql/cohorts/company__wrong\.sql reads marts\.nothing: no such model"
+    ):
+        read_models(project_root() / "sql")
 
 
 def test_every_cohort_with_a_file_is_listed_with_what_its_comment_says(warehouse: Warehouse) -> None:

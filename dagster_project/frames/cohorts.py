@@ -35,24 +35,25 @@ class Cohort:
 
 
 def cohorts(folder: Path | None = None) -> list[Cohort]:
-    """All cohorts. Raises BuildError on a file whose name does not say what it is."""
+    """All cohorts. Raises ModelError on a file whose name does not say what it is."""
     found = []
     for path in sorted((folder or project_root() / "sql" / "cohorts").glob("*.sql")):
         entity, _, name = path.stem.partition("__")
         if entity not in ("company", "user") or not name:
-            raise BuildError(f"sql/cohorts/{path.name}: name it company__<name>.sql or user__<name>.sql")
+            raise ModelError(f"sql/cohorts/{path.name}: name it company__<name>.sql or user__<name>.sql")
         found.append(Cohort(entity, name, path.read_text(encoding="utf-8").strip().rstrip(";")))
     return found
 
 
-def reads() -> set[str]:
-    """The tables that cohorts read, of this build."""
-    found: set[str] = set()
+def reads() -> dict[str, str]:
+    """The tables that cohorts read, of this build, and a file that names each."""
+    found: dict[str, str] = {}
     for cohort in cohorts():
+        file = f"sql/cohorts/{cohort.entity}__{cohort.name}.sql"
         try:
-            found.update(tables_in(_of_this_build(cohort)))
+            found |= dict.fromkeys(tables_in(_of_this_build(cohort)), file)
         except ModelError as error:
-            raise ModelError(f"sql/cohorts/{cohort.entity}__{cohort.name}.sql: {error}") from None
+            raise ModelError(f"{file}: {error}") from None
     return found
 
 

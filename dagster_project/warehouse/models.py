@@ -95,14 +95,16 @@ class Model:
 def read_models(folder: Path) -> dict[str, Model]:
     """All models below a folder, in the order in which they are built. Raises ModelError."""
     models: dict[str, Model] = {}
+    named: dict[str, str] = {}  # tables that users' files name, and the file
     for path in sorted(folder.glob("*/*.sql")):
         if path.parent.name not in QUERY_FOLDERS:
             model = parse_model(f"{path.parent.name}.{path.stem}", path.read_text(encoding="utf-8"))
             if model.by:
                 # A module may read what its users' files name.
-                more: set[str] = getattr(
-                    importlib.import_module(f"dagster_project.{model.by}"), "reads", set
+                more: dict[str, str] = getattr(
+                    importlib.import_module(f"dagster_project.{model.by}"), "reads", dict
                 )()
+                named |= more
                 model = replace(model, inputs=tuple(sorted({*model.inputs, *more})))
             models[model.name] = model
     for model in models.values():
@@ -112,9 +114,8 @@ def read_models(folder: Path) -> dict[str, Model]:
             if n not in models and not n.startswith("raw.")
         ]
         if unknown:
-            raise ModelError(
-                f"sql/{model.schema}/{model.table}.sql reads {', '.join(unknown)}: no such model"
-            )
+            file = named.get(unknown[0], f"sql/{model.schema}/{model.table}.sql")
+            raise ModelError(f"{file} reads {', '.join(unknown)}: no such model")
     return in_order(models)
 
 
