@@ -128,6 +128,11 @@ def folder_of(path: str, folders: Iterable[Folder]) -> Folder | None:
     return None
 
 
+def _kind_of(path: str) -> str:
+    """Its format, by one name for those that are read alike."""
+    return re.sub(r"^(jsonl|ndjson)", "json", format_of(path))
+
+
 def received_date(path: str) -> date | None:
     """The last `dt=` or `date=` folder of a path that is a valid date."""
     for part in reversed(path.split("/")[:-1]):
@@ -267,9 +272,35 @@ def discover(
                 [readable],
             )
             bump(connection, ["files", "paths", *(["rejects"] if completed else [])])
+    _follow_moved(connection, files)
     _note_vanished(connection, files)
     found.pending = pending(connection, files)
     return found
+
+
+def _follow_moved(connection: Connection, files: Mapping[str, RawFile]) -> None:
+    """A file that is still to be loaded is where its bytes are now, also when it was moved or got another ending."""
+    rows = connection.execute("""
+        SELECT f.file_seq, coalesce(f.replay_path, f.path), f.replay_path IS NOT NULL, list(p.path)
+        FROM raw.files f JOIN raw.paths p ON p.file_seq = f.file_seq AND p.sha256 IS NOT NULL
+        WHERE f.load_seq IS NULL AND f.sha256 IS NOT NULL GROUP BY ALL""").fetchall()
+    moved = []
+    for seq, path, replays, paths in rows:
+        here = [found for found in paths if found in files]
+        # What is replayed may be the beginning of what its path holds now.
+        if here and path not in (files if replays else here):
+            moved.append((seq, min(here), replays))
+    if moved:
+        with transaction(connection):
+            for seq, path, replays in moved:
+                if replays:
+                    connection.execute("UPDATE raw.files SET replay_path = ? WHERE file_seq = ?", [path, seq])
+                else:
+                    connection.execute(
+                        "UPDATE raw.files SET path = ?, received_date = ? WHERE file_seq = ?",
+                        [path, received_date(path), seq],
+                    )
+            bump(connection, ["files"])
 
 
 _VANISHED = "no longer in raw/"
@@ -297,11 +328,10 @@ def pending(connection: Connection, files: Mapping[str, RawFile]) -> list[FilePa
     those of a full rebuild as they were loaded before, then the others in order O.
     """
     rows = connection.execute("""
-        SELECT f.file_seq, f.source, coalesce(f.replay_path, p.path), f.start_byte, f.start_line,
+        SELECT f.file_seq, f.source, coalesce(f.replay_path, f.path), f.start_byte, f.start_line,
                coalesce(f.end_byte, f.bytes), f.received_date, f.first_seen_at, f.bytes, f.sha256
         FROM raw.files f
-        LEFT JOIN (SELECT file_seq, min(path) AS path FROM raw.paths WHERE sha256 IS NOT NULL GROUP BY ALL) p
-          ON p.file_seq = f.file_seq
+        LEFT JOIN raw.paths p ON p.path = f.path AND p.file_seq = f.file_seq AND p.sha256 IS NOT NULL
         WHERE f.load_seq IS NULL AND f.sha256 IS NOT NULL AND coalesce(f.replay_path, p.path) IS NOT NULL
         ORDER BY f.replay_position NULLS LAST, f.file_seq""").fetchall()
     return [
@@ -327,7 +357,8 @@ def forget_loaded(
         SELECT f.file_seq, f.source, f.path, f.bytes, f.sha256,
                f.source IN (SELECT unnest(?::VARCHAR[])) AND p.file_seq IS NULL AS replaced
         FROM raw.files f LEFT JOIN (SELECT DISTINCT loaded_seq AS file_seq FROM raw.paths) p ON p.file_seq = f.file_seq
-        WHERE f.load_seq IS NOT NULL ORDER BY f.load_seq""",
+        WHERE f.load_seq IS NOT NULL OR f.replay_position IS NOT NULL
+        ORDER BY f.load_seq NULLS LAST, f.replay_position""",
         [replacing],
     ).fetchall()
     paths_of: dict[tuple[str, str], list[str]] = {}
@@ -335,11 +366,11 @@ def forget_loaded(
     for path in files:
         folder = folder_of(path, folders)
         if folder:
-            paths_of.setdefault((folder.name, format_of(path)), []).append(path)
+            paths_of.setdefault((folder.name, _kind_of(path)), []).append(path)
     hashes: dict[str, dict[int, str]] = {}
     wanted: dict[tuple[str, str], set[int]] = {}
     for row in rows:
-        wanted.setdefault((row[1], format_of(row[2])), set()).add(row[3])
+        wanted.setdefault((row[1], _kind_of(row[2])), set()).add(row[3])
 
     def holds(path: str, key: tuple[str, str], size: int, sha256: str) -> bool:
         if path not in hashes:
@@ -350,7 +381,7 @@ def forget_loaded(
     missing: list[str] = []
     replaced: list[int] = []
     for seq, source, path, size, sha256, is_replaced in rows:
-        key = (source, format_of(path))
+        key = (source, _kind_of(path))
         here = paths_of.get(key, [])
         places = [path, *(p for p in here if p != path)] if path in here else here
         at = next((p for p in places if holds(p, key, size, sha256)), None)

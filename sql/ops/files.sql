@@ -3,7 +3,7 @@
 -- columns:
 --   file_seq       BIGINT     its number: the order in which files were first seen
 --   source         VARCHAR    folder below raw/
---   path           VARCHAR    where it was first seen, below raw/
+--   path           VARCHAR    where it was first seen, below raw/; until it is loaded, where it is
 --   sha256         VARCHAR    hash of its content when it was seen; null: unreadable
 --   bytes          BIGINT     size when it was seen
 --   received_date  DATE       from its dt= or date= folder

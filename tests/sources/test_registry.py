@@ -127,6 +127,58 @@ def test_a_renamed_file_is_no_new_file_and_grows_under_its_new_name(warehouse: W
     assert places(warehouse) == [(1, 1, "a"), (2, 2, "b")]
 
 
+def test_an_unreadable_file_is_loaded_once_it_has_the_right_ending(warehouse: Warehouse) -> None:
+    wrong = {"p.jsonl.gz": "z.jsonl", "z.parquet": "a.jsonl", "b.zip": "c.csv"}
+    texts = {"p.jsonl.gz": text("p"), "z.parquet": text("q"), "b.zip": "Record ID\n1\n"}
+    folder = {name: "crm/companies" if name == "b.zip" else "events" for name in wrong}
+    for name, content in texts.items():
+        warehouse.put(f"{folder[name]}/{name}", content)
+    warehouse.night(AS_OF, NOW)
+    before = {row["file_seq"]: bool(row["error"]) for row in warehouse.table("ops.files")}
+    assert before == {1: True, 2: True, 3: True}
+    for name, right in wrong.items():
+        (warehouse.raw / folder[name] / name).rename(warehouse.raw / folder[name] / right)
+    warehouse.night(AS_OF, NOW)
+    listed = {
+        row["path"]: (row["file_seq"], row["loaded"], row["error"]) for row in warehouse.table("ops.files")
+    }
+    assert listed == {
+        "crm/companies/c.csv": (1, 1, None),
+        "events/z.jsonl": (2, 1, None),
+        "events/a.jsonl": (3, 1, None),
+    }
+    assert all(check.passed for check in warehouse.built["ops.files"].checks)
+
+
+@pytest.mark.parametrize("name", ["a.jsonl.gz", "z.jsonl.gz"])
+def test_an_unreadable_file_that_was_moved_is_named_where_it_is(warehouse: Warehouse, name: str) -> None:
+    cut = gzip.compress(text("a", "b").encode(), mtime=0)[:-12]
+    file = warehouse.put("events/m.jsonl.gz", cut)
+    warehouse.night(AS_OF, NOW)
+    (warehouse.raw / "events/dt=2026-03-30").mkdir()
+    file.rename(warehouse.raw / "events/dt=2026-03-30" / name)
+    warehouse.night(AS_OF, NOW)
+    listed = warehouse.one("ops.files")
+    assert (listed["path"], listed["received_date"]) == (f"events/dt=2026-03-30/{name}", date(2026, 3, 30))
+    assert listed["error"]
+    assert listed["note"] is None
+    assert [check.name for check in warehouse.built["ops.files"].checks if not check.passed] == [
+        "files_are_readable"
+    ]
+
+
+def test_a_file_that_is_moved_between_a_crash_and_the_next_run_is_loaded(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse.put("events/a.jsonl", text("a"))
+    with monkeypatch.context() as patch:
+        patch.setattr(registry, "pending", lambda *_: [])
+        load(warehouse)
+    (warehouse.raw / "events/a.jsonl").rename(warehouse.raw / "events/z.jsonl")
+    load(warehouse)
+    assert places(warehouse) == [(1, 1, "a")]
+
+
 def test_a_removed_file_stays_loaded(warehouse: Warehouse) -> None:
     file = warehouse.put("events/a.jsonl", text("a"))
     load(warehouse)
@@ -411,6 +463,16 @@ def test_a_full_rebuild_finds_moved_files_by_their_bytes(warehouse: Warehouse) -
     assert places(warehouse) == [(1, 1, "a"), (2, 1, "b")]
 
 
+def test_a_full_rebuild_finds_files_that_got_another_ending(warehouse: Warehouse) -> None:
+    warehouse.put("events/a.json", text("a"))
+    warehouse.night(AS_OF, NOW)
+    (warehouse.raw / "events/a.json").rename(warehouse.raw / "events/a.jsonl")
+    warehouse.night(AS_OF, NOW)
+    before = every_table(warehouse)
+    warehouse.night(AS_OF, NOW, full=True)
+    assert every_table(warehouse) == before
+
+
 def test_a_full_rebuild_keeps_first_seen_times(warehouse: Warehouse) -> None:
     warehouse.put("companies/a.jsonl", [{"company_id": "acme"}])
     warehouse.night(AS_OF, NOW)
@@ -552,6 +614,25 @@ def test_a_crash_in_a_full_rebuild_changes_nothing_in_the_end(
             warehouse.night(AS_OF, NOW, full=True)
     warehouse.night(AS_OF, NOW)
     assert every_table(warehouse) == undisturbed
+
+
+def test_a_full_rebuild_after_a_crash_in_one_still_wants_every_file(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse.put("events/a.jsonl", text("a"))
+    last = warehouse.put("events/b.jsonl", text("b"))
+    load(warehouse)
+
+    def crash(*_: Any) -> None:
+        raise Crash
+
+    with monkeypatch.context() as patched:
+        patched.setattr(loading, "_account", crash)
+        with pytest.raises(Crash):
+            load(warehouse, full=True)
+    last.unlink()
+    with pytest.raises(MissingFiles, match=r"events/b\.jsonl"):
+        load(warehouse, full=True)
 
 
 def test_batches_do_not_matter(
