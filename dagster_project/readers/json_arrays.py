@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .files import LONGEST_RECORD
-from .json_text import BadJson, Repair, interpreted, parse_text, value_at
+from .json_text import BadJson, Repair, Unfinished, interpreted, parse_text, value_at
 
 _PIECE = 1 << 20
 _WHITESPACE = re.compile(r"[ \t\n\r]*")
@@ -67,7 +67,9 @@ class _Window:
 
 
 def elements(read: Callable[[int], bytes]) -> Iterator[Element]:
-    """The elements of the one array that a stream holds. Raises BadJson where it is none, also in the middle of it."""
+    """The elements of the one array that a stream holds. Raises BadJson where it is none, also in the middle of it:
+    Unfinished where the stream ends before the array does.
+    """
     window = _Window(read)
     if window.mark() != "[":
         raise BadJson("not an array")
@@ -82,6 +84,8 @@ def elements(read: Callable[[int], bytes]) -> Iterator[Element]:
             window.at += 1
             if mark == "]":
                 break
+            if not mark:
+                raise Unfinished("the array does not end")
             if mark != ",":
                 raise BadJson(f"the array does not go on or end at character {window.place() - 1}")
     if window.mark():
@@ -91,19 +95,19 @@ def elements(read: Callable[[int], bytes]) -> Iterator[Element]:
 def _element(window: _Window) -> Element:
     """The element that begins here. The text behind it is read far enough to know that it ends here."""
     while True:
-        found, reason = None, "no JSON value"
+        found, wrong = None, BadJson("no JSON value")
         try:
             found = value_at(window.text, window.at)
         except BadJson as error:
-            reason = str(error)
+            wrong = error
         if found and window.text[_behind(window.text, found[1])] in (",", "]"):
             break
         if window.ended:
             if not found:
-                raise BadJson(reason)
+                raise wrong
             break
         if len(window.text) - window.at > LONGEST_RECORD:
-            return _too_long(window, reason)
+            return _too_long(window, wrong)
         # Twice as much each time, as all of it is looked at again.
         window.more(max(_PIECE, len(window.text) - window.at))
     value, end = found
@@ -129,7 +133,7 @@ def _readable(text: str) -> str:
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def _too_long(window: _Window, reason: str) -> Element:
+def _too_long(window: _Window, wrong: BadJson) -> Element:
     """Go to where the element ends, without keeping it. Raises BadJson where it is not long but wrong."""
     begin, kept = window.place(), window.text[window.at : window.at + _KEPT]
     depth = 0
@@ -138,7 +142,7 @@ def _too_long(window: _Window, reason: str) -> Element:
         if match is None:
             window.at = len(window.text)
             if not window.more():
-                raise BadJson("the array does not end")
+                raise Unfinished("the array does not end")
             continue
         mark, window.at = match.group(), match.end()
         if mark == '"':
@@ -151,7 +155,7 @@ def _too_long(window: _Window, reason: str) -> Element:
             window.at -= 1
             break
     if window.place() - begin <= LONGEST_RECORD:
-        raise BadJson(reason)
+        raise wrong
     return Element(_readable(kept), too_long=True)
 
 
@@ -161,5 +165,5 @@ def _skip_string(window: _Window) -> None:
         backslashes = len(text) - len(text.rstrip("\\")) if window.at < len(text) else 0
         window.at = max(window.at, len(text) - backslashes % 2)
         if not window.more():
-            raise BadJson("a string does not end")
+            raise Unfinished("a string does not end")
     window.at = match.end()

@@ -17,7 +17,7 @@ import orjson
 
 from .files import BOM, LONGEST_RECORD, FilePart, Record, UnreadableFile, open_bytes
 from .json_arrays import Element, elements
-from .json_text import BadJson, parse, parse_text
+from .json_text import BadJson, Unfinished, parse, parse_text
 
 FORMATS = frozenset(
     f"{kind}{packed}" for kind in ("json", "jsonl", "ndjson") for packed in ("", ".gz", ".zst")
@@ -60,6 +60,8 @@ def read(part: FilePart, *, exact: bool) -> Iterator[Record]:
             try:
                 yield from _whole_array(part, line.start, exact)
                 return
+            except Unfinished:
+                raise UnreadableFile("a JSON array that does not end") from None
             except BadJson as error:
                 if part.format.startswith("json") and not part.format.startswith("jsonl"):
                     raise UnreadableFile(f"not one whole JSON array: {error}") from None

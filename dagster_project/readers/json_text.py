@@ -19,8 +19,17 @@ _MAX_INTEGER_DIGITS = 4000  # Python refuses longer ones; no producer means them
 _MAX_DEPTH = 200
 
 
+# What may stand at the end of a text that was cut off within a literal, a number or an escape.
+_CUT_WORDS = ("true", "false", "null", "NaN", "Infinity", "-Infinity", ".", "e+", "e-", "E+", "E-")
+_CUT_ESCAPE = re.compile("u[0-9a-fA-F]{0,4}")
+
+
 class BadJson(ValueError):
     """The text is no JSON, however leniently read."""
+
+
+class Unfinished(BadJson):
+    """The text is the beginning of JSON: it ends too early, and nothing before that is wrong."""
 
 
 def _last_wins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -112,11 +121,18 @@ def value_at(text: str, at: int) -> tuple[Any, int]:
     try:
         return _scan(text, at)
     except StopIteration as error:
-        raise BadJson(f"no JSON value at character {int(error.value or 0) + 1}") from None
+        raise _wrong("no JSON value", text, int(error.value or 0)) from None
     except json.JSONDecodeError as error:
-        raise BadJson(f"{error.msg} at character {error.pos + 1}") from None
+        raise _wrong(error.msg, text, error.pos) from None
     except RecursionError:
         return None, _end_of_nested(text, at)
+
+
+def _wrong(reason: str, text: str, at: int) -> BadJson:
+    rest = text[at : at + 10]
+    is_cut = reason.startswith("Unterminated string") or any(word.startswith(rest) for word in _CUT_WORDS)
+    kind = Unfinished if is_cut or _CUT_ESCAPE.fullmatch(rest) else BadJson
+    return kind(f"{reason} at character {at + 1}")
 
 
 def interpreted(text: str, value: Any) -> tuple[Any, list[Repair]]:
@@ -176,7 +192,7 @@ def _end_of_nested(text: str, at: int) -> int:
         depth += (mark in "[{") - (mark in "]}") if len(mark) == 1 else 0
         if depth == 0:
             return match.end()
-    raise BadJson("a nested value does not end")
+    raise Unfinished("a nested value does not end")
 
 
 def _without_depth(text: str) -> str:

@@ -27,6 +27,8 @@ from harness import Row, Warehouse
 
 from dagster_project import nightly
 from dagster_project.nightly import LoadResult
+from dagster_project.readers.json_arrays import elements
+from dagster_project.readers.json_text import Unfinished
 from dagster_project.warehouse.database import open_warehouse
 
 Json = dict[str, Any]
@@ -575,6 +577,11 @@ def broken_files() -> dict[str, tuple[bytes, bytes]]:
     for name, cut in (("no-end", 3), ("no-end-in-a-value", 30), ("no-end-of-the-first", 700)):
         whole = array_over_lines(events(name))
         found[f"events/{name}.json"] = whole[:-cut], whole
+    for name, cut in (("no-end", 3), ("no-end-of-a-line", 0), ("no-end-of-the-first", 700)):
+        whole = array_over_lines(events(f"{name}.jsonl"))
+        found[f"events/{name}.jsonl"] = whole[: -cut or whole.rindex(b"\n", 0, -3) + 1], whole
+    whole = dumps(events("no-end.ndjson"))
+    found["events/no-end.ndjson"] = whole[:-9], whole
     whole = dumps(events("no-end.json.gz"))
     found["events/no-end.json.gz"] = gzip.compress(whole[:-1]), gzip.compress(whole)
     for name, damage in {
@@ -630,6 +637,24 @@ def test_of_unreadable_files_nothing_is_loaded_until_they_are_whole(warehouse: W
         listed = file_of(warehouse, path)
         assert (listed["error"], listed["records"], listed["loaded"]) == (None, 3, 3), path
         assert len(rows_of(warehouse, path.rpartition("/")[0], path)) == 3, path
+
+
+@pytest.mark.parametrize("first", ['[{"company_id":"x"},{"comp', "[", "[1,]", '[{"company_id":"x"},'])
+def test_lines_behind_a_line_that_only_begins_an_array_are_loaded(warehouse: Warehouse, first: str) -> None:
+    """JSON lines whose first batch was cut off, say: the line is wrong, the file is not."""
+    warehouse.put("events/a.jsonl", first.encode() + b"\n" + LINES)
+    load(warehouse)
+    assert (file_of(warehouse, "events/a.jsonl")["loaded"], len(rejects_of(warehouse))) == (3, 1)
+
+
+def test_an_array_ends_too_early_wherever_it_is_cut() -> None:
+    text = (
+        '[{"a":1.5e+3,"b":[true,false,null,NaN,-Infinity,"x\\u00e9\\n\\"y"]},\n{"c":"\u00fc"}, 12 ]'.encode()
+    )
+    assert len(list(elements(io.BytesIO(text).read))) == 3
+    for size in range(1, len(text)):
+        with pytest.raises(Unfinished):
+            list(elements(io.BytesIO(text[:size]).read))
 
 
 def test_a_night_lists_the_unreadable_and_goes_on_with_the_others(warehouse: Warehouse) -> None:
