@@ -18,6 +18,18 @@ if TYPE_CHECKING:
     from .places import RawFile
 
 BOM = b"\xef\xbb\xbf"
+# How files begin that are no text, whatever their ending says.
+_NO_TEXT = {
+    b"\x1f\x8b": "gzip",
+    b"\x28\xb5\x2f\xfd": "Zstandard",
+    b"PK\x03\x04": "a ZIP archive or a workbook",
+    b"PAR1": "Parquet",
+    b"\xd0\xcf\x11\xe0": "an old Office document",
+    b"\x89PNG": "a picture",
+    b"%PDF": "PDF",
+    b"\xff\xfe": "UTF-16, not UTF-8",
+    b"\xfe\xff": "UTF-16, not UTF-8",
+}
 # Hostile archives: JSON and CSV compress to a tenth, rarely to a hundredth.
 _MOST_RATIO = 300
 _ALWAYS_UNPACKED = 128 * 1024**2
@@ -99,10 +111,19 @@ def open_bytes(part: FilePart) -> Iterator[IO[bytes]]:
             elif part.format.endswith(".zst"):
                 yield io.BufferedReader(_Unpacked(_WholeFrames(raw), part.size), 1 << 20)
             else:
+                _require_text(raw)
                 raw.seek(part.start_byte)
                 yield io.BufferedReader(_Limited(raw, part.end_byte - part.start_byte), 1 << 20)
     except (OSError, EOFError, zstandard.ZstdError, zlib.error) as error:
         raise UnreadableFile(f"{type(error).__name__}: {_plain(error)}") from error
+
+
+def _require_text(raw: IO[bytes]) -> None:
+    """Raises UnreadableFile where a file is plainly something else: its lines would be nothing but rejects."""
+    beginning = raw.read(4)
+    for mark, what in _NO_TEXT.items():
+        if beginning.startswith(mark):
+            raise UnreadableFile(f"wrong format: it is {what}")
 
 
 def _plain(error: BaseException) -> str:

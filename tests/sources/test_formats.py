@@ -657,6 +657,27 @@ def test_an_array_ends_too_early_wherever_it_is_cut() -> None:
             list(elements(io.BytesIO(text[:size]).read))
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        gzip.compress(LINES),
+        zstandard.compress(LINES),
+        parquet(RECORDS["events"]),
+        LINES.decode().encode("utf-16"),
+        b"\x89PNG\r\n",
+    ],
+    ids=["gzip", "zstandard", "parquet", "utf-16", "png"],
+)
+@pytest.mark.parametrize("path", ["events/a.jsonl", "events/a.json", "features/a.csv", "crm/companies/a.csv"])
+def test_a_file_that_is_plainly_something_else_is_unreadable(
+    warehouse: Warehouse, path: str, data: bytes
+) -> None:
+    warehouse.put(path, data)
+    load(warehouse)
+    assert "wrong format" in file_of(warehouse, path)["error"]
+    assert rejects_of(warehouse) == []
+
+
 def test_a_night_lists_the_unreadable_and_goes_on_with_the_others(warehouse: Warehouse) -> None:
     warehouse.put("events/a.jsonl.gz", gzip.compress(LINES)[:-12])
     warehouse.put("events/b.jsonl", LINES)
