@@ -8,6 +8,7 @@ import re
 import struct
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, datetime
@@ -53,7 +54,7 @@ def _header_line(part: FilePart) -> list[str]:
     """The header of a CSV file of which only the added part is read."""
     with open_bytes(replace(part, start_byte=0, start_line=0, end_byte=part.start_byte)) as stream:
         text = io.TextIOWrapper(stream, "utf-8-sig", "replace", newline="")
-        return next(csv.reader(text), [])
+        return _names(next(csv.reader(text), []))
 
 
 class _TextLines:
@@ -102,10 +103,20 @@ def _csv(lines: _TextLines, lines_before: int, header: list[str] | None) -> Iter
         raw = "".join(lines.row).rstrip("\r\n").replace("\0", "\r")
         row = [cell.replace("\0", "\r") for cell in row]
         if header is None:
-            header = row
+            header = _names(row)
         elif raw.strip():
             repairs = [("invalid_text", "bytes that are not UTF-8 became U+FFFD")] if lines.damaged else []
             yield Record(line_number, 1, _row(header, row), lambda r=raw: r, repairs)  # type: ignore[misc]
+
+
+def _names(header: list[str]) -> list[str]:
+    """The names of columns. Where a header stands twice, the first keeps it: no cell is lost."""
+    times: Counter[str] = Counter()
+    names = []
+    for cell in header:
+        times[cell] += 1
+        names.append(cell if times[cell] == 1 else f"{cell} ({times[cell]})")
+    return names
 
 
 def _row(header: list[str], cells: list[str]) -> dict[str, str]:
@@ -131,7 +142,7 @@ def _xlsx(data: bytes, lines_before: int) -> tuple[list[Record], int]:
         raise UnreadableFile("not a readable XLSX file: its reader gave up") from None
     records: list[Record] = []
     for rows in sheets:
-        header = [_cell(c) for c in rows[0]] if rows else []
+        header = _names([_cell(c) for c in rows[0]]) if rows else []
         for number, cells in enumerate(rows[1:], lines_before + 2):
             texts = [_cell(c) for c in cells]
             if any(texts):
@@ -186,6 +197,11 @@ def _cell(value: Any) -> str:
     return str(value)
 
 
+def _is_hidden(name: str) -> bool:
+    """What macOS puts into an archive beside each file, say."""
+    return name.startswith("__MACOSX/") or name.rsplit("/", 1)[-1].startswith(".")
+
+
 def _zip(part: FilePart) -> Iterator[Record]:
     """The rows of a ZIP's tables in the order of their names; lines go on from one member to the next."""
     lines = 0
@@ -195,7 +211,9 @@ def _zip(part: FilePart) -> Iterator[Record]:
                 (
                     m
                     for m in archive.infolist()
-                    if not m.is_dir() and m.filename.lower().endswith((".csv", ".xlsx"))
+                    if not m.is_dir()
+                    and m.filename.lower().endswith((".csv", ".xlsx"))
+                    and not _is_hidden(m.filename)
                 ),
                 key=lambda m: m.filename.encode(),
             )

@@ -678,6 +678,35 @@ def test_a_file_that_is_plainly_something_else_is_unreadable(
     assert rejects_of(warehouse) == []
 
 
+def test_hidden_members_of_an_archive_are_no_tables(warehouse: Warehouse) -> None:
+    """macOS puts such a twin beside each file."""
+    twin = b"\x00\x05\x16\x07\n\n"
+    members = {
+        "A.csv": csv_of(HEADER, ROWS[:1]),
+        "__MACOSX/._A.csv": twin,
+        "b.csv": csv_of(HEADER, ROWS[1:]),
+        ".b.csv": twin,
+    }
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    warehouse.put("crm/companies/a.zip", packed.getvalue())
+    load(warehouse)
+    assert places_of(warehouse, "crm/companies") == [(2, 1), (4, 1), (5, 1)]
+    assert rejects_of(warehouse) == []
+
+
+def test_of_a_header_that_stands_twice_both_cells_are_kept(warehouse: Warehouse) -> None:
+    warehouse.put("crm/contacts/a.csv", "Record ID,Email,Note,Note,Email\n7,p@q.example,one,two,\n")
+    load(warehouse)
+    (row,) = warehouse.query("FROM raw.crm_contacts")
+    assert row["match_key"] == "p@q.example"
+    assert json.loads(row["properties"]) == {
+        "Record ID": "7", "Email": "p@q.example", "Note": "one", "Note (2)": "two", "Email (2)": ""
+    }  # fmt: skip
+
+
 def test_a_night_lists_the_unreadable_and_goes_on_with_the_others(warehouse: Warehouse) -> None:
     warehouse.put("events/a.jsonl.gz", gzip.compress(LINES)[:-12])
     warehouse.put("events/b.jsonl", LINES)
