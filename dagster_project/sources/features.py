@@ -138,8 +138,8 @@ class FeatureLoader(Loader):
     ) -> tuple[Any, ...] | None:
         """The checks that look at one record alone; the row, or None where it is rejected."""
         account, user = id_of(value.get("account_id")), id_of(value.get("user_id"))
-        names = {name: id_of(value.get(name)) for name in _NAMES}
-        if account is None or user is None or names["feature_id"] is None:
+        names = {name: _name_of(value.get(name)) for name in _NAMES}
+        if account is None or user is None or not names["feature_id"]:
             missing = "account_id" if account is None else "user_id" if user is None else "feature_id"
             load.reject(record, "missing_id", f"no usable {missing}")
             return None
@@ -165,8 +165,8 @@ class FeatureLoader(Loader):
             at,
             account,
             user,
-            names["product_id"] or "",
-            names["module_id"] or "",
+            names["product_id"],
+            names["module_id"],
             names["feature_id"],
             total,
         )
@@ -266,6 +266,12 @@ class FeatureLoader(Loader):
         )
         for table, rows in self.new.items():
             append_rows(self.connection, f"raw.{table}", rows)
+
+
+def _name_of(value: object) -> str:
+    """A name as it came; '' where it is missing, or blank once it is cut."""
+    name = id_of(value)
+    return name if name and name[:NAME_LENGTH].strip() else ""
 
 
 def total_of(value: object, csv: bool = False) -> int | None:

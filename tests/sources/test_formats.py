@@ -707,6 +707,17 @@ def test_of_a_header_that_stands_twice_both_cells_are_kept(warehouse: Warehouse)
     }  # fmt: skip
 
 
+def test_a_name_that_is_blank_once_it_is_cut_is_missing(warehouse: Warehouse) -> None:
+    used = {"account_id": "a", "user_id": "u", "feature_id": "f", "timestamp": "2026-03-30T10:00:00Z"}
+    blank = " " * 64 + "x"
+    warehouse.put(
+        "features/a.jsonl", [{**used, "feature_id": blank}, {**used, "module_id": blank, "product_id": blank}]
+    )
+    load(warehouse)
+    assert rejects_of(warehouse) == [(1, 1, "missing_id")]
+    assert [(row["module_id"], row["product_id"]) for row in rows_of(warehouse, "features")] == [("", "")]
+
+
 def test_a_night_lists_the_unreadable_and_goes_on_with_the_others(warehouse: Warehouse) -> None:
     warehouse.put("events/a.jsonl.gz", gzip.compress(LINES)[:-12])
     warehouse.put("events/b.jsonl", LINES)
