@@ -96,7 +96,7 @@ def show_status(settings: Settings) -> None:
         said, wrong = last
         _console.print(f"Last run: {_safe(said)}")
         for line in (wrong or "").splitlines():
-            _console.print(f"[yellow]![/] {_safe(line)}")
+            _attend(line)
     with open_published(settings) as connection:
         _print(
             connection,
@@ -107,13 +107,10 @@ def show_status(settings: Settings) -> None:
                    sum(repaired)::BIGINT AS repaired, strftime(max(first_seen_at), '%Y-%m-%d %H:%M') AS newest
             FROM ops.files WHERE error IS NULL GROUP BY ALL ORDER BY source""",
         )
-        _print(
-            connection,
-            "Unreadable files (tried again each run)",
-            """
-            SELECT file_seq, path, error FROM ops.files
-            WHERE error IS NOT NULL AND note IS NULL ORDER BY file_seq""",
-        )
+        unreadable = connection.execute("""
+            SELECT path || ': ' || error FROM ops.files
+            WHERE error IS NOT NULL AND note IS NULL ORDER BY file_seq""").fetchall()
+        _list("Unreadable files (tried again each run)", (line for (line,) in unreadable))
         _print(
             connection,
             "Checks that warn",
@@ -131,11 +128,7 @@ def show_status(settings: Settings) -> None:
     folders = [source.as_folder for source in all_sources()]
     files = raw_place(settings).listing().files
     unknown = [path for path in files if registry.folder_of(path, folders) is None]
-    if unknown:
-        table = _table("Files left alone: their folder or format is not known", "path")
-        for path in unknown:
-            table.add_row(path)
-        _console.print(table)
+    _list("Files left alone: their folder or format is not known", unknown)
 
 
 def show_plan(plan: hubspot.Plan) -> None:
@@ -291,7 +284,15 @@ def show_erased(settings: Settings, erasure: Erasure) -> None:
 
 
 def _attend(line: str) -> None:
-    _console.print(f"[yellow]![/] {_safe(line)}")
+    _console.print(f"[yellow]![/] {_safe(line)}", soft_wrap=True)
+
+
+def _list(title: str, lines: Iterable[str]) -> None:
+    """Lines that are neither cut nor wrapped: a path is there to be copied and searched for."""
+    for number, line in enumerate(lines):
+        if number == 0:
+            _console.print(f"[bold]{title}[/]")
+        _console.print(f"  {_safe(line)}", soft_wrap=True)
 
 
 def _print(connection: Connection, title: str, query: str) -> None:

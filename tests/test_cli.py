@@ -104,14 +104,14 @@ def test_a_full_rebuild_with_a_file_missing_ends_with_1_names_it_and_touches_not
 def test_a_run_on_nothing_but_unreadable_and_unknown_files_ends_well_and_names_them(
     empty: CommandLine,
 ) -> None:
-    (empty.raw / "events").mkdir(parents=True)
-    (empty.raw / "events/broken.json").write_text("[{},\n")
-    (empty.raw / "events/notes.txt").write_text("not ours")
+    folder = "events/dt=2026-11-21/from the [red] Node SDK, " + "ü" * 60
+    (empty.raw / folder).mkdir(parents=True)
+    (empty.raw / folder / "broken.json").write_text("[{},\n")
+    (empty.raw / folder / "notes.txt").write_text("not ours")
     for said in (empty.run("run"), empty.run("status")):
-        assert "events/broken.json" in said
-        assert "not one whole JSON array" in flat(said)
-        assert "events/notes.txt" in said
-    assert empty.ask("SELECT path, error IS NULL FROM ops.files") == [("events/broken.json", False)]
+        assert f"{folder}/broken.json: a JSON array that does not end\n" in said, "neither cut nor wrapped"
+        assert f"{folder}/notes.txt\n" in said
+    assert empty.ask("SELECT path, error IS NULL FROM ops.files") == [(f"{folder}/broken.json", False)]
     assert empty.ask("SELECT count(*) FROM marts.company_profiles") == [(0,)]
 
 
