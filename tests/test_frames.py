@@ -10,6 +10,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from harness import Row, Warehouse
 
@@ -626,6 +627,14 @@ def test_every_cohort_with_a_file_is_listed_with_what_its_comment_says(warehouse
         Cohort("user", "x", "-- Users\n-- of two lines.\nSELECT user_id -- no").about == "Users of two lines."
     )
     assert Cohort("user", "x", "SELECT user_id").about is None
+
+
+@pytest.mark.parametrize("end", [";", "; -- done;", ";;\n/* ü; */\n-- ü", " -- no end"])
+def test_a_cohort_may_end_as_any_query_does(tmp_path: Path, end: str) -> None:
+    (tmp_path / "company__x.sql").write_text(f"\ufeff-- ü;\nSELECT ';' AS company_id{end}\n")
+    (cohort,) = cohorts(tmp_path)
+    [(found,)] = duckdb.execute(f"SELECT company_id FROM (\n{cohort.query}\n)").fetchall()
+    assert found == ";"
 
 
 # From one night to the next

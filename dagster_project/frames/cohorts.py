@@ -16,7 +16,7 @@ from pathlib import Path
 from dagster_project.settings import project_root
 from dagster_project.warehouse.build import Build, BuildError
 from dagster_project.warehouse.database import Connection, value
-from dagster_project.warehouse.models import ModelError, tables_in
+from dagster_project.warehouse.models import ModelError, bare, tables_in
 
 _PROFILES = re.compile(r'\b"?marts"?\s*\.\s*"?(company_profiles|user_profiles)\b"?', re.IGNORECASE)
 
@@ -41,7 +41,7 @@ def cohorts(folder: Path | None = None) -> list[Cohort]:
         entity, _, name = path.stem.partition("__")
         if entity not in ("company", "user") or not name:
             raise ModelError(f"sql/cohorts/{path.name}: name it company__<name>.sql or user__<name>.sql")
-        found.append(Cohort(entity, name, path.read_text(encoding="utf-8").strip().rstrip(";")))
+        found.append(Cohort(entity, name, bare(path.read_text(encoding="utf-8-sig"))))
     return found
 
 

@@ -33,6 +33,8 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
+import duckdb
+
 from .database import parser
 
 REBUILDS = ("whole", "merge", "day", "append")
@@ -160,7 +162,7 @@ def parse_model(name: str, text: str) -> Model:
             raise ModelError(f"{name}: unknown header {match[1]!r}; known: {', '.join(_KEYS)}")
         else:
             header[key].append(content)
-    query = body.strip().rstrip(";")
+    query = bare(body)
 
     def names(field_name: str) -> tuple[str, ...]:
         return tuple(part.strip() for part in " ".join(header.get(field_name, [])).split(",") if part.strip())
@@ -199,6 +201,15 @@ def parse_model(name: str, text: str) -> Model:
         inputs=names("from") if by else tables_in(query),
         code=hashlib.sha256(text.encode()).hexdigest()[:16],
     )
+
+
+def bare(query: str) -> str:
+    """A query without the semicolon that ends it and what follows, so that it may stand inside another one."""
+    text = query.encode()  # tokens are told by their bytes
+    tokens = [at for at, kind in duckdb.tokenize(query) if kind != duckdb.token_type.comment]
+    while tokens and text[tokens[-1] :].startswith(b";"):
+        text = text[: tokens.pop()]
+    return text.decode().strip()
 
 
 def tables_in(query: str) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import duckdb
 
 from dagster_project.settings import project_root
 from dagster_project.warehouse.database import Connection
+from dagster_project.warehouse.models import bare
 
 from .api import KEYS
 from .errors import HubspotError
@@ -25,7 +26,7 @@ def pending_query(published: Connection, object_type: str) -> tuple[str, list[st
     """
     file = project_root() / "sql" / "outbound" / f"hubspot_{object_type}.sql"
     try:
-        selected = file.read_text(encoding="utf-8").strip().rstrip(";")
+        selected = bare(file.read_text(encoding="utf-8"))
         columns = [(row[0], row[1]) for row in published.execute(f"DESCRIBE ({selected}\n)").fetchall()]
     except (OSError, duckdb.Error) as error:
         raise HubspotError(f"sql/outbound/{file.name}: {error}") from error

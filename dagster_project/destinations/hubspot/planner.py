@@ -27,6 +27,7 @@ import duckdb
 
 from dagster_project.settings import Settings, hubspot_base_url, project_root
 from dagster_project.warehouse.database import Connection, append_rows, quoted, value
+from dagster_project.warehouse.models import bare
 
 from . import lists
 from .api import BATCH, KEYS, OBJECTS, Api
@@ -116,7 +117,7 @@ class Planner:
         if not file.is_file():
             return None
         self.tell(f"reading what to send to {object_type}")
-        query = file.read_text(encoding="utf-8").strip().rstrip(";")
+        query = bare(file.read_text(encoding="utf-8"))
         home = value(connection, "SELECT current_database()")
         connection.execute("USE published")
         try:
