@@ -32,8 +32,23 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s?([MGT])(i?)B", re.ASCII)
+_LEAST_MEMORY = 100 * 1000**2
+
+
+def _memory(text: str) -> str:
+    """A size that DuckDB can work with. Raises ValueError."""
+    match = _SIZE.fullmatch(text)
+    if (
+        not match
+        or float(match[1]) * (1024 if match[3] else 1000) ** (2 + "MGT".index(match[2])) < _LEAST_MEMORY
+    ):
+        raise ValueError("must be a size such as 2GB or 800MB, and 100MB at least")
+    return text
+
+
 class WarehouseSettings(_Section):
-    memory_limit: str = Field("2GB", pattern=r"^\d+(\.\d+)?\s?(KB|MB|GB|TB|KiB|MiB|GiB|TiB)$")
+    memory_limit: Annotated[str, AfterValidator(_memory)] = "2GB"
     threads: int = Field(0, ge=0, le=1024)
     lock_wait_seconds: int = Field(600, ge=0)
     clock_jump_days: int = Field(400, ge=0)
@@ -186,7 +201,7 @@ class Settings(_Section):
     @property
     def dagster_home(self) -> Path:
         home = os.environ.get("DAGSTER_HOME")
-        return Path(home) if home else self.data / "dagster"
+        return Path(home).absolute() if home else self.data / "dagster"
 
 
 def project_root() -> Path:
@@ -281,7 +296,7 @@ def load_settings() -> Settings:
         raise SettingsError(f"WAREHOUSE_CONFIG = {configured!r}: no such file; name a TOML file or unset it")
     if file.is_file():
         try:
-            values = tomllib.loads(file.read_text(encoding="utf-8"))
+            values = tomllib.loads(file.read_text(encoding="utf-8-sig"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise SettingsError(f"{file.name} is not valid TOML: {error}") from error
         except OSError as error:
@@ -339,9 +354,12 @@ def _explain(file: str, error: Any) -> str:
     """One validation error as: file: key = value: what is wrong; what would be right."""
     location = [str(part) for part in error["loc"]]
     key = ".".join(location)
+    is_unknown = error["type"] == "extra_forbidden"
     # A secret that was put here by mistake is not repeated on a screen or in a log.
-    given = "***" if re.search("token|secret|password|key", key, re.IGNORECASE) else repr(error["input"])
-    if error["type"] == "extra_forbidden":
+    told = f"{key} {error['input']}"  # of an unknown section, all that is in it
+    hides = is_unknown and re.search("token|secret|password|key", told, re.IGNORECASE)
+    given = "***" if hides else repr(error["input"])
+    if is_unknown:
         section: Any = Settings
         for part in location[:-1]:
             section = section.model_fields[part].annotation

@@ -41,6 +41,9 @@ def assert_refused(result: Result, folder: Path, *words: str) -> None:
 WRONG: list[tuple[str, str, str, tuple[str, ...]]] = [
     ("warehouse", "memory_limit", '"lots"', ("'lots'", "GB")),
     ("warehouse", "memory_limit", "2", ("2", "string")),
+    ("privacy", "hash_tokens", '"yes"', ("'yes'", "boolean")),
+    ("metadata.pins", "api_key", '"text"', ("'text'", "'string', 'number'")),
+    ("warehouse", "memory_limit", '"0GB"', ("'0GB'", "100MB at least")),
     ("warehouse", "threads", "-1", ("-1", "greater than or equal to 0")),
     ("warehouse", "threads", '"4"', ("'4'", "integer")),
     ("warehouse", "threads", "true", ("True", "integer")),
@@ -100,9 +103,10 @@ def test_an_unknown_key_is_named_with_the_one_that_was_meant(
     assert_refused(run(folder, toml), folder, *words)
 
 
-def test_a_secret_in_the_settings_file_is_not_printed(folder: Path) -> None:
-    result = run(folder, "[hubspot]\naccess_token = 'pat-na1-secret'")
-    assert_refused(result, folder, "hubspot.access_token")
+@pytest.mark.parametrize("section", ["hubspot", "hubspott"])
+def test_a_secret_in_the_settings_file_is_not_printed(folder: Path, section: str) -> None:
+    result = run(folder, f"[{section}]\naccess_token = 'pat-na1-secret'")
+    assert_refused(result, folder, section)
     assert "pat-na1-secret" not in result.output
 
 
@@ -124,6 +128,15 @@ def test_a_settings_file_that_may_not_be_read_is_named(folder: Path, monkeypatch
 
     monkeypatch.setattr(Path, "read_text", deny)
     assert_refused(CliRunner().invoke(main, ["run"]), folder, "warehouse.toml", "ermission denied")
+
+
+def test_a_byte_order_mark_and_a_relative_storage_are_taken(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "warehouse.toml").write_text("\ufeff[features]\nfeature_limit = 7\n", encoding="utf-8")
+    monkeypatch.setenv("DAGSTER_HOME", "storage")
+    assert load_settings().features.feature_limit == 7
+    assert load_settings().dagster_home == Path.cwd() / "storage"
 
 
 def test_a_settings_file_that_is_named_must_exist(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
