@@ -126,8 +126,10 @@ def show_status(settings: Settings) -> None:
             FROM core.builds WHERE model NOT LIKE 'core.%' ORDER BY model""",
         )
     folders = [source.as_folder for source in all_sources()]
-    files = raw_place(settings).listing().files
-    unknown = [path for path in files if registry.folder_of(path, folders) is None]
+    listing = raw_place(settings).listing()
+    unknown = [path for path in listing.files if registry.folder_of(path, folders) is None]
+    for trouble in listing.troubles:
+        _attend(trouble)
     _list("Files left alone: their folder or format is not known", unknown)
 
 

@@ -9,6 +9,8 @@
 --   phone               VARCHAR    from metadata
 --   photo_url           VARCHAR    from metadata
 --   company_id          VARCHAR    the company that it last claimed
+--   company_domain      VARCHAR    that company's domain, match key
+--   company_name        VARCHAR    that company's name
 --   created_at          TIMESTAMP  the earliest time at which the id appears anywhere, UTC
 --   first_seen_at       TIMESTAMP  first API call, action or feature event, UTC
 --   last_seen_at        TIMESTAMP  last API call, action or feature event, UTC
@@ -88,7 +90,7 @@ WITH named AS (
 SELECT
     i.user_id,
     m.email, m.name, m.first_name, m.last_name, m.phone, m.photo_url,
-    us.company_id,
+    us.company_id, p.company_domain, p.company_name,
     i.created_at,
     a.first_seen_at,
     a.last_seen_at,
@@ -118,4 +120,5 @@ LEFT JOIN actions AS n ON n.user_id = i.user_id
 LEFT JOIN features AS f ON f.user_id = i.user_id
 LEFT JOIN tokens AS t ON t.user_id = i.user_id
 LEFT JOIN members AS us ON us.user_id = i.user_id
+LEFT JOIN core.company_profiles AS p ON p.company_id = us.company_id
 LEFT JOIN crm AS c ON c.match_key = m.email

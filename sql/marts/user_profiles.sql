@@ -11,6 +11,8 @@
 --   phone               VARCHAR    from metadata
 --   photo_url           VARCHAR    from metadata
 --   company_id          VARCHAR    the company that it last claimed
+--   company_domain      VARCHAR    that company's domain, match key
+--   company_name        VARCHAR    that company's name
 --   created_at          TIMESTAMP  the earliest time at which the id appears anywhere, UTC
 --   first_seen_at       TIMESTAMP  first API call, action or feature event, UTC
 --   last_seen_at        TIMESTAMP  last API call, action or feature event, UTC
