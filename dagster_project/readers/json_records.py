@@ -259,7 +259,10 @@ def _microseconds(kind: Any) -> Any:
 def _plain(value: Any, path: str, repairs: list[tuple[str, str]]) -> Any:
     """A Parquet value as the JSON value it stands for."""
     if isinstance(value, dict):
-        return {k: _plain(v, f"{path}.{k}" if path else k, repairs) for k, v in value.items()}
+        # One schema for all rows: a field that a record never had is null there. A map has its own keys.
+        return {
+            k: _plain(v, f"{path}.{k}" if path else k, repairs) for k, v in value.items() if v is not None
+        }
     if isinstance(value, list):
         if value and all(isinstance(item, tuple) and len(item) == 2 for item in value):  # a map
             return {str(k): _plain(v, f"{path}.{k}", repairs) for k, v in value}

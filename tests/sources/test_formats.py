@@ -348,6 +348,25 @@ def test_parquet_nulls_are_as_if_not_given(warehouse: Warehouse) -> None:
     assert [row["user_id"] for row in rows_of(warehouse, "events")] == [None, None]
 
 
+def test_what_a_parquet_row_does_not_have_clears_nothing_and_a_null_in_a_map_does(
+    warehouse: Warehouse,
+) -> None:
+    updates = [
+        {"company_id": "a", "metadata": {"plan": "gold", "sub": {"x": 1}, "list": [{"p": 1}, {"q": 2}]}}
+    ]
+    updates.append({"company_id": "a", "metadata": {"size": 7, "sub": {"y": 2}}})
+    warehouse.put("companies/a.parquet", parquet(updates))
+    cleared = pa.table({"company_id": ["b", "b"], "metadata": pa.array(
+        [[("plan", "gold"), ("seats", "7")], [("plan", None)]], pa.map_(pa.string(), pa.string())
+    )})  # fmt: skip
+    warehouse.put("companies/b.parquet", parquet_of(cleared))
+    warehouse.night(now=NOW)
+    assert {row["company_id"]: row["metadata"] for row in warehouse.table("marts.company_profiles")} == {
+        "a": {"plan": "gold", "sub": {"x": 1, "y": 2}, "list": [{"p": 1}, {"q": 2}], "size": 7},
+        "b": {"plan": None, "seats": "7"},
+    }
+
+
 # ---------------------------------------------------------------------------------------------------------
 # CRM exports
 
