@@ -58,6 +58,7 @@ def test_the_state_is_the_same_after(desk: Desk, hub: Emulator, fault: Fault) ->
     hub.faults.add(fault)
     result = desk.push()
     assert (result.exit_status, result.total.rejected, result.total.skipped) == (0, 0, 0)
+    assert result.write_calls == len(hub.writes), "what HubSpot refused for its limits counts, too"
     assert result.total.acknowledged == 400
     got = state(hub)
     assert {

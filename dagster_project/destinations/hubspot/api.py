@@ -81,7 +81,6 @@ class Api:
         self._settings = settings
         self.pace = Pace(settings.rate_share, settings.daily_share)
         self.account = Account()
-        self.write_calls = 0
         self._token_ends = float("inf")
         self._token_lock = threading.Lock()
         self._session = requests.Session()
@@ -246,16 +245,23 @@ class Api:
         raise AssertionError
 
     def write(self, method: str, path: str, body: Json) -> Json:
-        self.write_calls += 1
-        return self._call(method, path, None, body)
+        return self._call(method, path, None, body, is_write=True)
 
-    def _call(self, method: str, path: str, params: Mapping[str, str] | None, body: Json | None) -> Json:
+    def _call(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str] | None,
+        body: Json | None,
+        *,
+        is_write: bool = False,
+    ) -> Json:
         """One call, tried again only where HubSpot did not carry it out."""
         refused = locked = 0
         refreshed = False
         while True:
             bearer = self._bearer()
-            status, text, correlation_id = self._send(method, path, params, body, bearer)
+            status, text, correlation_id = self._send(method, path, params, body, bearer, is_write)
             if status == 429:
                 refused += 1
                 if refused >= _REFUSED_TRIES:
@@ -272,7 +278,13 @@ class Api:
                 return self._understood(status, text, correlation_id)
 
     def _send(
-        self, method: str, path: str, params: Mapping[str, str] | None, body: Json | None, bearer: _Bearer
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str] | None,
+        body: Json | None,
+        bearer: _Bearer,
+        is_write: bool,
     ) -> Said:
         """Send once, when the pace allows it. Returns the status, and the text without secrets."""
         data = orjson.dumps(body) if body is not None else None
@@ -287,13 +299,14 @@ class Api:
                 auth=bearer,
                 timeout=(_CONNECT_SECONDS, self._settings.timeout_seconds),
                 allow_redirects=False,
-            )
+            ),
+            is_write=is_write,
         )
 
-    def _exchange(self, send: Callable[[], requests.Response]) -> Said:
+    def _exchange(self, send: Callable[[], requests.Response], *, is_write: bool = False) -> Said:
         if self.pace.day_is_used_up:
             raise DailyLimit(self._day_ends_at())
-        self.pace.take()
+        self.pace.take(is_write=is_write)
         headers: Mapping[str, str] | None = None
         is_refused = False
         try:

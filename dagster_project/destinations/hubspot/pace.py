@@ -33,15 +33,16 @@ class Pace:
         self._paused_until = 0.0
         self._changed = threading.Condition()
         self.day_is_used_up = False
-        self.calls = 0
+        self.calls = self.write_calls = 0  # retries included
 
-    def take(self) -> None:
+    def take(self, *, is_write: bool = False) -> None:
         """Wait until a call may be sent, and count it as under way."""
         with self._changed:
             while (wait := self._wait(time.monotonic())) is None or wait > 0:
                 self._changed.wait(wait)
             self._in_flight += 1
             self.calls += 1
+            self.write_calls += is_write
 
     def give_back(self, headers: Mapping[str, str] | None = None, *, is_refused: bool = False) -> None:
         """The call that `take` allowed is over, with these headers of its answer (None: there was none)."""

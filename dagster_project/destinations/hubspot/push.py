@@ -355,7 +355,7 @@ def _finish(
 
 
 def _account(result: PushResult, api: Api, stop: HubspotError | None, unknown: int) -> None:
-    result.calls, result.write_calls, result.unknown = api.pace.calls, api.write_calls, unknown
+    result.calls, result.write_calls, result.unknown = api.pace.calls, api.pace.write_calls, unknown
     result.stopped = str(stop) if stop else None
     result.daily_limit_resumes_at = stop.resumes_at if isinstance(stop, DailyLimit) else None
 
