@@ -89,9 +89,12 @@ def test_a_new_cohort_becomes_an_option(desk: Desk, hub: Emulator) -> None:
         Fault("cut", path="batch/create", when="after"),
         Fault("status", path="groups$", method="POST", status=500, when="after"),
         Fault("empty", path="batch/create", when="after"),
+        Fault("cut", path="batch/create"),
+        Fault("status", path="groups$", method="POST", status=503),
+        Fault("conflict", path="batch/create"),
     ],
 )
-def test_a_lost_answer_is_looked_into(desk: Desk, hub: Emulator, fault: Fault) -> None:
+def test_one_mishap_is_no_failure(desk: Desk, hub: Emulator, fault: Fault) -> None:
     rows(desk)
     hub.faults.add(fault)
     assert init_properties(desk.settings, live=True).exit_status == 0
@@ -99,11 +102,23 @@ def test_a_lost_answer_is_looked_into(desk: Desk, hub: Emulator, fault: Fault) -
 
 def test_what_hubspot_did_not_make_is_named(desk: Desk, hub: Emulator) -> None:
     rows(desk)
-    hub.faults.add(Fault("cut", path="batch/create"))
+    hub.faults.add(Fault("cut", path="batch/create", every=1, times=3))
     result = init_properties(desk.settings, live=True)
     assert result.exit_status == 1
     assert set(result.failed) == {("companies", name) for name in COLUMNS}
     assert init_properties(desk.settings, live=True).exit_status == 0
+
+
+def test_one_property_that_hubspot_does_not_want_leaves_the_others_alone(desk: Desk, hub: Emulator) -> None:
+    names = ["api_one", "Api_Wrong", "api_two", "api_three"]
+    desk.companies(
+        [{"company_id": "a", "last_seen_at": SEEN, "domain": "a.example", **dict.fromkeys(names, 1)}],
+        **dict.fromkeys(names, "BIGINT"),
+    )
+    hub.faults.add(Fault("conflict", path="batch/create"))
+    result = init_properties(desk.settings, live=True)
+    assert set(result.failed) == {("companies", "Api_Wrong")}
+    assert {"api_one", "api_two", "api_three"} < set(hub.store.companies.schema.properties)
 
 
 def test_a_missing_scope_is_named(desk: Desk, hub: Emulator) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -25,6 +25,7 @@ GROUP, GROUP_LABEL = "api_analytics", "API Analytics"
 _WORDS = {"api": "API", "id": "ID", "4xx": "4xx", "5xx": "5xx"}
 _WINDOWS = {"24h": "24 hours", "7d": "7 days", "30d": "30 days", "90d": "90 days"}
 _YES_NO = {"true": "Yes", "false": "No"}
+_TRIES = 3  # of a write that was not answered
 
 
 @dataclass(frozen=True)
@@ -149,14 +150,7 @@ def _make(api: Api, result: InitResult, planner: Planner, tell: Tell) -> None:
         if object_type in result.groups:
             tell(f"making the group {GROUP_LABEL} for {object_type}")
             _write(api.create_group, object_type, {"name": GROUP, "label": GROUP_LABEL})
-        for batch in in_batches(new, BATCH):
-            tell(f"making {len(batch)} properties for {object_type}")
-            answer = _write(api.create_properties, object_type, [_body(one) for one in batch])
-            for error in [e for e in answer.get("errors") or [] if isinstance(e, dict)]:
-                problem = problem_of(error, ())
-                for one in batch:
-                    if one.name in str(error.get("context")) or one.name in problem.message:
-                        result.failed[object_type, one.name] = problem.message
+        _make_properties(api, object_type, new, result.failed, tell)
         for (kind, name), more in result.options.items():
             if kind == object_type:
                 existing = planner.properties[object_type][name]
@@ -166,24 +160,60 @@ def _make(api: Api, result: InitResult, planner: Planner, tell: Tell) -> None:
                     result.failed[object_type, name] = str(answer["errors"][0].get("message"))
         if new:
             # HubSpot's list is what counts, whatever it answered.
-            there = {str(one.get("name")) for one in api.properties(object_type)}
+            lacking = _lacking(api, object_type, new)
             for one in new:
-                if one.name in there:
-                    result.failed.pop((object_type, one.name), None)
-                else:
+                if one in lacking:
                     result.failed.setdefault((object_type, one.name), "HubSpot did not make it")
+                else:
+                    result.failed.pop((object_type, one.name), None)
+
+
+def _make_properties(
+    api: Api, object_type: str, new: list[NewProperty], failed: dict[tuple[str, str], str], tell: Tell
+) -> None:
+    """One property that HubSpot does not want makes it refuse a whole call: that is halved until it is alone."""
+    waiting: list[Sequence[NewProperty]] = list(in_batches(new, BATCH))
+    unanswered = 0
+    while waiting:
+        batch = waiting.pop()
+        tell(f"making {len(batch)} properties for {object_type}")
+        try:
+            answer = api.create_properties(object_type, [_body(one) for one in batch])
+        except OutcomeUnknown:
+            unanswered += 1
+            if unanswered < _TRIES and (lacking := _lacking(api, object_type, batch)):
+                waiting.append(lacking)
+            continue
+        except Refused as refused:
+            if len(batch) > 1:
+                half = len(batch) // 2
+                waiting += [batch[half:], batch[:half]]
+                continue
+            answer = {"errors": [dict(refused.body)]}
+        for error in [e for e in answer.get("errors") or [] if isinstance(e, dict)]:
+            problem = problem_of(error, ())
+            for one in batch:
+                if len(batch) == 1 or one.name in str(error.get("context")) or one.name in problem.message:
+                    failed[object_type, one.name] = problem.message
+
+
+def _lacking(api: Api, object_type: str, wanted: Iterable[NewProperty]) -> list[NewProperty]:
+    there = {str(one.get("name")) for one in api.properties(object_type)}
+    return [one for one in wanted if one.name not in there]
 
 
 def _write(call: Callable[[str, Any], Json], name: str, body: Any) -> Json:
-    """What exists already is no failure, and an answer that was lost is looked into afterwards."""
-    try:
-        return call(name, body)
-    except OutcomeUnknown:
-        return {}
-    except Refused as refused:
-        if refused.status == 409 or "exist" in str(refused).lower():
-            return {}
-        return {"errors": [dict(refused.body)]}
+    """What exists already is no failure, so what was not answered is sent again."""
+    for _ in range(_TRIES):
+        try:
+            return call(name, body)
+        except OutcomeUnknown:
+            continue
+        except Refused as refused:
+            if refused.status == 409 or "exist" in str(refused).lower():
+                return {}
+            return {"errors": [dict(refused.body)]}
+    return {}
 
 
 def _body(new: NewProperty) -> Json:

@@ -91,13 +91,12 @@ def check(
 def _obstacle(column: Column, properties: Mapping[str, Property]) -> str | None:
     kind = kind_of(column.type)
     found = properties.get(column.name)
-    if found is None:
-        made = f" as {MADE[kind][0]}" if kind else ""
-        return f"HubSpot has no property of this name; `warehouse hubspot-init` makes it{made}"
-    if found.obstacle:
+    if found is not None and found.obstacle:
         return found.obstacle
     if kind is None:
         return f"HubSpot has nothing for the type {column.type}; cast it in the SELECT"
+    if found is None:
+        return f"HubSpot has no property of this name; `warehouse hubspot-init` makes it as {MADE[kind][0]}"
     if found.type not in ACCEPTED[kind]:
         hint = (
             "; cast it in the SELECT"
