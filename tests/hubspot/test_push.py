@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from dagster_project.destinations.hubspot import HubspotError, MissingToken, Plan, make_plan, push
+from dagster_project.destinations.hubspot.api import Api
 from dagster_project.hubspot_emulator import Emulator, Fault, Limits, Options
 from dagster_project.hubspot_emulator.batches import Batches, Outcome
 from dagster_project.hubspot_emulator.errors import RowError
@@ -431,6 +432,30 @@ def test_oauth_fetches_a_token_and_a_new_one_when_it_ends(
 
     assert desk.push(tell=tell).total.created == 150
     assert hub.totals["operation.oauth.token"] == 2
+
+
+def test_oauth_tokens_that_end_early_are_fetched_again(
+    desk: Desk, hub: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.contacts(people(50))
+    monkeypatch.delenv("HUBSPOT_ACCESS_TOKEN")
+    for name, secret in (
+        ("CLIENT_ID", "client-id"),
+        ("CLIENT_SECRET", "client-secret"),
+        ("REFRESH_TOKEN", "refresh-token"),
+    ):
+        monkeypatch.setenv(f"HUBSPOT_{name}", secret)
+    fetch, fetched = Api._fetch_token, []
+
+    def ends_early(api: Api) -> Any:
+        fetched.append(fetch(api))
+        if len(fetched) < 3:
+            hub.access.expire_oauth()
+        return fetched[-1]
+
+    monkeypatch.setattr(Api, "_fetch_token", ends_early)
+    assert desk.push().total.created == 50
+    assert len(fetched) == 3
 
 
 def test_a_token_that_hubspot_does_not_know_is_an_error_for_people(

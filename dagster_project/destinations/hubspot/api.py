@@ -38,6 +38,7 @@ _LOCKED = {423, 477}  # HubSpot is busy with the record, or moving the account: 
 _READ_TRIES = 5
 _LOCKED_TRIES = 5
 _REFUSED_TRIES = 12
+_UNAUTHORISED_TRIES = 3  # another thread's new token may end the one that this call was sent with
 
 Json = dict[str, Any]
 Said = tuple[int, str, str | None]  # status, text without secrets, correlation id
@@ -257,8 +258,7 @@ class Api:
         is_write: bool = False,
     ) -> Json:
         """One call, tried again only where HubSpot did not carry it out."""
-        refused = locked = 0
-        refreshed = False
+        refused = locked = unauthorised = 0
         while True:
             bearer = self._bearer()
             status, text, correlation_id = self._send(method, path, params, body, bearer, is_write)
@@ -271,8 +271,8 @@ class Api:
                 if locked >= _LOCKED_TRIES:
                     raise Unavailable(f"HubSpot goes on to answer {status}: {_message(text)}")
                 time.sleep(2.0 * locked)
-            elif status == 401 and self._oauth and not refreshed:
-                refreshed = True
+            elif status == 401 and self._oauth and unauthorised < _UNAUTHORISED_TRIES:
+                unauthorised += 1
                 self._forget(bearer)
             else:
                 return self._understood(status, text, correlation_id)
@@ -396,10 +396,11 @@ class Api:
                 status, text = 503, ""
             body = _parsed(text) or {}
             if status == 200 and isinstance(body.get("access_token"), str):
-                self._secrets.add(body["access_token"])
+                self._secrets = {*self._secrets, body["access_token"]}  # anew: other threads go through it
+                said = body.get("expires_in")
+                lifetime = said if isinstance(said, int) else 1800
                 # A minute early: a call may wait for its turn.
-                lifetime = body.get("expires_in")
-                self._token_ends = time.monotonic() + (lifetime if isinstance(lifetime, int) else 1800) - 60
+                self._token_ends = time.monotonic() + lifetime - min(60, lifetime / 2)
                 return _Bearer(body["access_token"])
             if status < 500 and status != 429:
                 raise NotAllowed(
