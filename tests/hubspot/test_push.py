@@ -586,6 +586,23 @@ def _limit(hub: Emulator) -> None:
     hub.store.contacts.schema.set_rule("api_limited", Rule("MAX_NUMBER", ("100",), False))
 
 
+@pytest.mark.parametrize("answers", ["whole_call", "multi_status"])
+def test_many_refused_values_in_a_row_are_no_fault_of_the_column(
+    desk: Desk, make_hub: Callable[..., Emulator], answers: Any
+) -> None:
+    hub = make_hub(options=Options(update_invalid=answers, search_lag=3600))
+    for name in ("api_calls", "api_limited"):
+        hub.store.add_property("contacts", name, "number")
+    for i in range(40):
+        hub.store.put("contacts", {"email": f"p{i}@example.com"})
+    _limit(hub)
+    rows = [person(f"p{i}", i, api_limited=1000) for i in range(40)]
+    desk.contacts(rows, api_calls="BIGINT", api_limited="BIGINT")
+    result = desk.push()
+    assert (result.total.acknowledged, result.exit_status, result.left_out) == (40, 0, [])
+    assert len(desk.table("ops.hubspot_rejects")) == 40
+
+
 def test_a_refused_value_is_tried_again_when_it_or_the_definition_changes(desk: Desk, hub: Emulator) -> None:
     hub.store.add_property("contacts", "api_limited", "number")
     hub.store.put("contacts", {"email": "a@example.com"})

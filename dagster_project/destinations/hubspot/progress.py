@@ -22,7 +22,9 @@ from .values import utc_now
 
 # A record is sent this often while its outcome is unknown, in ever smaller calls: one of them may be poison.
 _SIZES = (BATCH, BATCH, 10, 1)
-_HOPELESS = 20  # refusals of a column's values, with none taken
+# Refusals of a column's values, with none taken. High, as these rows may be the only bad ones: they are no fault of the
+# column. But a bad column of a hundred thousand records must not cost as many calls.
+_HOPELESS = 500
 
 
 class Progress:

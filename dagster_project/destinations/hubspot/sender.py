@@ -142,23 +142,28 @@ class Sender:
 
     def _call_refused(self, object_type: str, inputs: list[Input], refused: Refused) -> None:
         """Nothing of a call was written. Is it for a column, for one of many records, or for this one?"""
-        key = KEYS[object_type]
         problem = problem_of_call(refused, {name for one in inputs for name in one.properties})
-        columns = {
-            name: said
-            for name, (code, said) in problem.values.items()
-            if code in _COLUMN_CODES and name != key
-        }
-        if columns:
-            self.progress.mark(inputs, "ready")
-            for name, said in columns.items():
-                self.progress.leave_out(object_type, name, said)
-        elif len(inputs) == 1:
+        if self._leaves_columns_out(object_type, inputs, problem):
+            return
+        if len(inputs) == 1:
             self._record_refused(object_type, inputs[0], problem)
         elif problem.is_conflict and object_type == "contacts" and inputs[0].hubspot_id is None:
             self._conflicts.append((inputs, problem))
         else:
             self._halve(object_type, inputs)
+
+    def _leaves_columns_out(self, object_type: str, inputs: Sequence[Input], problem: Problem) -> bool:
+        """Whether it is the columns that HubSpot does not take, from whatever record: then all go on without them."""
+        columns = {
+            name: said
+            for name, (code, said) in problem.values.items()
+            if code in _COLUMN_CODES and name != KEYS[object_type]
+        }
+        if columns:
+            self.progress.mark(inputs, "ready")
+            for name, said in columns.items():
+                self.progress.leave_out(object_type, name, said)
+        return bool(columns)
 
     def _halve(self, object_type: str, inputs: Sequence[Input]) -> None:
         half = len(inputs) // 2
@@ -178,7 +183,7 @@ class Sender:
             self._conflicts.append(([one], problem))
         elif not problem.values or key in problem.values:
             self.progress.reject(one)
-        else:
+        elif not self._leaves_columns_out(object_type, [one], problem):
             self.progress.reject_values(object_type, one, problem)
 
     def _resolve_conflicts(self) -> None:
