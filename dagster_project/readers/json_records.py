@@ -17,7 +17,7 @@ import orjson
 
 from .files import BOM, LONGEST_RECORD, FilePart, Record, UnreadableFile, open_bytes
 from .json_arrays import Element, elements
-from .json_text import BadJson, Unfinished, parse, parse_text
+from .json_text import BadJson, Repair, Unfinished, parse, parse_text
 
 FORMATS = frozenset(
     f"{kind}{packed}" for kind in ("json", "jsonl", "ndjson") for packed in ("", ".gz", ".zst")
@@ -220,20 +220,12 @@ def _parquet(part: FilePart) -> Iterator[Record]:
         with part.file.open("rb") as raw, pq.ParquetFile(raw) as file:
             number = 0
             for batch in file.iter_batches(batch_size=10_000):
-                batch = batch.cast(
-                    pa.schema([f.with_type(_microseconds(f.type)) for f in batch.schema]), safe=False
-                )
-                for row in batch.to_pylist():
+                kind = pa.struct([f.with_type(_microseconds(f.type)) for f in batch.schema])
+                for row in batch.cast(pa.schema(list(kind)), safe=False).to_pylist():
                     number += 1
-                    repairs: list[tuple[str, str]] = []
-                    value = _plain(row, "", repairs)
-                    yield Record(
-                        number,
-                        1,
-                        value,
-                        partial(_json_text, value),
-                        repairs,
-                    )
+                    repairs: list[Repair] = []
+                    value = _plain(row, kind, "", repairs)
+                    yield Record(number, 1, value, partial(_json_text, value), repairs)
     except (pa.ArrowException, OSError, ValueError, TypeError, ArithmeticError, RecursionError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UnreadableFile(f"not a readable Parquet file: {reason}") from error
@@ -251,22 +243,33 @@ def _microseconds(kind: Any) -> Any:
         return pa.timestamp("us", kind.tz)
     if pa.types.is_struct(kind):
         return pa.struct([f.with_type(_microseconds(f.type)) for f in kind])
+    if pa.types.is_map(kind):
+        return pa.map_(kind.key_type, _microseconds(kind.item_type))
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return pa.list_(_microseconds(kind.value_type))
     return kind
 
 
-def _plain(value: Any, path: str, repairs: list[tuple[str, str]]) -> Any:
-    """A Parquet value as the JSON value it stands for."""
+def _plain(value: Any, kind: Any, path: str, repairs: list[Repair]) -> Any:
+    """A Parquet value of an Arrow type as the JSON value it stands for."""
+    import pyarrow as pa
+
     if isinstance(value, dict):
-        # One schema for all rows: a field that a record never had is null there. A map has its own keys.
+        # Every row of a struct has all its fields: one that is null was not given. A map has a null where it is meant.
         return {
-            k: _plain(v, f"{path}.{k}" if path else k, repairs) for k, v in value.items() if v is not None
+            f.name: _plain(value[f.name], f.type, f"{path}.{f.name}" if path else f.name, repairs)
+            for f in kind
+            if value[f.name] is not None
         }
+    if isinstance(value, list) and pa.types.is_map(kind):
+        return {str(k): _plain(v, kind.item_type, f"{path}.{k}", repairs) for k, v in value}
     if isinstance(value, list):
-        if value and all(isinstance(item, tuple) and len(item) == 2 for item in value):  # a map
-            return {str(k): _plain(v, f"{path}.{k}", repairs) for k, v in value}
-        return [_plain(item, f"{path}[{i}]", repairs) for i, item in enumerate(value)]
+        return [_plain(item, kind.value_type, f"{path}[{i}]", repairs) for i, item in enumerate(value)]
+    if isinstance(value, str) and isinstance(kind, pa.JsonType):
+        with suppress(BadJson):
+            value, more = parse_text(value)
+            repairs += more
+        return value
     if isinstance(value, datetime):
         if value.tzinfo:
             value = value.astimezone(UTC).replace(tzinfo=None)

@@ -367,6 +367,43 @@ def test_what_a_parquet_row_does_not_have_clears_nothing_and_a_null_in_a_map_doe
     }
 
 
+def metadata_of(warehouse: Warehouse) -> list[Any]:
+    return [row["metadata"] and json.loads(row["metadata"]) for row in rows_of(warehouse, "companies")]
+
+
+def test_parquet_fields_that_another_row_has_are_not_given(warehouse: Warehouse) -> None:
+    updates = [
+        {"company_id": "acme", "metadata": {"plan": "pro", "limits": {"calls": 5}}},
+        {
+            "company_id": "acme",
+            "metadata": {"seats": 2, "limits": {"users": 1}, "list": [{"a": 1}, {"b": 2}]},
+        },
+        {"company_id": "beta", "metadata": None},
+    ]
+    warehouse.put("companies/a.parquet", parquet(updates))
+    load(warehouse)
+    assert metadata_of(warehouse) == [update["metadata"] for update in updates]
+
+
+def test_parquet_maps_may_be_empty_and_hold_nulls(warehouse: Warehouse) -> None:
+    metadata = pa.array([[], [("plan", None), ("tier", "x")]], pa.map_(pa.string(), pa.string()))
+    warehouse.put(
+        "companies/a.parquet", parquet_of(pa.table({"company_id": ["a", "b"], "metadata": metadata}))
+    )
+    load(warehouse)
+    assert metadata_of(warehouse) == [{}, {"plan": None, "tier": "x"}]
+
+
+def test_parquet_json_columns_are_what_their_text_says(warehouse: Warehouse) -> None:
+    texts = ['{"plan":"pro","old":null,"score":NaN}', "no JSON"]
+    columns = {"company_id": ["a", "b"], "metadata": pa.array(texts, pa.json_())}
+    warehouse.put("companies/a.parquet", parquet_of(pa.table(columns)))
+    load(warehouse)
+    assert metadata_of(warehouse) == [{"plan": "pro", "old": None, "score": None}, None]
+    repairs = warehouse.query("SELECT line, what FROM raw.repairs ORDER BY line")
+    assert [(r["line"], r["what"]) for r in repairs] == [(1, "non_finite_number"), (2, "metadata_not_object")]
+
+
 # ---------------------------------------------------------------------------------------------------------
 # CRM exports
 
