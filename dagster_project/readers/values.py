@@ -81,13 +81,19 @@ def domain_key(value: object) -> str | None:
     host = value.strip().lower()
     host = re.sub(r"^[a-z][a-z0-9+.-]*://", "", host).removeprefix("//")
     host = re.split(r"[/?#\\]", host, maxsplit=1)[0].rpartition("@")[2]
-    host = re.sub(r":\d*$", "", host).strip().rstrip(".")
-    host = host.removeprefix("www.")
+    host = re.sub(r":\d*$", "", host).strip()
     if not host.isascii():
-        # A name that IDNA does not know (an emoji domain, say) still matches itself as it is.
-        with suppress(idna.IDNAError, UnicodeError):
-            host = idna.encode(host, uts46=True).decode("ascii")
-    return host or None
+        host = _ascii(host)
+    return host.removeprefix("www.").rstrip(".") or None
+
+
+def _ascii(host: str) -> str:
+    """A host name by IDNA, of 2008 or, where that does not know it (an emoji, an underscore), of 2003; else as it is."""
+    with suppress(idna.IDNAError, UnicodeError):
+        return idna.encode(host, uts46=True).decode("ascii")
+    with suppress(UnicodeError):
+        return host.encode("idna").decode("ascii")
+    return host
 
 
 def email_key(value: object) -> str | None:
