@@ -277,6 +277,8 @@ def _plain(value: Any, kind: Any, path: str, repairs: list[Repair]) -> Any:
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, bytes):
+        with suppress(UnicodeDecodeError):  # older writers, and enums, do not say that it is text
+            return value.decode()
         return base64.b64encode(value).decode()
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else float(value)

@@ -318,6 +318,13 @@ def test_parquet_integers_of_any_width_are_ids_and_numbers(warehouse: Warehouse)
     assert [row["status"] for row in rows] == [200, None]
 
 
+def test_parquet_bytes_are_text_where_they_can_be(warehouse: Warehouse) -> None:
+    columns = {"company_id": pa.array([b"acme", b"\xff"]), "request": [{"time": "2026-03-30T10:00Z"}] * 2}
+    warehouse.put("events/a.parquet", parquet_of(pa.table(columns)))
+    load(warehouse)
+    assert [row["company_id"] for row in rows_of(warehouse, "events")] == ["acme", "/w=="]
+
+
 def test_parquet_nan_becomes_null_and_is_listed(warehouse: Warehouse) -> None:
     updates = [
         {"company_id": "acme", "metadata": {"score": float("nan"), "list": [1.0, float("inf")]}},
