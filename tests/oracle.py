@@ -750,6 +750,7 @@ def load_update(
     if campaign is not None and not isinstance(campaign, dict):
         campaign = None
         repairs.append("campaign_not_object")
+    campaign = None if campaign is None else given_of(campaign)
 
     metadata = record.get("metadata")
     if metadata is not None and not isinstance(metadata, dict):
@@ -1033,6 +1034,14 @@ def user_of(event: Event, claims: AllClaims) -> str | None:
 class Merged:
     value: dict[str, Json] | None = None  # None: no update ever gave an object
     written: dict[tuple[str, ...], datetime] = field(default_factory=dict)  # leaf -> time of its last writer
+
+
+def given_of(campaign: dict[str, Json]) -> dict[str, Json]:
+    given = {}
+    for key, value in campaign.items():
+        if value is not None:
+            given[key] = given_of(value) if isinstance(value, dict) else value
+    return given
 
 
 def merge_all(updates: Iterable[Update], attribute: str) -> Merged:

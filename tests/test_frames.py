@@ -200,6 +200,18 @@ def test_campaigns_merge_as_they_are_without_locks(warehouse: Warehouse) -> None
     assert locks(warehouse) == {}
 
 
+def test_a_campaigns_fields_that_an_sdk_left_unset_clear_nothing(warehouse: Warehouse) -> None:
+    unset = dict.fromkeys(["utm_source", "utm_medium", "gclid"])
+    updated(
+        warehouse,
+        company(None, day=1, campaign={**unset, "utm_source": "a", "in": {"x": 1, "y": None}}),
+        company(None, day=2, campaign={**unset, "utm_medium": "mail", "in": {"x": None}}),
+        company(None, "bolt", day=2, campaign=unset),
+    )
+    found = {r["company_id"]: r["campaign"] for r in warehouse.table("marts.company_profiles")}
+    assert found == {"acme": {"utm_source": "a", "in": {"x": 1}, "utm_medium": "mail"}, "bolt": None}
+
+
 def test_a_domain_at_the_top_beats_that_of_metadata_whatever_their_times(warehouse: Warehouse) -> None:
     updated(
         warehouse,

@@ -231,6 +231,15 @@ def merge(into: Branch, update: dict[str, Any], at: datetime) -> None:
             into[key] = Leaf(value, at)
 
 
+def without_nulls(value: dict[str, Any]) -> dict[str, Any]:
+    """A campaign without the fields that an SDK left unset; the metadata's nulls clear, these do not."""
+    return {
+        key: without_nulls(inner) if isinstance(inner, dict) else inner
+        for key, inner in value.items()
+        if inner is not None
+    }
+
+
 def plain(node: Branch | Leaf) -> Any:
     return {k: plain(v) for k, v in node.items()} if isinstance(node, Branch) else node.value
 
@@ -285,9 +294,9 @@ def _merge_entities(work: Build, entity: str, ids: list[str], locks: _Locks) -> 
                 metadata = Branch(at) if metadata is None else metadata
                 given = read_text(metadata_text)
                 merge(metadata, locks.kept(given, scope) if conflicts else given, at)
-            if campaign_text is not None and campaign_text != "{}":
+            if campaign_text is not None and (given := without_nulls(read_text(campaign_text))):
                 campaign = Branch(at) if campaign is None else campaign
-                merge(campaign, read_text(campaign_text), at)
+                merge(campaign, given, at)
             domain = given_domain or domain
         known = plain(metadata) if metadata is not None else {}
         who = _company(known, domain) if entity == "company" else _user(known)
