@@ -40,6 +40,7 @@ CREDENTIALS = {
     "escaped key": '"\\u0041uthorization": "Bearer S3CR3T"',
     "wholly escaped key": '"\\u0063\\u006f\\u006f\\u006b\\u0069\\u0065": "S3CR3T"',
     "a pair": '"headers": [["Authorization", "Bearer S3CR3T"], ["cookie", "S3CR3T"]]',
+    "a flat list": '"headers": ["Host", "x", "Authorization", "Bearer S3CR3T", "Cookie" , "S3CR3T"]',
     "name and value": '"headers": [{"name": "Cookie", "value": "S3CR3T"}]',
     "key and value": '"headers": [{"key": "Authorization", "value": "S3CR3T"}]',
     "value before name": '"headers": [{"value": "S3CR3T", "name": "Cookie"}]',
@@ -71,6 +72,8 @@ def test_other_text_stays_as_it_came() -> None:
         '{"user": "é\\u00e9\\n", "author": "me", "cookies": 2, "note": "authorization is due", "n": [1, {}]}'
     )
     assert redact(text) == text
+    preflight = '{"access-control-request-headers": "authorization", "host": "acme.com"}'
+    assert redact(preflight) == preflight
 
 
 def test_text_is_cut_at_64_kib_after_it_was_redacted() -> None:

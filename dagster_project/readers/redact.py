@@ -26,9 +26,10 @@ class _Secrets:
             rf"""\[\s*+(?:{_IN_QUOTES}\s*+,?\s*+)*+\]|null\b|-?\d++(?=\s*+[,}}\]])|.*\Z)""",
             re.IGNORECASE | re.DOTALL,
         )
-        # Headers as a list of pairs: ["Authorization", "Bearer …"] or {"name": "Cookie", "value": "…"}.
+        # Headers as a list of pairs: ["Authorization", "Bearer …"] or {"name": "Cookie", "value": "…"}; not where the
+        # name is the value of another header, as "authorization" is in a browser's preflight request.
         self.pair = re.compile(
-            rf"""("{key}"\s*,\s*(?:"value"\s*:\s*)?)({_IN_QUOTES}|.*\Z)""",
+            rf"""([\[,]\s*"{key}"\s*,\s*|"{key}"\s*,\s*"value"\s*:\s*)({_IN_QUOTES}|.*\Z)""",
             re.IGNORECASE | re.DOTALL,
         )
         self.pair_turned = re.compile(
