@@ -1303,6 +1303,7 @@ def expected(
     users = {user for _, _, user in calls + actions if user is not None}
     users |= {f.user_id for f in loaded.features}
     users |= {u.id for u in loaded.updates if u.entity == "user"}
+    known_companies = tables["marts.company_profiles"]
     tables["marts.user_profiles"] = []
     tables["marts.user_metadata"] = []
     for user_id in sorted(users):
@@ -1319,7 +1320,11 @@ def expected(
                 "last_name": text_at(metadata, "last_name"),
                 "phone": phone_of(metadata),
                 "photo_url": text_at(metadata, "photo_url"),
-                "company_id": claims.company_of_user.last(user_id),
+                "company_id": (company_id := claims.company_of_user.last(user_id)),
+                **{
+                    column: next((c[column] for c in known_companies if c["company_id"] == company_id), None)
+                    for column in ("company_domain", "company_name")
+                },
                 **profile_counts(
                     [c for c, _, user in calls if user == user_id],
                     [a for a, _, user in actions if user == user_id],
