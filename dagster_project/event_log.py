@@ -1,4 +1,5 @@
-"""Dagster's event log, written in batches: named in `dagster.yaml`, used by whatever process opens that instance.
+"""Dagster's SQLite storages, opened without a detour and written in batches: named in `dagster.yaml`, used by whatever
+process opens that instance.
 
 Dagster's own SQLite storage makes an engine for every question and every event, and so compiles every statement
 anew; and it writes each event of a batch (what a run plans, what a step made of its assets) in transactions of its
@@ -20,8 +21,10 @@ from typing import Any
 from dagster import __version__
 from dagster._core.events.log import EventLogEntry
 from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.storage.runs import SqliteRunStorage
+from dagster._core.storage.schedules import SqliteScheduleStorage
 from dagster._core.storage.sql import create_engine
-from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
+from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS, create_db_conn_string
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy.pool import StaticPool
 
@@ -52,7 +55,7 @@ class BatchingEventLogStorage(SqliteEventLogStorage):
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> BatchingEventLogStorage:
         """In the place where Dagster's own storage has it."""
-        return cls(str(load_settings().dagster_home / "history" / "runs"), inst_data)
+        return cls(_folder("history/runs"), inst_data)
 
     def dispose(self) -> None:
         for engine in self._engines.values():
@@ -110,7 +113,49 @@ class BatchingEventLogStorage(SqliteEventLogStorage):
                 yield connection
 
 
+class RunStorage(SqliteRunStorage):
+    """SQLite run storage that reads no migrations to open a database that is there."""
+
+    @classmethod
+    def config_type(cls) -> dict[str, Any]:
+        return {}
+
+    @classmethod
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
+    ) -> RunStorage:
+        """In the place where Dagster's own storage has it."""
+        folder = _folder("history")
+        if _has_tables(f"{folder}/runs.db"):
+            return cls(create_db_conn_string(folder, "runs"), inst_data)
+        return cls.from_local(folder, inst_data)
+
+
+class ScheduleStorage(SqliteScheduleStorage):
+    """SQLite schedule storage that reads no migrations to open a database that is there."""
+
+    @classmethod
+    def config_type(cls) -> dict[str, Any]:
+        return {}
+
+    @classmethod
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
+    ) -> ScheduleStorage:
+        """In the place where Dagster's own storage has it."""
+        folder = _folder("schedules")
+        if _has_tables(f"{folder}/schedules.db"):
+            return cls(create_db_conn_string(folder, "schedules"), inst_data)
+        return cls.from_local(folder, inst_data)  # type: ignore[return-value]  # one of Dagster's own, the first time
+
+
+def _folder(name: str) -> str:
+    return str(load_settings().dagster_home / name)
+
+
 def _has_tables(file: str) -> bool:
+    if not os.path.exists(file):
+        return False
     with closing(sqlite3.connect(file, timeout=SQLITE_BUSY_TIMEOUT_SECONDS)) as connection:
         found = connection.execute(
             "SELECT count(*) FROM sqlite_master WHERE name = 'alembic_version'"

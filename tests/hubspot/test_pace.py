@@ -45,6 +45,18 @@ def test_a_share_of_the_limit_is_used_and_a_slot_is_free_an_interval_after_the_a
     assert waits(pace, clock) == 0
 
 
+def test_no_slot_is_wasted(clock: Clock) -> None:
+    pace, sent = Pace(), []
+    for _ in range(80):
+        while wait := waits(pace, clock):
+            clock.now += wait
+        pace.take()
+        sent.append(clock.now)
+        used = sum(at > clock.now - 10 for at in sent)
+        pace.give_back(headers(20, 20 - used))
+    assert sent == [10.0 * (i // 20) for i in range(80)]
+
+
 def test_what_others_use_is_not_ours(clock: Clock) -> None:
     pace = Pace()
     pace.take()
