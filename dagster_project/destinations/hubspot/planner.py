@@ -201,12 +201,12 @@ class Planner:
             "CREATE OR REPLACE TEMP TABLE wanted "
             "(object VARCHAR, key VARCHAR, property VARCHAR, value VARCHAR, code VARCHAR)"
         )
+        values = []
         for object_type, columns in self.columns.items():
             if not columns:
                 continue
             texts = ", ".join(f"{text_of(_name(c.name), c.type)} AS {_name(c.name)}" for c in columns)
-            self.connection.execute(f"""
-                INSERT INTO wanted
+            values.append(f"""
                 SELECT '{object_type}', v._key, v.property, v.value, {PROBLEM} AS code
                 FROM (
                     UNPIVOT (
@@ -215,6 +215,8 @@ class Planner:
                     ) ON {", ".join(_name(c.name) for c in columns)} INTO NAME property VALUE value
                 ) v
                 LEFT JOIN account_properties p ON p.object = '{object_type}' AND p.name = v.property""")
+        if values:  # in one statement: see `transaction`
+            self.connection.execute(f"INSERT INTO wanted {' UNION ALL '.join(values)}")
 
     def _normalise_keys(self, object_type: str) -> None:
         connection, key = self.connection, KEYS[object_type]
