@@ -48,7 +48,7 @@ def _memory(text: str) -> str:
 
 
 class WarehouseSettings(_Section):
-    memory_limit: Annotated[str, AfterValidator(_memory)] = "2GB"
+    memory_limit: Annotated[str, AfterValidator(_memory)] = "1500MB"
     threads: int = Field(0, ge=0, le=1024)
     lock_wait_seconds: int = Field(600, ge=0)
     clock_jump_days: int = Field(400, ge=0)
