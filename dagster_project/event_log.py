@@ -113,40 +113,31 @@ class BatchingEventLogStorage(SqliteEventLogStorage):
                 yield connection
 
 
-class RunStorage(SqliteRunStorage):
-    """SQLite run storage that reads no migrations to open a database that is there."""
+class _AtHand:
+    """A storage in one SQLite database, for which no migrations are read where the database is there."""
+
+    folder: str  # where Dagster's own storage has it, below Dagster's home
+    database: str
 
     @classmethod
     def config_type(cls) -> dict[str, Any]:
         return {}
 
     @classmethod
-    def from_config_value(
-        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
-    ) -> RunStorage:
-        """In the place where Dagster's own storage has it."""
-        folder = _folder("history")
-        if _has_tables(f"{folder}/runs.db"):
-            return cls(create_db_conn_string(folder, "runs"), inst_data)
-        return cls.from_local(folder, inst_data)
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> Any:
+        storage: Any = cls
+        folder = _folder(cls.folder)
+        if _has_tables(f"{folder}/{cls.database}.db"):
+            return storage(create_db_conn_string(folder, cls.database), inst_data)
+        return storage.from_local(folder, inst_data)
 
 
-class ScheduleStorage(SqliteScheduleStorage):
-    """SQLite schedule storage that reads no migrations to open a database that is there."""
+class RunStorage(_AtHand, SqliteRunStorage):
+    folder, database = "history", "runs"
 
-    @classmethod
-    def config_type(cls) -> dict[str, Any]:
-        return {}
 
-    @classmethod
-    def from_config_value(
-        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
-    ) -> ScheduleStorage:
-        """In the place where Dagster's own storage has it."""
-        folder = _folder("schedules")
-        if _has_tables(f"{folder}/schedules.db"):
-            return cls(create_db_conn_string(folder, "schedules"), inst_data)
-        return cls.from_local(folder, inst_data)  # type: ignore[return-value]  # one of Dagster's own, the first time
+class ScheduleStorage(_AtHand, SqliteScheduleStorage):
+    folder, database = "schedules", "schedules"
 
 
 def _folder(name: str) -> str:
