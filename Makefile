@@ -62,7 +62,7 @@ site: setup  ## a static site of the tables, their lineage and the documentation
 	$(BIN)/warehouse docs --out build/site
 
 sample: setup  ## make data/sample/raw anew
-	rm -rf data/sample/raw && $(BIN)/python -m dagster_project.sample data/sample/raw
+	rm -rf data/sample/raw && $(BIN)/python -m dagster_project.standins.sample data/sample/raw
 
 lock: setup  ## resolve the pins anew (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-annotate --no-header \

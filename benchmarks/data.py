@@ -58,7 +58,7 @@ def _generate(folder: Path, **given: object) -> None:
     """In a process of its own: a child's peak memory counts from what its parent held."""
     options = [text for name, value in given.items() for text in (f"--{name.replace('_', '-')}", str(value))]
     subprocess.run(
-        [sys.executable, "-m", "dagster_project.sample", str(folder), "--bulk", *options],
+        [sys.executable, "-m", "dagster_project.standins.sample", str(folder), "--bulk", *options],
         check=True,
         stdout=subprocess.DEVNULL,
     )

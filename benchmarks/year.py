@@ -22,8 +22,9 @@ import duckdb
 from rich.console import Console
 from rich.table import Table
 
-from dagster_project import nightly, sample
+from dagster_project import nightly
 from dagster_project.settings import Settings
+from dagster_project.standins.sample.generate import generate
 from dagster_project.warehouse.database import open_warehouse
 from dagster_project.warehouse.publish import is_published, publish
 
@@ -56,7 +57,7 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="warehouse-year-"))
     console = Console(width=None if sys.stdout.isatty() else 160)
     try:
-        sample.generate(
+        generate(
             folder / "drop",
             days=options.nights,
             companies=options.companies,

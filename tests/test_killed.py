@@ -13,8 +13,8 @@ import pytest
 from killing import NEVER, Ended, Moment, night
 from soak import budget
 
-from dagster_project import sample
 from dagster_project.settings import Settings
+from dagster_project.standins.sample.generate import generate
 
 END = date(2026, 3, 31)
 DAYS = 12
@@ -101,7 +101,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
 
 def files_by_night(drop: Path) -> list[Mapping[str, bytes]]:
     """Files of all sources; one that grows, one that cannot be read at first, an export that is written over."""
-    sample.generate(
+    generate(
         drop, days=DAYS, companies=16, events_per_day=50, seed=7, end=END, clean=False, rows_per_file=1000
     )
     nights: list[dict[str, bytes]] = [{} for _ in range(NIGHTS + 1)]
