@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
+from .bulk import TOKENS, Shape
 from .companies import BULK_EVENTS
 from .generate import generate
 
@@ -48,6 +49,15 @@ def _parser() -> argparse.ArgumentParser:
         "--bulk", action="store_true", help="clean, and written fast and without stories at any size"
     )
     parser.add_argument(
+        "--tokens",
+        choices=TOKENS,
+        default=TOKENS[0],
+        help="bulk: whose session tokens API calls carry (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--wide", action="store_true", help="bulk: events of 2 to 20 KB, with 100 keys of metadata"
+    )
+    parser.add_argument(
         "--rows-per-file",
         type=int,
         default=500_000,
@@ -73,6 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             clean=given.clean,
             rows_per_file=given.rows_per_file,
             bulk=given.bulk,
+            shape=Shape(given.tokens, given.wide),
             progress=(lambda text: print(text, file=sys.stderr)) if given.progress else None,
         )
     except ValueError as problem:

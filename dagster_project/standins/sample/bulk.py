@@ -23,6 +23,18 @@ _ODD = 0x9E3779B97F4B
 _MASK = (1 << 48) - 1
 _BLOCK = 20_000  # events that are held in memory
 _WHO_BITS = 16  # size of the pool of callers, at least
+_CALLS_A_TOKEN = 4  # with a token a login: what a browser sends before it asks for another
+
+# Whose tokens API calls carry: one a company for good, one a user and day, or a new one every few calls of a user.
+TOKENS = ("per-company", "per-day", "per-call")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What the events of a bulk set are like. tokens: one of TOKENS. wide: bodies of 2 to 20 KB, 100 keys of metadata."""
+
+    tokens: str = TOKENS[0]
+    wide: bool = False
 
 
 @dataclass(frozen=True)
@@ -38,6 +50,7 @@ class _Pools:
     python_calls: list[tuple[str, str]]  # around the item's number
     node_answers: list[tuple[str, str]]
     python_answers: list[str]
+    extras: list[str]  # what wide events carry besides: a body and metadata; else nothing
 
 
 def _bulk_statuses(rng: random.Random) -> list[int]:
@@ -47,7 +60,7 @@ def _bulk_statuses(rng: random.Random) -> list[int]:
     return statuses
 
 
-def _bulk_pools(companies: Sequence[Company], seed: int) -> _Pools:
+def _bulk_pools(companies: Sequence[Company], seed: int, shape: Shape) -> _Pools:
     rng = seeded(seed, "pools")
     bits = max(_WHO_BITS, (4 * len(companies) - 1).bit_length())
     # Few companies make most of the calls, and each makes some.
@@ -65,12 +78,13 @@ def _bulk_pools(companies: Sequence[Company], seed: int) -> _Pools:
                 (None, user.id, None),
             )[n % 5]
             ids = {"session_token": token, "user_id": user_id, "company_id": company_id}
+            if shape.tokens != TOKENS[0]:
+                # Its token is the login's, which is not of the pool.
+                ids = {"user_id": user.id, "company_id": (company.id, None)[n % 2]}
             who_node.append("".join(f'"{k}":"{v}",' for k, v in ids.items() if v is not None))
             as_json = {k: "null" if v is None else f'"{v}"' for k, v in ids.items()}
-            who_python.append(
-                f'"session_token": {as_json["session_token"]}, "tags": null, '
-                f'"user_id": {as_json["user_id"]}, "company_id": {as_json["company_id"]}, '
-            )
+            fields = [f'"{k}": {v}, ' for k, v in as_json.items()]
+            who_python.append("".join([*fields[:-2], '"tags": null, ', *fields[-2:]]))
     node_calls, python_calls = [], []
     for _ in range(1024):
         verb, path = rng.choice(
@@ -125,11 +139,36 @@ def _bulk_pools(companies: Sequence[Company], seed: int) -> _Pools:
         python_calls=python_calls,
         node_answers=node_answers,
         python_answers=python_answers,
+        extras=_wide_extras(seeded(seed, "wide")) if shape.wide else [""],
     )
 
 
+def _wide_extras(rng: random.Random) -> list[str]:
+    """64 texts to put into an event: metadata of 100 keys, some of them nested, and a document of 2 to 20 KB."""
+    extras = []
+    for n in range(64):
+        metadata: dict[str, object] = {f"attribute_{k:02d}": rng.randrange(10**6) for k in range(60)}
+        metadata |= {f"label_{k:02d}": f"value {rng.randrange(1000)} of Parcelbook" for k in range(30)}
+        metadata |= {f"group_{k}": {"code": rng.randrange(99), "tags": ["a", "b"]} for k in range(10)}
+        rows = [
+            {"parcel": rng.randrange(10**9), "state": "moving", "at": f"stop {rng.randrange(500)}"}
+            for _ in range(30 + n * 4)
+        ]
+        extras.append(
+            f'"metadata":{json.dumps(metadata)},"document":{json.dumps({"rows": rows, "note": "x" * 400})},'
+        )
+    return extras
+
+
 def _bulk_block(
-    pools: _Pools, rng: random.Random, day: date, first: int, count: int, per_day: int, base: int
+    pools: _Pools,
+    rng: random.Random,
+    day: date,
+    first: int,
+    count: int,
+    per_day: int,
+    base: int,
+    shape: Shape,
 ) -> str:
     """The lines of `count` events, from the `first` of the day on; `base` is its running number."""
     # Local names: this loop is the whole cost of a bulk run.
@@ -138,7 +177,10 @@ def _bulk_block(
     node_calls, python_calls = pools.node_calls, pools.python_calls
     node_answers, python_answers = pools.node_answers, pools.python_answers
     shift = 64 - (len(who_node) - 1).bit_length()
-    date_text = f"{day}T"
+    extras, mask = pools.extras, len(pools.extras) - 1
+    by_login, daily = shape.tokens != TOKENS[0], shape.tokens == "per-day"
+    token, no_metadata = "", "" if shape.wide else '"metadata": null, '
+    date_text, day_of_year = f"{day}T", f"{day:%j}"
     node_start = f'{{"request":{{"time":"{date_text}'
     python_start = f'{{"request": {{"time": "{date_text}'
     lines = []
@@ -149,19 +191,26 @@ def _bulk_block(
         answer = bits >> 10 & 255
         item = bits >> 35 & 511
         ended = millis[begun + (bits >> 27 & 255) + 1]
+        who = bits >> shift
+        if by_login:
+            # A login is of one caller: who calls goes by the login, not the other way round.
+            login = who if daily else (base + n) // _CALLS_A_TOKEN * _ODD & _MASK
+            who = login % len(who_node)
+            token = f'"session_token":"ses_{day_of_year}_{login:x}",'
+        more = token + extras[bits & mask]
         if item & 3:
             before, between, after = node_calls[bits & 1023]
             head, tail = node_answers[answer]
             lines.append(
                 f"{node_start}{second}{millis[begun]}Z{before}{item}{between}{key}{after}"
                 f"{date_text}{second}{ended}Z{head}{key}{tail}"
-                f'{who_node[bits >> shift]}"direction":"Incoming","weight":1}}\n'
+                f'{more}{who_node[who]}"direction":"Incoming","weight":1}}\n'
             )
         else:
             before, after = python_calls[bits & 1023]
             lines.append(
                 f"{python_start}{second}{millis[begun]}{before}{item}{after}{date_text}{second}{ended}"
-                f'{python_answers[answer]}{who_python[bits >> shift]}"metadata": null, '
+                f"{python_answers[answer]}{more}{who_python[who]}{no_metadata}"
                 f'"direction": "Incoming", "weight": 1, "blocked_by": null, "transaction_id": "{key}"}}\n'
             )
     return "".join(lines)
@@ -175,6 +224,7 @@ def _bulk_events(
     seed: int,
     rows_per_file: int,
     progress: Progress,
+    shape: Shape,
 ) -> int:
     rng = seeded(seed, "bulk events")
     for index, day in enumerate(days):
@@ -186,7 +236,7 @@ def _bulk_events(
             with path.open("wb") as file:
                 for first in range(start, end, _BLOCK):
                     count = min(_BLOCK, end - first)
-                    block = _bulk_block(pools, rng, day, first, count, per_day, index * per_day)
+                    block = _bulk_block(pools, rng, day, first, count, per_day, index * per_day, shape)
                     file.write(block.encode("ascii"))
             progress(str(path.relative_to(out)))
     return per_day * len(days)
@@ -257,9 +307,11 @@ def generate_bulk(
     seed: int,
     rows: int,
     progress: Progress,
+    shape: Shape,
 ) -> dict[str, int]:
     counts = dict.fromkeys(SOURCES, 0)
-    counts["events"] = _bulk_events(out, days, _bulk_pools(companies, seed), per_day, seed, rows, progress)
+    pools = _bulk_pools(companies, seed, shape)
+    counts["events"] = _bulk_events(out, days, pools, per_day, seed, rows, progress, shape)
     start = node_time(moment_of(days[0] - timedelta(days=20), 36_000))
     company_lines: list[str] = []
     user_lines: list[str] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from pathlib import Path
 
-from .bulk import generate_bulk
+from .bulk import Shape, generate_bulk
 from .companies import BULK_EVENTS, NAMED, SOURCES, Progress, make_companies, make_days, make_plan
 from .stories import generate_stories
 
@@ -26,9 +26,12 @@ def generate(
     clean: bool,
     rows_per_file: int,
     bulk: bool = False,
+    shape: Shape | None = None,
     progress: Progress | None = None,
 ) -> dict[str, int]:
     """Writes the files below `out` and returns the number of records per source, as the warehouse counts.
+
+    shape: of the events of a bulk set; the default is one token a company, and small events.
 
     A folder that has raw files already is left alone (FileExistsError): a second set beside a first one
     would be neither.
@@ -50,6 +53,9 @@ def generate(
     tell = progress or (lambda _: None)
     if bulk:
         everyone = make_companies(companies, seed)
-        return generate_bulk(out, make_days(days, end), everyone, events_per_day, seed, rows_per_file, tell)
+        period = make_days(days, end)
+        return generate_bulk(
+            out, period, everyone, events_per_day, seed, rows_per_file, tell, shape or Shape()
+        )
     plan = make_plan(days, companies, events_per_day, seed, end)
     return generate_stories(out, plan, clean, rows_per_file, tell)
