@@ -43,6 +43,14 @@ class Ask:
     def all(self, name: str) -> list[str]:
         return [value for key, value in self.pairs if key == name]
 
+    def only(self, *names: str) -> None:
+        """Raises WrongAddress where the address names something else: a filter that is misspelt excludes nobody."""
+        for name, value in self.pairs:
+            if name not in names:
+                raise WrongAddress(
+                    f"{name} = {value!r}: this page knows nothing of that name; it must be one of {', '.join(names)}"
+                )
+
     def number(self, name: str, default: int, most: int = 1_000_000) -> int:
         text = self.get(name) or str(default)
         if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= most):

@@ -25,7 +25,7 @@ CHANGES = Listing(
     title="Who entered and left cohorts",
     about="Every change, newest first. The time is that of the run that found it.",
     query="SELECT changed_at, cohort, entity, id, change FROM marts.cohort_changes",
-    looks={"changed_at": "moment", "change": "text", "cohort": "words", "entity": "text", "id": "entity"},
+    looks={"id": "entity"},
     order="changed_at DESC, cohort, entity, id, change",
     facets=("entity", "cohort", "change"),
 )

@@ -13,6 +13,7 @@ from itertools import zip_longest
 from typing import Any
 
 from .asking import Ask, WrongAddress
+from .columns import Column
 from .entities import Entity
 
 METADATA = "metadata."
@@ -32,24 +33,6 @@ _EXISTENCE = {"set": "is there", "unset": "is missing"}
 _COMPARISONS = {"ge": ">=", "gt": ">", "is": "=", "not": "<>", "lt": "<", "le": "<="}
 # What is the case for all that lack the value, too.
 _OPPOSITES = {"not": "is", "without": "has", "unset": "set"}
-_NUMBERS = (
-    "calls_24h",
-    "calls_7d",
-    "calls_30d",
-    "calls",
-    "events",
-    "errors_4xx",
-    "errors_5xx",
-    "blocked_calls",
-    "users",
-    "session_tokens",
-    "active_days_30d",
-    "actions_30d",
-    "feature_total_30d",
-    "features_used_30d",
-    "first_call_seconds",
-)
-_TIMES = ("created_at", "first_seen_at", "last_seen_at", "updated_at")
 
 
 @dataclass(frozen=True)
@@ -58,11 +41,15 @@ class Field:
 
     name: str
     kind: str
-    column: str | None = None
+    column: Column | None = None
 
     @property
     def label(self) -> str:
-        return self.name.removeprefix(METADATA) if self.column is None else self.name.replace("_", " ")
+        return self.name.removeprefix(METADATA) if self.column is None else self.column.label
+
+    @property
+    def about(self) -> str:
+        return self.column.about if self.column is not None else ""
 
     @property
     def operators(self) -> dict[str, str]:
@@ -103,17 +90,9 @@ class Where:
         return " AND ".join(self.tests) or "TRUE"
 
 
-def columns_of(entity: Entity) -> list[Field]:
+def columns_of(columns: Mapping[str, Column]) -> list[Field]:
     """What a profile's own columns can be filtered by."""
-    texts = [name for name in entity.search if not name.endswith("_name") or name == entity.label]
-    without = {"users"} if entity.name == "user" else set()
-    return [
-        *(Field(name, "number", name) for name in _NUMBERS if name not in without),
-        *(Field(name, "time", name) for name in _TIMES),
-        *(Field(name, "string", name) for name in texts),
-        Field("hubspot_id", "string", "hubspot_id"),
-        Field("cohorts", "array", "cohorts"),
-    ]
+    return [Field(column.name, column.kind, column) for column in columns.values()]
 
 
 def metadata_of(ask: Ask, entity: Entity) -> list[Field]:
@@ -126,7 +105,7 @@ def metadata_of(ask: Ask, entity: Entity) -> list[Field]:
         SELECT path, mode(type) AS type FROM {entity.metadata} GROUP BY path
         QUALIFY row_number() OVER (ORDER BY count(*) DESC, path) <= {_OFFERED} OR list_contains($asked, path)
         ORDER BY path""",
-        asked=[name.removeprefix(METADATA) for name in ask.all("field")],
+        asked=[name.removeprefix(METADATA) for name in (*ask.all("field"), *ask.all("column"))],
     )
     return [Field(METADATA + row["path"], row["type"]) for row in found]
 
@@ -167,7 +146,7 @@ def add(where: Where, entity: Entity, condition: Condition) -> None:
     column = condition.field.column
     op = _OPPOSITES.get(condition.op, condition.op)
     if column is not None:
-        test = f"coalesce({_on_column(where, condition, op, f'p.{column}')}, FALSE)"
+        test = f"coalesce({_on_column(where, condition, op, f'p.{column.sql}')}, FALSE)"
     else:
         test = (
             f"p.{entity.id} IN (SELECT {entity.id} FROM {entity.metadata} "
@@ -181,7 +160,9 @@ def _on_column(where: Where, condition: Condition, op: str, column: str) -> str:
     if op == "set":
         return f"{column} IS NOT NULL"
     if condition.field.kind == "array":
-        return f"list_contains({column}, {where.bind(condition.value)})"
+        return f"list_contains(CAST({column} AS VARCHAR[]), {where.bind(condition.value)})"
+    if condition.field.kind == "boolean":
+        return f"{column} = {where.bind(_boolean(condition) == 'true')}"
     if condition.field.kind == "time":
         return f"{column} {'>=' if op == 'since' else '<'} {where.bind(_day(condition))}"
     if condition.field.kind == "number":
@@ -196,9 +177,7 @@ def _on_metadata(where: Where, condition: Condition, op: str) -> str:
     if kind == "number":
         return f"value_number {_COMPARISONS[op]} {where.bind(_number(condition))}"
     if kind == "boolean":
-        if condition.value not in ("true", "false"):
-            raise WrongAddress(f"{condition.field.label}: {condition.value!r} must be true or false")
-        return f"type = 'boolean' AND value = {where.bind(condition.value)}"
+        return f"type = 'boolean' AND value = {where.bind(_boolean(condition))}"
     if kind == "array":
         elements = "CASE WHEN type = 'array' THEN json_extract_string(value, '$[*]') END"
         return f"list_contains({elements}, {where.bind(condition.value)})"
@@ -210,6 +189,12 @@ def _on_text(where: Where, condition: Condition, op: str, column: str) -> str:
     if op == "is":
         return f"{column} = {value}"
     return f"{'contains' if op == 'has' else 'starts_with'}(lower({column}), lower({value}))"
+
+
+def _boolean(condition: Condition) -> str:
+    if condition.value not in ("true", "false"):
+        raise WrongAddress(f"{condition.field.label}: {condition.value!r} must be true or false")
+    return condition.value
 
 
 def _number(condition: Condition) -> float:

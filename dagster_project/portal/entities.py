@@ -1,4 +1,7 @@
-"""Companies and users: the two kinds of profiles, and in what their tables differ."""
+"""Companies and users: the two kinds of profiles, in what their tables differ, and what comes first on their pages.
+
+Which columns there are, what can be asked of them and how they look is said by the tables themselves (columns.py).
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,8 @@ class Entity:
     key: str
     object: str
     account: str  # its column in marts.daily_feature_totals
-    search: tuple[str, ...]
+    shown: tuple[str, ...]  # columns that a list shows where its address names none; those that are there
+    sort: str = "calls_30d"
 
     @property
     def profiles(self) -> str:
@@ -43,7 +47,17 @@ COMPANY = Entity(
     key="company_domain",
     object="companies",
     account="account_id",
-    search=("company_id", "company_name", "company_domain"),
+    shown=(
+        "company_domain",
+        "calls_7d",
+        "calls_30d",
+        "errors_4xx",
+        "errors_5xx",
+        "users",
+        "features_used_30d",
+        "last_seen_at",
+        "cohorts",
+    ),
 )
 USER = Entity(
     name="user",
@@ -53,5 +67,15 @@ USER = Entity(
     key="email",
     object="contacts",
     account="user_id",
-    search=("user_id", "name", "first_name", "last_name", "email", "company_id"),
+    shown=(
+        "email",
+        "company_id",
+        "calls_7d",
+        "calls_30d",
+        "errors_4xx",
+        "errors_5xx",
+        "features_used_30d",
+        "last_seen_at",
+        "cohorts",
+    ),
 )

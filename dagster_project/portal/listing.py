@@ -9,6 +9,7 @@ from typing import Any
 from dagster_project import csv_text
 
 from .asking import Ask, Csv, View
+from .columns import Column, of_query
 
 PAGE = 100
 _BATCH = 2_000
@@ -17,19 +18,21 @@ _CHOICES = 200  # values that are offered to choose from
 
 @dataclass(frozen=True)
 class Listing:
-    """query: a SELECT, without order; looks: column to how it is shown (see listing.html), the columns that are
-    shown, in their order; order: SQL over these columns, always the whole of it; facets: columns to narrow down by;
-    choices: their values, where they are known without asking.
+    """query: a SELECT, without order. All of its columns are shown, but for those that it hides; looks: how, where
+    type and name say too little (columns.py); order: SQL over these columns, always the whole of it; facets: columns to
+    narrow down by; choices: their values, where they are known without asking; takes: what else an address may say.
     """
 
     title: str
     about: str
     query: str
-    looks: Mapping[str, str]
     order: str
+    looks: Mapping[str, str] = field(default_factory=dict)
+    hides: tuple[str, ...] = ()
     facets: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     choices: Mapping[str, list[str]] = field(default_factory=dict)
+    takes: tuple[str, ...] = ()
 
     def page(self, ask: Ask) -> View:
         test, given = self._test(ask)
@@ -45,6 +48,7 @@ class Listing:
             self.title,
             {
                 "listing": self,
+                "columns": self._columns(ask),
                 "rows": rows,
                 "count": count,
                 "page": number,
@@ -58,14 +62,23 @@ class Listing:
 
     def answer(self, ask: Ask) -> View | Csv:
         """A page, or with `format=csv` all of it."""
+        ask.only(*self.facets, *self.takes, "page", "format")
         return self._download(ask) if ask.get("format") == "csv" else self.page(ask)
 
     def label(self, column: str) -> str:
-        return self.labels.get(column, column.replace("_", " "))
+        return self.labels.get(column) or Column(column, "VARCHAR").label
+
+    def _columns(self, ask: Ask) -> list[tuple[Column, str]]:
+        """What is shown, and how it looks."""
+        return [
+            (column, self.looks.get(column.name, column.look))
+            for column in of_query(ask, self.query).values()
+            if column.name not in self.hides
+        ]
 
     def _download(self, ask: Ask) -> Csv:
         test, given = self._test(ask)
-        shown = ", ".join(name for name, look in self.looks.items() if look != "token")
+        shown = ", ".join(column.sql for column, look in self._columns(ask) if look != "token")
         query = f"SELECT {shown} FROM ({self.query}) WHERE {test} ORDER BY {self.order}"
         return Csv(
             ask.path.strip("/").replace("/", "_"), csv_text.lines(ask.rows.batches(query, _BATCH, **given))

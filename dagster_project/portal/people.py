@@ -2,82 +2,68 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from dagster_project import csv_text
 
 from . import conditions
 from .asking import Ask, Csv, Moved, View, WrongAddress, address
-from .conditions import METADATA, Condition, Where
+from .columns import Column, of_table, quoted
+from .conditions import METADATA, Condition, Field, Where
 from .entities import COMPANY, Entity
 
 PAGE = 50
-_SORT = "-calls_30d"
 _BATCH = 2_000
-_SHOWN = {
-    "company": (
-        "company_id, company_name, company_domain, calls_7d, calls_30d, errors_4xx, errors_5xx, users, "
-        "features_used_30d, last_seen_at, cohorts"
-    ),
-    "user": (
-        "user_id, name, email, company_id, calls_7d, calls_30d, errors_4xx, errors_5xx, "
-        "features_used_30d, last_seen_at, cohorts"
-    ),
-}
-# Columns by which a list can be sorted, and whether the greatest come first.
-_SORTS = {
-    "company": {
-        "company_name": False,
-        "company_id": False,
-        "company_domain": False,
-        "users": True,
-    },
-    "user": {"name": False, "user_id": False, "email": False, "company_id": False},
-}
-_SORTS_OF_BOTH = {
-    "calls_24h": True,
-    "calls_7d": True,
-    "calls_30d": True,
-    "calls": True,
-    "errors_4xx": True,
-    "errors_5xx": True,
-    "features_used_30d": True,
-    "feature_total_30d": True,
-    "active_days_30d": True,
-    "created_at": True,
-    "last_seen_at": True,
-}
+ENTERED = Column("entered_at", "TIMESTAMP", "when it entered the cohort")
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What an address of a list may name: the columns of the profiles, and metadata keys."""
+
+    columns: dict[str, Column]
+    metadata: list[Field]
+
+    @property
+    def fields(self) -> dict[str, Field]:
+        return {f.name: f for f in [*conditions.columns_of(self.columns), *self.metadata]}
 
 
 def listing(ask: Ask, entity: Entity) -> View | Moved:
     """Who fits the search and the filters, some a page."""
+    ask.only("q", "cohort", "sort", "page", "column", *conditions.PARAMETERS)
+    kind = _kind(ask, entity)
+    if ask.all("column") and _chosen(ask) == _usual(entity, kind):
+        return Moved(_address(ask, conditions.written(ask), column=None))
     if any(not value and name not in ("op", "value") for name, value in ask.pairs):
         # A form sends its empty fields too; an address to share has none.
         return Moved(_address(ask, conditions.written(ask)))
-    metadata = conditions.metadata_of(ask, entity)
-    columns = conditions.columns_of(entity)
-    fields = {f.name: f for f in [*columns, *metadata]}
+    fields = kind.fields
     found: list[Condition] = []
     rows: list[dict[str, Any]] = []
+    shown: list[Column] = []
     count, page, pages, problem = 0, 1, 1, None
-    sort, falls = _sort(ask, entity)
+    sort, falls = _sort(ask, entity, kind)
     try:
         found = conditions.read(ask, fields)
-        where = _where(ask, entity, found)
+        shown, keys = _shown(ask, entity, kind, found, sort)
+        where = _where(ask, entity, kind, found)
         count = ask.rows.value(
             f"SELECT count(*) FROM {entity.profiles} AS p WHERE {where.sql}", **where.given
         )
         page, pages = ask.page(count, PAGE)
+        needed = dict.fromkeys([entity.id, entity.label, *(column.name for column in shown)])
         rows = ask.rows(
-            f"SELECT {_SHOWN[entity.name]}{', entered_at' if ask.get('cohort') else ''} "
+            f"SELECT {', '.join(quoted(name) for name in needed)} "
             f"FROM {_profiles(ask, entity, where)} AS p WHERE {where.sql} "
             f"ORDER BY {_order(entity, sort, falls)} LIMIT {PAGE} OFFSET {(page - 1) * PAGE}",
             **where.given,
         )
     except WrongAddress as error:
-        problem = str(error)
+        problem, keys = str(error), []
     written = conditions.written(ask)
-    keys = list(dict.fromkeys(c.field.name for c in found if c.field.column is None))
+    cohorts = _cohort_names(ask, entity)
     return View(
         "people.html",
         entity.plural.capitalize(),
@@ -88,16 +74,21 @@ def listing(ask: Ask, entity: Entity) -> View | Moved:
             "pages": pages,
             "page": page,
             "problem": problem,
+            "unknown": _unknown(ask, entity, kind, found, cohorts),
             "conditions": found,
             "without": [_address(ask, written[:i] + written[i + 1 :], page=None) for i in range(len(found))],
-            "metadata_fields": metadata,
-            "column_fields": columns,
+            "columns": kind.columns,
+            "metadata_fields": kind.metadata,
+            "column_fields": conditions.columns_of(kind.columns),
+            "shown": shown,
+            "ticked": _chosen(ask) or _usual(entity, kind),
             "metadata_keys": keys,
             "metadata_values": _values(ask, entity, rows, keys),
             "sort": sort,
             "falls": falls,
-            "sorts": _sorts(ask, entity),
-            "cohorts": _cohort_names(ask, entity),
+            "usual_sort": _usual_sort(entity, kind),
+            "sorts": _sorts(ask, kind),
+            "cohorts": cohorts,
             "chosen": ask.all("cohort"),
             "q": ask.get("q"),
         },
@@ -106,11 +97,57 @@ def listing(ask: Ask, entity: Entity) -> View | Moved:
 
 def download(ask: Ask, entity: Entity) -> Csv:
     """All who fit, with every figure: what a page shows a part of."""
-    fields = {f.name: f for f in [*conditions.columns_of(entity), *conditions.metadata_of(ask, entity)]}
-    where = _where(ask, entity, conditions.read(ask, fields))
-    sort, falls = _sort(ask, entity)
+    kind = _kind(ask, entity)
+    where = _where(ask, entity, kind, conditions.read(ask, kind.fields))
+    sort, falls = _sort(ask, entity, kind)
     query = f"SELECT * FROM {_profiles(ask, entity, where)} AS p WHERE {where.sql} ORDER BY {_order(entity, sort, falls)}"
     return Csv(entity.plural, csv_text.lines(ask.rows.batches(query, _BATCH, **where.given)))
+
+
+def _kind(ask: Ask, entity: Entity) -> _Kind:
+    return _Kind(of_table(ask, entity.profiles), conditions.metadata_of(ask, entity))
+
+
+def _chosen(ask: Ask) -> list[str]:
+    return [name for name in ask.all("column") if name]
+
+
+def _usual(entity: Entity, kind: _Kind) -> list[str]:
+    return [name for name in entity.shown if name in kind.columns]
+
+
+def _shown(
+    ask: Ask, entity: Entity, kind: _Kind, found: list[Condition], sort: str
+) -> tuple[list[Column], list[str]]:
+    """The columns of the list, and its metadata keys: those that are chosen, and what it is narrowed and sorted by."""
+    names = _chosen(ask) or _usual(entity, kind)
+    unknown = [name for name in names if name not in kind.columns and not name.startswith(METADATA)]
+    if unknown:
+        raise WrongAddress(f"column = {unknown[0]!r}: there is nothing of that name to show")
+    asked = [*names, *(c.field.name for c in found), *([] if sort == ENTERED.name else [sort])]
+    first = [ENTERED] if ask.get("cohort") else []
+    own = [kind.columns[name] for name in dict.fromkeys(asked) if name in kind.columns]
+    # What the first column shows already is not shown twice.
+    own = [column for column in own if column.name not in (entity.id, entity.label)]
+    return [*first, *own], [name for name in dict.fromkeys(asked) if name.startswith(METADATA)]
+
+
+def _unknown(ask: Ask, entity: Entity, kind: _Kind, found: list[Condition], cohorts: list[str]) -> list[str]:
+    """What an address narrows down by, and nobody has, in words: it may be misspelt."""
+    keys = {f.name for f in kind.metadata}
+    asked = [*(c.field.name for c in found), *_chosen(ask)]
+    return [
+        *(
+            f"No {entity.name} has a metadata key {name.removeprefix(METADATA)!r}."
+            for name in dict.fromkeys(asked)
+            if name.startswith(METADATA) and name not in keys
+        ),
+        *(
+            f"There is no cohort {name!r} of {entity.plural}."
+            for name in ask.all("cohort")
+            if name and name not in cohorts
+        ),
+    ]
 
 
 def _address(ask: Ask, filters: list[conditions.Written], **changes: object) -> str:
@@ -124,12 +161,13 @@ def _address(ask: Ask, filters: list[conditions.Written], **changes: object) -> 
     return address(ask.path, [*kept, *pairs])
 
 
-def _where(ask: Ask, entity: Entity, found: list[Condition]) -> Where:
+def _where(ask: Ask, entity: Entity, kind: _Kind, found: list[Condition]) -> Where:
     where = Where()
     q = ask.get("q").strip()
     if q:
         sought = where.bind(q)
-        tests = [f"contains(lower(p.{column}), lower({sought}))" for column in entity.search]
+        texts = [column.sql for column in kind.columns.values() if column.kind == "string"]
+        tests = [f"contains(lower(p.{column}), lower({sought}))" for column in texts]
         if entity is COMPANY and "@" in q:
             tests.append(
                 "p.company_id IN (SELECT company_id FROM marts.user_profiles "
@@ -155,28 +193,32 @@ def _profiles(ask: Ask, entity: Entity, where: Where) -> str:
     )
 
 
-def _sorts(ask: Ask, entity: Entity) -> dict[str, bool]:
-    return {
-        **_SORTS[entity.name],
-        **_SORTS_OF_BOTH,
-        **({"entered_at": True} if ask.get("cohort") else {}),
-    }
+def _sorts(ask: Ask, kind: _Kind) -> dict[str, Column]:
+    """The columns by which the list can be sorted."""
+    own = {name: column for name, column in kind.columns.items() if column.sorts}
+    return {**own, **({ENTERED.name: ENTERED} if ask.get("cohort") else {})}
 
 
-def _sort(ask: Ask, entity: Entity) -> tuple[str, bool]:
+def _usual_sort(entity: Entity, kind: _Kind) -> str:
+    """How a list is sorted whose address does not say."""
+    return f"-{entity.sort}" if entity.sort in kind.columns else entity.id
+
+
+def _sort(ask: Ask, entity: Entity, kind: _Kind) -> tuple[str, bool]:
     """The column and whether it falls. `sort=-calls` falls, `sort=calls` rises."""
-    given = ask.get("sort") or _SORT
+    given = ask.get("sort") or _usual_sort(entity, kind)
     name = given.removeprefix("-")
-    sorts = _sorts(ask, entity)
-    if name == "entered_at" and name not in sorts:
-        given, name = _SORT, _SORT.removeprefix("-")  # the cohort was taken out of the filters
+    sorts = _sorts(ask, kind)
+    if name == ENTERED.name and name not in sorts:
+        given = _usual_sort(entity, kind)  # the cohort was taken out of the filters
+        name = given.removeprefix("-")
     if name not in sorts:
         raise WrongAddress(f"sort = {given!r}: must be one of {', '.join(sorts)}, perhaps after a -")
     return name, given.startswith("-")
 
 
 def _order(entity: Entity, sort: str, falls: bool) -> str:
-    return f"p.{sort} {'DESC' if falls else 'ASC'} NULLS LAST, p.{entity.id}"
+    return f"p.{quoted(sort)} {'DESC' if falls else 'ASC'} NULLS LAST, p.{entity.id}"
 
 
 def _values(

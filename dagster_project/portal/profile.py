@@ -6,7 +6,9 @@ from typing import Any
 
 from dagster_project import charts
 
+from . import tables
 from .asking import Ask, NotHere, View
+from .columns import of_table
 from .entities import COMPANY, Entity
 from .spans import SPANS, by_name, calls_by_end, window
 
@@ -71,6 +73,8 @@ WHERE entity = $entity AND entity_id = $id ORDER BY file_seq DESC, line DESC LIM
 def page(ask: Ask, entity: Entity) -> View:
     """Everything about the one whose id is in the address."""
     id_ = ask.get("id")
+    ask.only("id", "days")
+    columns = of_table(ask, entity.profiles)
     found = ask.rows.one(f"SELECT * FROM {entity.profiles} WHERE {entity.id} = $id", id=id_)
     if found is None:
         raise NotHere(f"There is no {entity.name} with the id {id_!r}.")
@@ -87,6 +91,8 @@ def page(ask: Ask, entity: Entity) -> View:
         {
             "entity": entity,
             "one": found,
+            "columns": columns,
+            "tables": tables.about(ask, entity, id_, first, last),
             "company": _company(ask, found) if entity is not COMPANY else None,
             "span": span,
             "spans": SPANS,

@@ -35,31 +35,19 @@ FILES = Listing(
         SELECT file_seq, source, path, CASE WHEN error IS NULL THEN 'read' ELSE 'unreadable' END AS state, bytes,
                received_date, first_seen_at, records, loaded, duplicates, rejected, repaired, error, note
         FROM ops.files""",
-    looks={
-        "file_seq": "file",
-        "path": "code",
-        "first_seen_at": "moment",
-        "bytes": "size",
-        "records": "number",
-        "loaded": "number",
-        "duplicates": "number",
-        "rejected": "number",
-        "repaired": "number",
-        "error": "bad",
-        "note": "long",
-    },
+    hides=("source", "state", "received_date"),
     order="file_seq DESC",
     facets=("source", "state"),
     labels={"file_seq": "no."},
 )
-_PLACE = {"file_seq": "file", "path": "code", "line": "number", "element": "number"}
 REJECTS = Listing(
     title="Rejected records",
     about="Every record that was not loaded: where it stood, why, and its text as it came (credentials replaced).",
     query="""
         SELECT r.source, r.reason, r.detail, r.file_seq, f.path, r.line, r.element, r.raw
         FROM ops.rejects AS r LEFT JOIN ops.files AS f USING (file_seq)""",
-    looks={"reason": "text", "detail": "long", "raw": "raw", **_PLACE},
+    looks={"reason": "text"},
+    hides=("source",),
     order="file_seq DESC, line, element",
     facets=("source", "reason", "file_seq"),
     labels={"file_seq": "file", "raw": "record"},
@@ -70,7 +58,7 @@ REPAIRS = Listing(
     query="""
         SELECT r.source, r.what, r.detail, r.file_seq, f.path, r.line, r.element
         FROM ops.repairs AS r LEFT JOIN ops.files AS f USING (file_seq)""",
-    looks={"what": "words", "detail": "long", **_PLACE},
+    hides=("source",),
     order="file_seq DESC, line, element, what, detail",
     facets=("source", "what", "file_seq"),
     labels={"file_seq": "file"},
@@ -82,15 +70,8 @@ CONFLICTS = Listing(
         SELECT c.entity, c.entity_id AS id, c.key, c.path, c.expected_type, c.actual_type, c.value, c.file_seq,
                c.line, c.element
         FROM marts.metadata_conflicts AS c""",
-    looks={
-        "id": "entity",
-        "path": "code",
-        "expected_type": "text",
-        "actual_type": "text",
-        "value": "code",
-        "file_seq": "file",
-        "line": "number",
-    },
+    looks={"id": "entity", "value": "code"},
+    hides=("entity", "key", "element"),
     order="file_seq DESC, line, element, path",
     facets=("key", "entity", "file_seq"),
     labels={"id": "of", "expected_type": "locked to", "actual_type": "was", "file_seq": "file"},
@@ -99,14 +80,12 @@ ALIASES = Listing(
     title="Tokens that several companies claim",
     about="Each day's calls go to the last company that claimed the token on or before it.",
     query="SELECT session_token, company_ids FROM marts.alias_conflicts",
-    looks={"session_token": "token", "company_ids": "companies"},
     order="session_token",
 )
 CRM = Listing(
     title="CRM records with one key",
     about="None of them is chosen to enrich a profile. Merge them in HubSpot.",
     query="SELECT object, match_key, record_ids FROM marts.crm_conflicts",
-    looks={"object": "text", "match_key": "text", "record_ids": "list"},
     order="object, match_key",
     facets=("object",),
 )
@@ -114,14 +93,6 @@ RESTATEMENTS = Listing(
     title="Restated days",
     about="Calls that moved from one company to another, because a claim arrived after them.",
     query="SELECT run, day, company_id_before, company_id_after, calls, reason FROM ops.restatements",
-    looks={
-        "day": "day",
-        "company_id_before": "company",
-        "company_id_after": "company",
-        "calls": "number",
-        "reason": "words",
-        "run": "code",
-    },
     order="day DESC, run, company_id_before, company_id_after",
     facets=("reason", "run"),
     labels={"company_id_before": "from", "company_id_after": "to"},
@@ -133,7 +104,7 @@ CHECKS = Listing(
         SELECT CASE WHEN failures > 0 THEN 'fails' ELSE 'holds' END AS result, model, name, failures,
                CASE WHEN failures > 0 THEN sample END AS sample
         FROM core.check_results""",
-    looks={"result": "text", "model": "code", "name": "words", "failures": "number", "sample": "raw"},
+    looks={"name": "words", "model": "code"},
     order="failures DESC, model, name",
     facets=("result", "model"),
     labels={"model": "table", "name": "check", "failures": "rows", "sample": "such as"},

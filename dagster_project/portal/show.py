@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import date, datetime
 from pathlib import Path
@@ -46,6 +47,17 @@ def token(value: str | None) -> str:
     return f"{value[:start]}…{value[len(value) - end :]}"
 
 
+# A token in a text that was kept as it came: after its name, however it is quoted.
+_NAMED_TOKEN = re.compile(
+    r"""(?P<name>session_?token\\*["']?\s*[:=]\s*\\*["']?)(?P<token>[^"'\\,;\s}&]{3,})""", re.IGNORECASE
+)
+
+
+def untokened(value: str | None) -> str:
+    """A text with the session tokens in it shortened."""
+    return _NAMED_TOKEN.sub(lambda found: found["name"] + token(found["token"]), value or "")
+
+
 def span(seconds: float | None) -> str:
     """A duration in its two largest units."""
     if seconds is None:
@@ -73,6 +85,11 @@ def size(count: int | None) -> str:
 def words(name: str) -> str:
     """A column's or cohort's name as words."""
     return name.replace("_", " ")
+
+
+def document(value: object) -> str | None:
+    """A structure as JSON; JSON stays as it is."""
+    return value if value is None or isinstance(value, str) else json.dumps(value, default=str)
 
 
 def pretty(document: str | None) -> str:
@@ -123,7 +140,7 @@ def environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for show in (number, moment, day, text, token, span, size, words, pretty, tree):
+    for show in (number, moment, day, text, token, untokened, span, size, words, document, pretty, tree):
         made.filters[show.__name__] = show
     made.globals["address"] = address
     return made

@@ -36,6 +36,8 @@ CREATE TABLE IF NOT EXISTS core.check_results (
 CREATE TABLE IF NOT EXISTS core.compactions (version BIGINT);
 CREATE TABLE IF NOT EXISTS core.column_lineage (
     model VARCHAR, column_name VARCHAR, source_model VARCHAR, source_column VARCHAR);
+CREATE TABLE IF NOT EXISTS core.pages (model VARCHAR, entity VARCHAR, draws VARCHAR[], grain VARCHAR[]);
+COMMENT ON TABLE core.pages IS 'Which tables are shown on the portal''s page of a company or user.';
 COMMENT ON TABLE core.column_lineage IS 'Which columns each column of a query is computed from.';
 COMMENT ON TABLE core.compactions IS 'When the files were last rewritten without what was erased.';
 COMMENT ON TABLE core.builds IS 'What each table was last built from.';
@@ -59,6 +61,12 @@ _STATE_COMMENTS = {
         "column_name": "a column of it",
         "source_model": "schema.table that it is computed from",
         "source_column": "a column of that",
+    },
+    "core.pages": {
+        "model": "schema.table",
+        "entity": "company or user",
+        "draws": "its measures that are drawn",
+        "grain": "its key",
     },
     "core.changed_days": {
         "model": "schema.table",
@@ -138,7 +146,7 @@ class Build:
     _built: dict[str, Built] = field(default_factory=dict)
     # What is to be noted of each table at the end: rows of `core`, by table and model.
     _notes: dict[str, dict[str, list[tuple[Any, ...]]]] = field(
-        default_factory=lambda: {"builds": {}, "check_results": {}, "column_lineage": {}}
+        default_factory=lambda: {"builds": {}, "check_results": {}, "column_lineage": {}, "pages": {}}
     )
 
     def since(self, model: str) -> int:
@@ -257,6 +265,9 @@ def _bring_up_to_date(work: Build, group: list[Model]) -> None:
         rows = _count(work.connection, model.name)
         if (state := work._state.get(model.name)) is None or state[0] != work._code(model):
             _note_lineage(work, model)
+            work._notes["pages"][model.name] = [
+                (model.name, entity, list(model.draws), list(model.grain)) for entity in model.page
+            ]
         generation = work._versions["raw.generation"]
         work._notes["builds"][model.name] = [
             (model.name, work._code(model), text, version, None, generation, work.now, rows)
@@ -476,7 +487,7 @@ def _drop_gone(work: Build) -> None:
     """Tables whose file is gone go too."""
     for name in set(work._state) - set(work.models):
         work.connection.execute(f"DROP TABLE IF EXISTS {name}")
-        for table in ("builds", "changed_days", "check_results", "column_lineage"):
+        for table in ("builds", "changed_days", "check_results", "column_lineage", "pages"):
             work.connection.execute(f"DELETE FROM core.{table} WHERE model = ?", [name])
 
 

@@ -8,6 +8,8 @@
     -- checks:
     --   name: SELECT the rows that should not be
     --   name (warn): ...
+    -- page: company
+    -- draws: calls
     -- chart: SELECT day, sum(calls) AS calls FROM ...
     SELECT ...
 
@@ -16,8 +18,10 @@ aggregated and merged; `merge:` names the aggregate of each measure), `day` (the
 or in those named by `days:`, are computed again) or `append` (the query's rows are added each time its inputs
 change). `previous:` names tables that the query reads as they were before this build. `stamp:` names a column
 that tells when the rest of the row last changed. `by:` names the module that computes the table instead of a
-query, and `from:` what it reads. `chart:` is a query for what is drawn of the table after a build: a bar for each row,
-named by the first column, made of the others. What a query reads is taken from the query itself.
+query, and `from:` what it reads. `page:` puts the table's rows on the portal's page of each company or user (or of
+both) that they are about, by `company_id` or `user_id`; `draws:` names the measures that are drawn there, day by day.
+`chart:` is a query for what is drawn of the table after a build: a bar for each row, named by the first column, made
+of the others. What a query reads is taken from the query itself.
 """
 
 from __future__ import annotations
@@ -38,7 +42,11 @@ import duckdb
 from .database import parser
 
 REBUILDS = ("whole", "merge", "day", "append")
-_KEYS = ("grain", "rebuild", "merge", "previous", "days", "stamp", "by", "from", "columns", "checks", "chart")
+_KEYS = (
+    *("grain", "rebuild", "merge", "previous", "days", "stamp", "by", "from", "columns", "checks"),
+    *("page", "draws", "chart"),
+)
+PAGES = ("company", "user")
 # Folders of sql/ that hold queries of their users' own making; they are no tables.
 QUERY_FOLDERS = ("cohorts", "outbound", "examples")
 
@@ -77,6 +85,8 @@ class Model:
     days: tuple[str, ...] = ()
     stamp: str | None = None
     by: str | None = None
+    page: tuple[str, ...] = ()  # of whom it is shown
+    draws: tuple[str, ...] = ()
     chart: str | None = None
     inputs: tuple[str, ...] = ()
     code: str = ""
@@ -184,6 +194,8 @@ def parse_model(name: str, text: str) -> Model:
     for column in (*grain, *([word("stamp")] if word("stamp") else [])):
         if column not in known:
             raise ModelError(f"{name}: {column} is not among its columns")
+    page, draws = names("page"), names("draws")
+    _check_page(name, page, draws, columns, grain)
     return Model(
         name=name,
         about=" ".join(part.strip() for part in header["about"]).strip(),
@@ -197,6 +209,8 @@ def parse_model(name: str, text: str) -> Model:
         days=names("days"),
         stamp=word("stamp"),
         by=by,
+        page=page,
+        draws=draws,
         chart=" ".join(line.strip() for line in header.get("chart", [])) or None,
         inputs=names("from") if by else tables_in(query),
         code=hashlib.sha256(text.encode()).hexdigest()[:16],
@@ -237,6 +251,27 @@ def _column(model: str, line: str) -> Column:
     if not match:
         raise ModelError(f"{model}: column line {line.strip()!r}: must be: name TYPE description")
     return Column(match[1], match[2], match[3].strip())
+
+
+def _check_page(
+    model: str,
+    page: Sequence[str],
+    draws: Sequence[str],
+    columns: Iterable[Column],
+    grain: Sequence[str],
+) -> None:
+    """What the portal needs to show a table on the page of somebody."""
+    types = {column.name: column.type for column in columns}
+    for entity in page:
+        if entity not in PAGES:
+            raise ModelError(f"{model}: page: {entity}: must be one of {', '.join(PAGES)}")
+        if f"{entity}_id" not in types:
+            raise ModelError(f"{model}: page: {entity}: needs a column {entity}_id")
+    for measure in draws:
+        if not page or "day" not in grain:
+            raise ModelError(f"{model}: draws: {measure}: needs `page:`, and a grain with day")
+        if types.get(measure) not in ("BIGINT", "INTEGER"):
+            raise ModelError(f"{model}: draws: {measure}: must be a column of whole numbers (BIGINT)")
 
 
 def _checks(model: str, lines: Sequence[str]) -> tuple[Check, ...]:
