@@ -1,13 +1,13 @@
 """Alerts: what is wrong, where, and what to do, posted to a webhook in Slack's format.
 
-What there is to tell is found elsewhere (defs/alerts.py, cli.py). A webhook that fails is told of, and stops nothing.
+What there is to tell is found elsewhere (defs/alerts.py, cli.py). A webhook that fails stops nothing; callers say so.
 """
 
 from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from dagster_project.settings import AlertSettings, Settings, alert_webhook, without_secrets
 
@@ -15,16 +15,14 @@ _LONGEST = 3500  # Slack cuts at 4,000 characters
 _PAUSE_SECONDS = 2.0
 
 
-def send(
-    settings: Settings | None, title: str, wrong: Sequence[str], to_do: str, complain: Callable[[str], None]
-) -> bool:
-    """Post an alert; whether it is done with. Without a webhook nobody wants one.
+def send(settings: Settings | None, title: str, wrong: Sequence[str], to_do: str) -> str | None:
+    """Post an alert. Returns why it could not be posted; None: done. Without a webhook nobody wants one.
 
-    settings: None where it is them that are wrong. complain: is told why an alert could not be posted.
+    settings: None where it is them that are wrong.
     """
     url = alert_webhook()
     if url is None:
-        return True
+        return None
     import requests  # not needed on most nights
 
     options = settings.alerts if settings else AlertSettings()
@@ -42,12 +40,11 @@ def send(
             problem = type(error).__name__  # its text holds the address, which is secret
             continue
         if answer.ok and not answer.is_redirect:
-            return True
+            return None
         problem = f"HTTP status {answer.status_code}"
         if answer.status_code < 500 and answer.status_code != 429:
             break
-    complain(f"the alert could not be posted: {problem}; look at WAREHOUSE_ALERT_WEBHOOK")
-    return False
+    return f"the alert could not be posted: {problem}; look at WAREHOUSE_ALERT_WEBHOOK"
 
 
 def _text(settings: Settings | None, title: str, wrong: Sequence[str], to_do: str) -> str:

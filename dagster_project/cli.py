@@ -5,6 +5,7 @@ Dagster is imported only where a run is launched or looked up.
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
@@ -12,18 +13,17 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import click
 
+from dagster_project import log
 from dagster_project.settings import Settings, SettingsError, load_settings, portal_password, token_key
-
-if TYPE_CHECKING:
-    from dagster_project.log import JsonLog
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_json_log: JsonLog | None = None  # where it is for machines what is told
+_log = logging.getLogger(__name__)
+_json_log: log.JsonLog | None = None  # where it is for machines what is told
 
 
 class Failed(Exception):
@@ -69,22 +69,18 @@ def _explained(command: F) -> F:
 def _log_as(wanted: str | None) -> None:
     """Begin the log for machines where it is wanted; before the settings are read, where an option says so."""
     global _json_log
-    if wanted == "json" and _json_log is None:
-        from dagster_project.log import JsonLog
-
-        _json_log = JsonLog()
+    if _json_log is None and wanted == "json":
+        _json_log = log.JsonLog()
+    elif _json_log is None:
+        log.for_people()
 
 
 def _fail(text: str, status: int) -> NoReturn:
-    _complain(text, "run_failed")
-    sys.exit(status)
-
-
-def _complain(text: str, event: str = "alert_not_posted") -> None:
     if _json_log is not None:
-        _json_log.error(event, text)
+        _json_log.error("run_failed", text)
     else:
         click.echo(text, err=True)
+    sys.exit(status)
 
 
 def _alert(settings: Settings | None, wrong: str) -> None:
@@ -92,7 +88,8 @@ def _alert(settings: Settings | None, wrong: str) -> None:
 
     with suppress(SettingsError):  # it may be the webhook that is wrong
         to_do = "set right what is named above, then run `warehouse run`; nothing is lost"
-        alerts.send(settings, "The warehouse did not run", [wrong], to_do, _complain)
+        if problem := alerts.send(settings, "The warehouse did not run", [wrong], to_do):
+            _log.error(problem, extra={"event": "alert_not_posted"})
 
 
 def _ids(context: click.Context, parameter: click.Parameter, ids: tuple[str, ...]) -> tuple[str, ...]:
@@ -140,15 +137,13 @@ def run(settings: Settings, as_of: datetime | None, full: bool, retries: int, lo
     token_key(settings)  # without it, where it is needed, nothing is begun
     _log_as(log_format or settings.logging.format)
     report: Any = _json_log or summary
-    with report.progress() as tell:
+    with report.progress():
         outcome = launch.nightly(
             settings,
             run_id=_json_log.run_id if _json_log else None,
             as_of=as_of.date() if as_of else None,
             full=full,
             retries=retries,
-            tell=tell,
-            complain=_complain,
         )
     if outcome.failure is not None:
         what = (
@@ -253,16 +248,16 @@ def erase(settings: Settings, users: tuple[str, ...], companies: tuple[str, ...]
     if not users and not companies:
         raise click.UsageError("name whom to erase, with --user or --company")
     try:
-        with summary.progress() as tell, open_warehouse(settings, tell) as connection:
-            erasure = erasing.look(connection, settings, users, companies, tell)
+        with summary.progress(), open_warehouse(settings) as connection:
+            erasure = erasing.look(connection, settings, users, companies)
         summary.show_erasure(erasure)
         if not yes and not (sys.stdin.isatty() and click.confirm("Erase this for good?")):
             raise Failed("nothing was erased. To erase it, run the command again with --yes")
-        with summary.progress() as tell:
-            with open_warehouse(settings, tell) as connection:
-                erasure = erasing.look(connection, settings, users, companies, tell)
-                erasing.carry_out(connection, settings, erasure, tell)
-            erasing.publish_without(settings, tell)
+        with summary.progress():
+            with open_warehouse(settings) as connection:
+                erasure = erasing.look(connection, settings, users, companies)
+                erasing.carry_out(connection, settings, erasure)
+            erasing.publish_without(settings)
             run_history.forget(settings.dagster_home, erasure.names)
     except (erasing.CannotErase, BuildError, ChecksFailed) as error:
         raise Failed(str(error)) from error
@@ -324,8 +319,8 @@ def plan(settings: Settings, offline: bool, file: Path | None) -> None:
     from dagster_project import summary
     from dagster_project.destinations import hubspot
 
-    with _hubspot_errors(), summary.progress() as tell:
-        made = hubspot.make_plan(settings, tell=tell, offline=offline)
+    with _hubspot_errors(), summary.progress():
+        made = hubspot.make_plan(settings, offline=offline)
     summary.show_plan(made)
     if file is not None:
         try:
@@ -346,8 +341,8 @@ def push(settings: Settings, live: bool, digest: str | None) -> None:
     from dagster_project import summary
     from dagster_project.destinations import hubspot
 
-    with _hubspot_errors(), summary.progress() as tell:
-        result = hubspot.push(settings, live=live, tell=tell, digest=digest)
+    with _hubspot_errors(), summary.progress():
+        result = hubspot.push(settings, live=live, digest=digest)
     summary.show_push(result)
     sys.exit(result.exit_status)
 
@@ -360,8 +355,8 @@ def backup(settings: Settings, folder: Path) -> None:
     from dagster_project import summary
     from dagster_project.warehouse import backup as backups
 
-    with _backup_errors(), summary.progress() as tell:
-        size = backups.make(settings, folder.absolute(), tell)
+    with _backup_errors(), summary.progress():
+        size = backups.make(settings, folder.absolute())
     click.echo(f"Backup made: {folder}, {size:,} bytes.")
 
 
@@ -382,8 +377,8 @@ def restore(settings: Settings, folder: Path, yes: bool) -> None:
             raise Failed(
                 f"nothing was restored: there are databases in {settings.data}. To replace them, add --yes"
             )
-        with summary.progress() as tell:
-            backups.restore(settings, folder.absolute(), tell)
+        with summary.progress():
+            backups.restore(settings, folder.absolute())
     click.echo(f"Restored and published: the backup of {at}. `warehouse run` loads what came since.")
 
 
@@ -405,8 +400,8 @@ def hubspot_init(settings: Settings, live: bool) -> None:
     from dagster_project import summary
     from dagster_project.destinations import hubspot
 
-    with _hubspot_errors(), summary.progress() as tell:
-        result = hubspot.init_properties(settings, live=live, tell=tell)
+    with _hubspot_errors(), summary.progress():
+        result = hubspot.init_properties(settings, live=live)
     summary.show_init(result)
     sys.exit(result.exit_status)
 

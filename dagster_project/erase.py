@@ -7,18 +7,20 @@ rewritten when they are next opened (warehouse.compaction).
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date
 
 from dagster_project import nightly
-from dagster_project.nightly import Tell
 from dagster_project.settings import Settings
 from dagster_project.sources import all_sources, erasures, loading
 from dagster_project.warehouse import continuity, forgetting, registry
 from dagster_project.warehouse.database import Connection, open_warehouse, transaction, value
 from dagster_project.warehouse.publish import publish
+
+_log = logging.getLogger(__name__)
 
 
 class CannotErase(Exception):
@@ -57,7 +59,7 @@ class Erasure:
 
 
 def look(
-    connection: Connection, settings: Settings, users: Iterable[str], companies: Iterable[str], tell: Tell
+    connection: Connection, settings: Settings, users: Iterable[str], companies: Iterable[str]
 ) -> Erasure:
     """Find what is to be erased, with all tables up to date. Raises CannotErase."""
     sources = all_sources()
@@ -72,7 +74,7 @@ def look(
     )
     as_of = value(connection, "SELECT as_of FROM marts.as_of") if built else None
     erasure = Erasure(erasures.Belongings(), as_of)
-    _build(connection, settings, erasure, tell)
+    _build(connection, settings, erasure)
     theirs = erasure.theirs
     theirs.ids["user"], theirs.ids["company"] = set(users), set(companies)
     for kind in ("user", "company"):
@@ -94,13 +96,13 @@ def look(
     return erasure
 
 
-def carry_out(connection: Connection, settings: Settings, erasure: Erasure, tell: Tell) -> None:
+def carry_out(connection: Connection, settings: Settings, erasure: Erasure) -> None:
     """Erase what was found, and build all tables anew. The files are rewritten when the warehouse is next opened."""
-    tell("erasing")
+    _log.debug("erasing")
     forgetting.forget(connection, nightly.models(), erasure.theirs.ids)
     with transaction(connection):
         erasures.Erasures(connection).erase(erasure.theirs, erasure.rows_of, erasure.run)
-    _build(connection, settings, erasure, tell)
+    _build(connection, settings, erasure)
     files = nightly.raw_place(settings).listing().files
     erasure.files = [
         row[0]
@@ -111,16 +113,16 @@ def carry_out(connection: Connection, settings: Settings, erasure: Erasure, tell
     ]
 
 
-def publish_without(settings: Settings, tell: Tell) -> None:
+def publish_without(settings: Settings) -> None:
     """Rewrite the databases without what was erased, and publish them."""
-    with open_warehouse(settings, tell) as connection:
-        tell("publishing analytics.duckdb")
+    with open_warehouse(settings) as connection:
+        _log.debug("publishing analytics.duckdb")
         publish(connection, settings)
 
 
-def _build(connection: Connection, settings: Settings, erasure: Erasure, tell: Tell) -> None:
+def _build(connection: Connection, settings: Settings, erasure: Erasure) -> None:
     """Bring all tables up to date, with the windows where they are."""
-    nightly.build_tables(connection, settings, as_of=erasure.as_of, run_id=f"erase {erasure.run}", tell=tell)
+    nightly.build_tables(connection, settings, as_of=erasure.as_of, run_id=f"erase {erasure.run}")
 
 
 def _in_hubspot(connection: Connection, theirs: erasures.Belongings) -> list[tuple[str, str]]:

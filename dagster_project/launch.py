@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import shutil
 import sqlite3
@@ -16,13 +17,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from dagster_project import progress
-from dagster_project.nightly import LoadResult, Tell
+from dagster_project.nightly import LoadResult
 from dagster_project.settings import Settings, project_root
 from dagster_project.warehouse.build import Built
 from dagster_project.warehouse.database import DatabaseError
 
 if TYPE_CHECKING:  # not needed on most nights
+    from dagster import DagsterInstance
+
     from dagster_project.destinations.hubspot import PushResult
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -43,6 +48,13 @@ def prepare_dagster_home(settings: Settings) -> None:
     if not (home / "dagster.yaml").exists():
         shutil.copyfile(project_root() / "deploy/dagster.yaml", home / "dagster.yaml")
     os.environ["DAGSTER_HOME"] = str(home)
+
+
+def _alert(instance: DagsterInstance, run_id: str, settings: Settings) -> None:
+    from dagster_project.defs.alerts import tell_of_run
+
+    if problem := tell_of_run(instance, run_id, settings):
+        _log.error(problem, extra={"event": "alert_not_posted"})
 
 
 @contextmanager
@@ -83,25 +95,21 @@ def nightly(
     as_of: date | None,
     full: bool,
     retries: int,
-    tell: Tell,
-    complain: Tell,
 ) -> Outcome:
     """Run the nightly job in this process and wait for it, and post the alert if there is need for one.
 
-    retries: of steps that failed for a lock or a disk. complain: is told why an alert could not be posted.
+    retries: of steps that failed for a lock or a disk.
     """
-    tell("starting Dagster")
+    _log.debug("starting Dagster")
     with _storage(settings):
-        return _nightly(settings, run_id or str(uuid.uuid4()), as_of, full, retries, tell, complain)
+        return _nightly(settings, run_id or str(uuid.uuid4()), as_of, full, retries)
 
 
-def _nightly(
-    settings: Settings, run_id: str, as_of: date | None, full: bool, retries: int, tell: Tell, complain: Tell
-) -> Outcome:
+def _nightly(settings: Settings, run_id: str, as_of: date | None, full: bool, retries: int) -> Outcome:
     import dagster as dg
 
     from dagster_project.definitions import defs
-    from dagster_project.defs.alerts import failure_of, tell_of_run
+    from dagster_project.defs.alerts import failure_of
     from dagster_project.defs.old_runs import forget_old_runs
     from dagster_project.defs.orphans import abandoned, give_up, hold, release
     from dagster_project.defs.steps import COMMAND_LINE_TAG, RETRIES_TAG
@@ -115,7 +123,6 @@ def _nightly(
     }
     # Loaded with no instance at hand: Dagster would ask its storage once for each file in defs/.
     job = defs().resolve_job_def("nightly")
-    progress.listener = tell
     progress.results.clear()
     try:
         with _alone(settings.dagster_home):
@@ -125,7 +132,7 @@ def _nightly(
             for run in abandoned(instance):
                 if COMMAND_LINE_TAG in run.tags:  # others are the daemon's to look after
                     give_up(instance, run)
-                    tell_of_run(instance, run.run_id, settings, complain)
+                    _alert(instance, run.run_id, settings)
             result = job.execute_in_process(
                 run_config=config,
                 run_id=run_id,
@@ -133,10 +140,9 @@ def _nightly(
                 raise_on_error=False,
                 tags={COMMAND_LINE_TAG: "warehouse run", RETRIES_TAG: str(retries)},
             )
-            tell_of_run(instance, run_id, settings, complain)
+            _alert(instance, run_id, settings)
             forget_old_runs(instance)
     finally:
-        progress.listener = None
         release(run_id)
     outcome = Outcome(
         run_id,

@@ -1,7 +1,9 @@
-"""What `warehouse run` tells when nobody watches: one JSON object a line on stderr, for a collector of logs.
+"""Who hears what the warehouse logs: people, as text on stderr, or a collector of logs, as one JSON object a line.
 
-Fields: time, level, event, run, then those of the event. Secrets of the environment are replaced. For people there
-is summary.py.
+Modules log by `logging`, below the name of the package: at DEBUG what is of a moment (which file, which table; with
+`done` and `total` where a bar can be drawn, see progress.Steps), at INFO what is worth keeping, from WARNING on what
+somebody should read. Fields of a JSON line: time, level, event, run, then those of the event. Secrets of the
+environment are replaced. What a run came to is told by JsonLog here, or for people by summary.py.
 """
 
 from __future__ import annotations
@@ -21,7 +23,29 @@ from dagster_project.settings import Settings, without_secrets
 if TYPE_CHECKING:
     from dagster_project.launch import Outcome
 
-_logger = logging.getLogger("warehouse")
+_package = logging.getLogger("dagster_project")
+_story = logging.getLogger("warehouse")  # the events of a run, each with its fields
+_PAUSE_SECONDS = 1.0
+
+
+@contextmanager
+def listening(handler: logging.Handler) -> Iterator[None]:
+    """Hand a handler what the warehouse logs meanwhile, from the handler's level on."""
+    before = _package.level
+    _package.addHandler(handler)
+    _package.setLevel(min(handler.level, _package.getEffectiveLevel()))
+    try:
+        yield
+    finally:
+        _package.setLevel(before)
+        _package.removeHandler(handler)
+
+
+def for_people() -> None:
+    """From now on, what somebody should read comes as text on stderr; until a JsonLog begins."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setLevel(logging.WARNING)
+    _package.handlers = [handler]
 
 
 class _JsonLine(logging.Formatter):
@@ -36,8 +60,11 @@ class _JsonLine(logging.Formatter):
             "level": record.levelname.lower(),
             "run": self.run_id,
         }
-        if record.name == _logger.name:
+        if record.name == _story.name:
             fields |= {"event": record.msg, **getattr(record, "fields", {})}
+        elif record.name.startswith(_package.name):
+            event = "progress" if record.levelno < logging.WARNING else "warning"
+            fields |= {"event": getattr(record, "event", event), "message": record.getMessage()}
         else:
             fields |= {"event": "library", "logger": record.name, "message": record.getMessage()}
         if record.exc_info:
@@ -50,6 +77,22 @@ def _clean(value: Any) -> Any:
     return without_secrets(value) if isinstance(value, str) else value
 
 
+def _now_and_then() -> Callable[[logging.LogRecord], bool]:
+    """A filter: a hundred thousand small files are a hundred thousand messages of a moment."""
+    last = 0.0
+
+    def wanted(record: logging.LogRecord) -> bool:
+        nonlocal last
+        if record.levelno > logging.DEBUG:
+            return True
+        if (now := time.monotonic()) - last < _PAUSE_SECONDS:
+            return False
+        last = now
+        return True
+
+    return wanted
+
+
 class JsonLog:
     """The story of one run, line by line."""
 
@@ -58,22 +101,17 @@ class JsonLog:
         self.run_id = str(uuid.uuid4())
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(_JsonLine(self.run_id))
-        logging.root.handlers = [handler]
+        handler.addFilter(_now_and_then())
+        logging.root.handlers, _package.handlers = [handler], []
         logging.captureWarnings(True)
-        _logger.setLevel(logging.INFO)
+        _story.setLevel(logging.INFO)
 
     @contextmanager
-    def progress(self) -> Iterator[Callable[[str], None]]:
-        told = 0.0
-
-        def tell(message: str) -> None:
-            nonlocal told
-            if time.monotonic() - told >= 1:  # a hundred thousand small files are a hundred thousand messages
-                told = time.monotonic()
-                self._tell("progress", message=message)
-
+    def progress(self) -> Iterator[None]:
+        """The log of what goes on meanwhile; of what is of a moment, a line a second."""
         self._tell("run_started")
-        yield tell
+        with listening(logging.NullHandler()):  # the handler of the root does it
+            yield
 
     def show_run(self, _: Settings, outcome: Outcome) -> None:
         """The end of a run that went well."""
@@ -107,13 +145,13 @@ class JsonLog:
         )
 
     def warn(self, event: str, **fields: Any) -> None:
-        _logger.warning(event, extra={"fields": fields})
+        _story.warning(event, extra={"fields": fields})
 
     def error(self, event: str, text: str) -> None:
-        _logger.error(event, extra={"fields": {"message": text, "seconds": self._seconds()}})
+        _story.error(event, extra={"fields": {"message": text, "seconds": self._seconds()}})
 
     def _tell(self, event: str, **fields: Any) -> None:
-        _logger.info(event, extra={"fields": fields})
+        _story.info(event, extra={"fields": fields})
 
     def _seconds(self) -> float:
         return round(time.monotonic() - self.started, 3)

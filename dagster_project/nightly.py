@@ -6,11 +6,13 @@ Plain functions on an open warehouse; the orchestrator (defs/) calls them as ass
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+import logging
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import cache
 
+from dagster_project.progress import Steps
 from dagster_project.readers.places import Place, place_at
 from dagster_project.settings import Settings, project_root, token_key
 from dagster_project.sources import all_sources, loading
@@ -21,11 +23,7 @@ from dagster_project.warehouse.database import Connection
 from dagster_project.warehouse.models import Model, read_models
 from dagster_project.warehouse.pseudonyms import keyed_hash
 
-Tell = Callable[[str], None]
-
-
-def _silent(_: str) -> None:
-    pass
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -70,7 +68,6 @@ def load_new_files(
     now: datetime | None = None,
     full: bool = False,
     selected: Iterable[str] | None = None,
-    tell: Tell = _silent,
 ) -> LoadResult:
     """Number and load what is new below raw/. full: load everything again, as it was loaded before.
 
@@ -96,16 +93,16 @@ def load_new_files(
         tables = [f"raw.{table}" for source in sources for table in source.tables]
         tables += retention.tables(connection)
         result.replayed_files = registry.forget_loaded(connection, place, folders, tables, fingerprint)
-        tell(f"full rebuild: {result.replayed_files} files are loaded again")
+        _log.info("full rebuild: %d files are loaded again", result.replayed_files)
     else:
         registry.require_token_key(connection, fingerprint)
-        _drop_old_rows(connection, settings, now.date(), tell)
-    found = registry.discover(connection, place, folders, now, tell)
+        _drop_old_rows(connection, settings, now.date())
+    found = registry.discover(connection, place, folders, now)
     result.new_files, result.known_files, result.warnings = found.new_files, found.known_files, found.warnings
     result.unknown = found.unknown
     wanted = {s.folder: s for s in sources if selected is None or s.table in selected}
     pending = [part for part in found.pending if part.source in wanted]
-    done = itertools.count(1)
+    steps = Steps("loading", len(pending))
     for folder, parts in itertools.groupby(pending, key=lambda part: part.source):
         source = wanted[folder]
         summary = loading.load(
@@ -113,7 +110,7 @@ def load_new_files(
             settings,
             source,
             list(parts),
-            lambda part: tell(f"loading {next(done)}/{len(pending)} {part.path}"),
+            steps,
         )
         result.summaries.setdefault(folder, LoadSummary()).merge(summary)
     if compaction.is_due(connection):
@@ -122,7 +119,7 @@ def load_new_files(
     return result
 
 
-def _drop_old_rows(connection: Connection, settings: Settings, today: date, tell: Tell) -> None:
+def _drop_old_rows(connection: Connection, settings: Settings, today: date) -> None:
     """What is past its retention goes; what was computed from it stays. Raises RetentionError."""
     for table, before in settings.retention.limits(today).items():
         if table == "rejects":
@@ -130,7 +127,7 @@ def _drop_old_rows(connection: Connection, settings: Settings, today: date, tell
         else:
             dropped = retention.drop(connection, models(), table, before)
         if dropped:
-            tell(f"dropped {dropped:,} rows of raw.{table}, older than {before}")
+            _log.info("dropped %s rows of raw.%s, older than %s", f"{dropped:,}", table, before)
 
 
 def build_tables(
@@ -141,7 +138,6 @@ def build_tables(
     now: datetime | None = None,
     run_id: str = "manual",
     selected: set[str] | None = None,
-    tell: Tell = _silent,
 ) -> dict[str, Built]:
     """Bring the computed tables up to date, with their checks, in one transaction."""
     now = now or utc_now()
@@ -153,5 +149,4 @@ def build_tables(
         now=now,
         run_id=run_id,
         selected=selected,
-        progress=lambda name: tell(f"building {name}"),
     )

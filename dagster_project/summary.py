@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import csv
 import itertools
+import logging
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.status import Status
 from rich.table import Table
 
 from dagster_project import csv_text
 from dagster_project.launch import Outcome, last_run
+from dagster_project.log import listening
 from dagster_project.nightly import raw_place
 from dagster_project.settings import Settings
 from dagster_project.sources import all_sources
@@ -32,13 +36,29 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def progress() -> Iterator[Callable[[str], None]]:
+def progress() -> Iterator[None]:
     """A line that tells what is going on; on a terminal it is overwritten, in a log it is left out."""
     if not sys.stderr.isatty():
-        yield lambda _: None
+        yield
         return
-    with Console(stderr=True).status("starting") as status:
-        yield lambda message: status.update(message)
+    with Console(stderr=True).status("starting") as status, listening(_StatusLine(status)):
+        yield
+
+
+class _StatusLine(logging.Handler):
+    """What is logged last, and a bar where it says how much of it is done."""
+
+    def __init__(self, status: Status) -> None:
+        super().__init__()
+        self.status = status
+
+    def emit(self, record: logging.LogRecord) -> None:
+        shown: RenderableType = _safe(record.getMessage())
+        if (total := getattr(record, "total", 0)) > 1:
+            line = Table.grid(padding=(0, 1))
+            line.add_row(ProgressBar(total=total, completed=getattr(record, "done", 0), width=24), shown)
+            shown = line
+        self.status.update(shown)
 
 
 def show_run(settings: Settings, outcome: Outcome) -> None:

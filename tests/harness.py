@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
 from dagster_project import nightly
+from dagster_project.log import listening
 from dagster_project.nightly import LoadResult
 from dagster_project.settings import Settings
 from dagster_project.warehouse.build import Built
@@ -74,3 +77,15 @@ class Warehouse:
         found = [row for row in self.table(name) if all(row[k] == v for k, v in key.items())]
         assert len(found) == 1, f"{len(found)} rows of {name} for {key}"
         return found[0]
+
+
+@contextmanager
+def hearing(tell: Callable[[str], None]) -> Iterator[None]:
+    """Call `tell` with each thing that the warehouse logs, when it is logged. What it raises, the one who logged meets."""
+
+    class Hearing(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            tell(record.getMessage())
+
+    with listening(Hearing()):
+        yield

@@ -17,6 +17,7 @@ from webhook import Webhook, listening
 
 from dagster_project.launch import Outcome
 from dagster_project.log import JsonLog
+from dagster_project.progress import Steps
 
 SECRET = "pat-na1-very-secret"
 
@@ -90,9 +91,10 @@ def test_a_run_that_goes_well_is_told_line_by_line(
     warehouse.put("events/notes.txt", "x")
     warehouse.night()
     log = JsonLog()
-    with log.progress() as tell:
+    with log.progress():
+        steps = Steps("loading", 1000)
         for number in range(1000):
-            tell(f"loading {number}")
+            steps.next(f"{number}.jsonl")
     log.show_run(warehouse.settings, Outcome("run", None, warehouse.loaded, warehouse.built))
     said = capsys.readouterr()
     assert said.out == ""

@@ -44,17 +44,15 @@ def failure_of(events: Iterable[dg.DagsterEvent]) -> str:
     return "the run did not start"
 
 
-def tell_of_run(
-    instance: dg.DagsterInstance, run_id: str, settings: Settings, complain: Callable[[str], None]
-) -> bool:
-    """Post what there is to say of a run that ended, once. False: it should be tried again later."""
+def tell_of_run(instance: dg.DagsterInstance, run_id: str, settings: Settings) -> str | None:
+    """Post what there is to say of a run that ended, once. Returns why that failed; then it should be tried again later."""
     if alert_webhook() is None or (run := instance.get_run_by_id(run_id)) is None or TOLD_TAG in run.tags:
-        return True
+        return None
     to_look = f"Run {run_id} in Dagster's UI has the whole log; `warehouse status` shows what is published."
     if run.status == dg.DagsterRunStatus.FAILURE:
         # One that Dagster starts again by itself is told of when that fails, too.
         if run.tags.get("dagster/will_retry") == "true" and COMMAND_LINE_TAG not in run.tags:
-            return True
+            return None
         said = failure_of(run_events(instance, run_id, "STEP_FAILURE", "PIPELINE_FAILURE"))
         title, wrong = f"The {run.job_name} run failed; what is published is as it was", [said]
         to_do = f"set right what is named above, then run `warehouse run`; nothing is lost. {to_look}"
@@ -64,11 +62,11 @@ def tell_of_run(
         )
         title = f"Checks failed in the {run.job_name} run"
         to_do = f"look at what is named above; the run itself ended well. {to_look}"
-    if wrong and not alerts.send(settings, title, wrong, to_do, complain):
-        return False
+    if wrong and (problem := alerts.send(settings, title, wrong, to_do)):
+        return problem
     # Also where there was nothing to say: the sensor would wait for it, and for its sake with the runs after it.
     instance.add_run_tags(run_id, {TOLD_TAG: "true"})
-    return True
+    return None
 
 
 def run_events(instance: dg.DagsterInstance, run_id: str, *types: str) -> Iterator[dg.DagsterEvent]:
@@ -141,12 +139,15 @@ def alerts_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         tells_itself = COMMAND_LINE_TAG in run.tags and TOLD_TAG not in run.tags
         if tells_itself and now - record.update_timestamp < _WHO_STARTED_IT_TELLS:
             break
-        if not tell_of_run(context.instance, run.run_id, settings, problems.append):
+        if problem := tell_of_run(context.instance, run.run_id, settings):
+            problems.append(problem)
             break
         since = record.update_timestamp
     stale = _stale_since(context.instance)
-    if stale == state.get("stale") or stale is None or _tell_of_stale(settings, problems.append):
+    if stale in (None, state.get("stale")) or (problem := _tell_of_stale(settings)) is None:
         state["stale"] = stale
+    else:
+        problems.append(problem)
     context.update_cursor(json.dumps({"since": since.isoformat(), "stale": state.get("stale")}))
     for problem in problems:
         context.log.warning(problem)
@@ -161,7 +162,7 @@ def _stale_since(instance: dg.DagsterInstance) -> str | None:
     return record.updated_at.isoformat()
 
 
-def _tell_of_stale(settings: Settings, complain: Callable[[str], None]) -> bool:
+def _tell_of_stale(settings: Settings) -> str | None:
     hours = settings.freshness.published_hours
     return alerts.send(
         settings,
@@ -169,5 +170,4 @@ def _tell_of_stale(settings: Settings, complain: Callable[[str], None]) -> bool:
         [f"no run ended well in the last {hours} hours; analysts see old data"],
         "see whether the schedule is on (Dagster's UI, or `systemctl list-timers`) and what became of the last run "
         "(`warehouse status`)",
-        complain,
     )

@@ -101,9 +101,7 @@ def _pushed(context: dg.AssetExecutionContext, settings: Settings) -> Iterator[R
     from dagster_project.destinations import hubspot
 
     plans: list[Result] = []
-    result = hubspot.push(
-        settings, live=True, tell=progress.tell, show=lambda plan: plans.append(_plan_result(plan))
-    )
+    result = hubspot.push(settings, live=True, show=lambda plan: plans.append(_plan_result(plan)))
     progress.results["push"] = result
     if PROPERTIES in context.selected_asset_keys:
         yield _properties_result(settings)
@@ -119,14 +117,14 @@ def _looked_at(context: dg.AssetExecutionContext, settings: Settings) -> Iterato
     wanted = context.selected_asset_keys
     if PROPERTIES in wanted:
         try:
-            hubspot.load_fields(settings, tell=progress.tell)
+            hubspot.load_fields(settings)
             yield _properties_result(settings)
         except hubspot.MissingToken as error:
             if len(wanted) == 1:
                 raise
             context.log.warning(str(error))
     if wanted & {PLAN, PUSH}:
-        plan = hubspot.make_plan(settings, tell=progress.tell)
+        plan = hubspot.make_plan(settings)
         if plan.offline:
             context.log.warning(f"this is the offline part of the plan only: {hubspot.MissingToken()}")
         if PLAN in wanted:

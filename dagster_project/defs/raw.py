@@ -11,7 +11,7 @@ from dagster_project.sources import Source, all_sources
 from dagster_project.sources.loading import LoadSummary
 from dagster_project.warehouse.database import open_warehouse
 
-from .steps import RETRIES, explained, told
+from .steps import RETRIES, explained
 
 OWNERS = ["team:data"]
 POOL = "duckdb"  # one writer at a time, also between runs
@@ -55,10 +55,8 @@ def raw_tables(context: dg.AssetExecutionContext, config: LoadConfig) -> Iterato
     settings = load_settings()
     selected = {key.path[-1] for key in context.selected_asset_keys}
 
-    with explained(context), open_warehouse(settings, told(context)) as connection:
-        result = nightly.load_new_files(
-            connection, settings, full=config.full, selected=selected, tell=progress.tell
-        )
+    with explained(context), open_warehouse(settings) as connection:
+        result = nightly.load_new_files(connection, settings, full=config.full, selected=selected)
     progress.results["load"] = result
     for warning in [
         *result.warnings,

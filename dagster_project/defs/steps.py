@@ -4,12 +4,13 @@ A lock or a disk may be free again in a minute. Wrong settings, failed checks an
 stay what they are until a person changes something.
 """
 
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import dagster as dg
 
-from dagster_project import progress
+from dagster_project.log import listening
 from dagster_project.readers.places import PlaceError
 from dagster_project.settings import SettingsError, load_settings
 from dagster_project.warehouse.build import BuildError
@@ -31,14 +32,15 @@ RETRIES: dg.RetryPolicy = dg.RetryPolicy(
 )
 
 
-def told(context: dg.AssetExecutionContext) -> Callable[[str], None]:
-    """Where a step says what it does: the run's log, and whoever started it in this process."""
+class _RunLog(logging.Handler):
+    """What the warehouse logs while a step goes on, into the run's log. Not the DEBUG ones: they are of a moment."""
 
-    def tell(message: str) -> None:
-        context.log.info(message)
-        progress.tell(message)
+    def __init__(self, context: dg.AssetExecutionContext) -> None:
+        super().__init__(logging.INFO)
+        self.context = context
 
-    return tell
+    def emit(self, record: logging.LogRecord) -> None:
+        self.context.log.log(record.levelno, record.getMessage())
 
 
 @contextmanager
@@ -46,7 +48,8 @@ def explained(context: dg.AssetExecutionContext) -> Iterator[None]:
     """Every error of a step as Dagster's Failure."""
     hold(context.run.run_id)
     try:
-        yield
+        with listening(_RunLog(context)):
+            yield
     except dg.Failure:
         raise
     except Exception as error:  # without this, Dagster would try all of them again

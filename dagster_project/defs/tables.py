@@ -3,6 +3,7 @@
 What analysts open follows in the same step, when everything before it went well.
 """
 
+import logging
 from base64 import b64encode
 from collections.abc import Iterator
 from datetime import timedelta
@@ -21,8 +22,9 @@ from dagster_project.warehouse.publish import is_published, publish
 from .cohorts import moved
 from .markdown import markdown_table
 from .raw import OWNERS, POOL, raw_key
-from .steps import RETRIES, explained, told
+from .steps import RETRIES, explained
 
+_log = logging.getLogger(__name__)
 _PREVIEW_ROWS = 10
 _RAW_ASSETS = {source.table for source in all_sources()}
 
@@ -125,14 +127,13 @@ def tables(
         except ValueError as error:
             raise dg.Failure(str(error), allow_retries=False) from error
         try:
-            with open_warehouse(settings, told(context)) as connection:
+            with open_warehouse(settings) as connection:
                 built = nightly.build_tables(
                     connection,
                     settings,
                     as_of=as_of,
                     run_id=context.run.run_id,
                     selected=selected,
-                    tell=progress.tell,
                 )
                 results = [
                     _result(connection, built[name])
@@ -158,7 +159,7 @@ def _published(connection: Connection, settings: Settings) -> dg.MaterializeResu
     """Publish, where anything changed. Told of every night: freshness is counted from it."""
     changed = not is_published(connection, settings)
     if changed:
-        progress.tell("publishing analytics.duckdb")
+        _log.debug("publishing analytics.duckdb")
         publish(connection, settings)
     size = settings.analytics_file.stat().st_size
     return dg.MaterializeResult(PUBLISHED, metadata={"bytes": size, "changed": changed})

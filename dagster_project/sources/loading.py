@@ -7,13 +7,14 @@ tables. What is common to all sources - places, rejects, repairs, unreadable fil
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import partial
 from typing import Any
 
+from dagster_project.progress import Steps
 from dagster_project.readers.files import FilePart, Record, UnreadableFile
 from dagster_project.readers.redact import redact
 from dagster_project.readers.values import start_of, time_of
@@ -198,7 +199,7 @@ def load(
     settings: Settings,
     source: Source,
     parts: Sequence[FilePart],
-    progress: Callable[[FilePart], None] = lambda _: None,
+    steps: Steps | None = None,
 ) -> LoadSummary:
     """Load files of one source, in the order given. Each batch is one transaction in `raw`."""
     summary = LoadSummary()
@@ -211,7 +212,8 @@ def load(
         loads, unreadable = [], []
         with _no_garbage_collection():
             for part in batch:
-                progress(part)
+                if steps is not None:
+                    steps.next(part.path)
                 one = FileLoad(part, load_seq, hides_tokens=key is not None)
                 _read(loader, one)
                 if one.error is None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import shutil
 import subprocess
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from .database import hold, open_warehouse, require_known_version, version_of_co
 from .durable import put_in_place, sync
 from .publish import publish
 
+_log = logging.getLogger(__name__)
 _LIST = "backup.json"
 
 
@@ -27,7 +28,7 @@ class BackupError(Exception):
     """A backup cannot be made, or is none. The text says why, and what to do."""
 
 
-def make(settings: Settings, folder: Path, tell: Callable[[str], None] = lambda _: None) -> int:
+def make(settings: Settings, folder: Path) -> int:
     """Copy both databases to a new folder. Returns their size in bytes. Raises BackupError, and leaves no folder."""
     if folder.exists():
         raise BackupError(f"{folder} is there already: name a new folder")
@@ -37,13 +38,13 @@ def make(settings: Settings, folder: Path, tell: Callable[[str], None] = lambda 
     try:
         shutil.rmtree(part, ignore_errors=True)  # of one that was killed
         part.mkdir(parents=True)
-        with hold(settings, tell) as connection:
+        with hold(settings) as connection:
             if connection is None:
                 raise BackupError(
                     "the databases cannot be read: nothing to make a backup of (see `warehouse run`)"
                 )
             for file in _files(settings):
-                tell(f"copying {file.name}")
+                _log.debug("copying %s", file.name)
                 _copy(file, part / file.name)
         copies = [part / file.name for file in _files(settings)]
         for copy in copies:
@@ -76,7 +77,7 @@ def made_at(folder: Path) -> str:
     return at
 
 
-def restore(settings: Settings, folder: Path, tell: Callable[[str], None] = lambda _: None) -> None:
+def restore(settings: Settings, folder: Path) -> None:
     """Put a backup in the place of the databases, and publish it. Raises BackupError and DatabaseError.
 
     A crash in the middle leaves databases that do not belong together; a run refuses them, and the same again ends it.
@@ -85,10 +86,10 @@ def restore(settings: Settings, folder: Path, tell: Callable[[str], None] = lamb
     for file in _files(settings):
         require_known_version(file.name, version_of_copy(folder / file.name))
     try:
-        with hold(settings, tell):
+        with hold(settings):
             parts = {file: file.with_name(f"{file.name}.part") for file in _files(settings)}
             for file, part in parts.items():
-                tell(f"copying {file.name}")
+                _log.debug("copying %s", file.name)
                 _copy(folder / file.name, part)
             for file, part in parts.items():
                 # What was not yet written into the database that goes; it would be applied to the one that comes.
@@ -98,8 +99,8 @@ def restore(settings: Settings, folder: Path, tell: Callable[[str], None] = lamb
         raise BackupError(
             f"the backup is not restored: {_reason(error)}. See to it, and run the same again"
         ) from error
-    with open_warehouse(settings, tell) as connection:
-        tell("publishing analytics.duckdb")
+    with open_warehouse(settings) as connection:
+        _log.debug("publishing analytics.duckdb")
         publish(connection, settings)
 
 

@@ -11,7 +11,8 @@ import hashlib
 import importlib
 import inspect
 import json
-from collections.abc import Callable, Iterator, Mapping
+import logging
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
@@ -24,6 +25,7 @@ from .database import Connection, append_rows, is_of_the_machine, transaction, v
 from .models import Check, Model
 from .retention import DROPPED, RetentionError, dropped_sums
 
+_log = logging.getLogger(__name__)
 _STATE = """
 CREATE SCHEMA IF NOT EXISTS core; CREATE SCHEMA IF NOT EXISTS marts; CREATE SCHEMA IF NOT EXISTS ops;
 CREATE SCHEMA IF NOT EXISTS outbound;
@@ -173,7 +175,6 @@ def build(
     now: datetime,
     run_id: str,
     selected: set[str] | None = None,
-    progress: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Built]:
     """Bring the selected tables (default: all) up to date, and check them.
 
@@ -210,7 +211,7 @@ def build(
                 continue
             group = [m for m in models.values() if m.by == model.by] if model.by else [model]
             done |= {m.name for m in group}
-            progress(model.name)
+            _log.debug("building %s", model.name)
             _bring_up_to_date(work, group)
         _write_notes(work)
         failed = [r for built in work._built.values() for r in built.checks if not r.passed and not r.warns]

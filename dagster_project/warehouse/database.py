@@ -8,11 +8,12 @@ holds what was loaded from the files, and the registry of files. Each transactio
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -25,6 +26,7 @@ from dagster_project.settings import Settings
 from . import compaction
 from .migrations import MIGRATIONS
 
+_log = logging.getLogger(__name__)
 Connection = duckdb.DuckDBPyConnection
 
 # Readable by every DuckDB since 1.0: analysts bring their own client.
@@ -64,7 +66,7 @@ TRANSIENT = (DatabaseError, duckdb.IOException, OSError)
 
 
 @contextmanager
-def open_warehouse(settings: Settings, tell: Callable[[str], None] = lambda _: None) -> Iterator[Connection]:
+def open_warehouse(settings: Settings) -> Iterator[Connection]:
     """The warehouse, for reading and writing, with `raw` attached. One process at a time: others wait.
 
     Raises DatabaseError when the wait is over or a file cannot be opened.
@@ -76,15 +78,15 @@ def open_warehouse(settings: Settings, tell: Callable[[str], None] = lambda _: N
             f"cannot create the data folder {settings.data}: {error.strerror}; "
             "set WAREHOUSE_DATA to a folder that can be written"
         ) from error
-    _take_back_published(settings, tell)
+    _take_back_published(settings)
     connection: Connection | None = None
     try:
-        connection = _open(settings, tell)
+        connection = _open(settings)
         if compaction.is_due(connection):
-            tell("rewriting the databases without what was erased")
+            _log.info("rewriting the databases without what was erased")
             compaction.compact(connection, settings)
             connection.close()
-            connection = _open(settings, tell)
+            connection = _open(settings)
         yield connection
     except duckdb.Error as error:
         if not is_of_the_machine(error):
@@ -96,7 +98,7 @@ def open_warehouse(settings: Settings, tell: Callable[[str], None] = lambda _: N
 
 
 @contextmanager
-def hold(settings: Settings, tell: Callable[[str], None] = lambda _: None) -> Iterator[Connection | None]:
+def hold(settings: Settings) -> Iterator[Connection | None]:
     """Both databases as they are, old or new, so that no other process writes to them; None where they cannot be opened.
 
     For whoever copies the files or puts others in their place.
@@ -104,7 +106,7 @@ def hold(settings: Settings, tell: Callable[[str], None] = lambda _: None) -> It
     settings.data.mkdir(parents=True, exist_ok=True)
     connection: Connection | None = None
     try:
-        connection = _connect(settings, tell)
+        connection = _connect(settings)
         connection.execute("CHECKPOINT raw")
         connection.execute("CHECKPOINT warehouse")
     except DatabaseError as error:
@@ -255,8 +257,8 @@ def append_rows(
         connection.unregister("rows_to_append")
 
 
-def _open(settings: Settings, tell: Callable[[str], None]) -> Connection:
-    connection = _connect(settings, tell)
+def _open(settings: Settings) -> Connection:
+    connection = _connect(settings)
     try:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute(f"SET memory_limit = '{settings.warehouse.memory_limit}'")
@@ -265,15 +267,15 @@ def _open(settings: Settings, tell: Callable[[str], None]) -> Connection:
         if settings.warehouse.threads:
             connection.execute(f"SET threads = {settings.warehouse.threads}")
         _remove_leftovers(settings)
-        _upgrade(connection, "raw", settings.raw_file.name, tell)
-        _upgrade(connection, "warehouse", settings.warehouse_file.name, tell)
+        _upgrade(connection, "raw", settings.raw_file.name)
+        _upgrade(connection, "warehouse", settings.warehouse_file.name)
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _upgrade(connection: Connection, database: str, file: str, tell: Callable[[str], None]) -> None:
+def _upgrade(connection: Connection, database: str, file: str) -> None:
     """Bring one database to the newest schema version. Raises DatabaseError where a newer release wrote it."""
     newest, at = len(MIGRATIONS), _VERSION_TABLES[database]
     try:
@@ -293,7 +295,7 @@ def _upgrade(connection: Connection, database: str, file: str, tell: Callable[[s
         connection.execute(f"""COMMENT ON TABLE {at} IS 'The schema versions that this database went through.';
             COMMENT ON COLUMN {at}.version IS 'number of the release''s newest migration'""")
         for number, step in enumerate(MIGRATIONS[version:], version + 1):
-            tell(f"upgrading {file} to schema version {number}: {step.about}")
+            _log.info("upgrading %s to schema version %d: %s", file, number, step.about)
             try:
                 connection.execute(getattr(step, database))
             except duckdb.Error as error:
@@ -303,7 +305,7 @@ def _upgrade(connection: Connection, database: str, file: str, tell: Callable[[s
         connection.execute(f"INSERT INTO {at} VALUES (?)", [newest])
 
 
-def _connect(settings: Settings, tell: Callable[[str], None]) -> Connection:
+def _connect(settings: Settings) -> Connection:
     """Both databases, once nobody else has one of them open."""
     deadline = time.monotonic() + settings.warehouse.lock_wait_seconds
     told = False
@@ -316,7 +318,7 @@ def _connect(settings: Settings, tell: Callable[[str], None]) -> Connection:
             connection.execute(f"ATTACH '{quoted(str(file))}' AS raw")
             return connection
         except duckdb.Error as error:
-            mended = _cut_torn_log(file, error, tell)
+            mended = _cut_torn_log(file, error)
             if connection is not None:
                 connection.close()
             if mended:
@@ -330,12 +332,12 @@ def _connect(settings: Settings, tell: Callable[[str], None]) -> Connection:
                     "Analysts should open analytics.duckdb instead"
                 ) from error
             if not told:
-                tell(f"{file.name} is in use by {_holder(error)}; waiting for it to end")
+                _log.info("%s is in use by %s; waiting for it to end", file.name, _holder(error))
                 told = True
             time.sleep(0.25)
 
 
-def _cut_torn_log(file: Path, error: duckdb.Error, tell: Callable[[str], None]) -> bool:
+def _cut_torn_log(file: Path, error: duckdb.Error) -> bool:
     """Cut off the end of a log that had not reached the disk when the power went. Returns whether to open again.
 
     DuckDB passes over an end that is missing, but not over one that is nulls or garbage. What stood there was not
@@ -352,16 +354,18 @@ def _cut_torn_log(file: Path, error: duckdb.Error, tell: Callable[[str], None]) 
             os.truncate(log, int(found[1]))
     except OSError:
         return False
-    tell(f"{log.name}: cut off its end, which had not reached the disk; as it was: {log.name}.damaged")
+    _log.info(
+        "%s: cut off its end, which had not reached the disk; as it was: %s.damaged", log.name, log.name
+    )
     return True
 
 
-def _take_back_published(settings: Settings, tell: Callable[[str], None]) -> None:
+def _take_back_published(settings: Settings) -> None:
     """Where warehouse.duckdb is gone, what is published is the last copy of it, with its history."""
     target, published = settings.warehouse_file, settings.analytics_file
     if target.exists() or not (settings.raw_file.exists() and published.exists()):
         return
-    tell(f"{target.name} is gone: going on from what is published")
+    _log.info("%s is gone: going on from what is published", target.name)
     part = target.with_name(f"{target.name}.{os.getpid()}.part")
     try:
         with duckdb.connect(str(published), read_only=True) as connection:

@@ -7,8 +7,9 @@ only read here.
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -20,6 +21,7 @@ from dagster_project.settings import SettingsError
 from . import continuity
 from .database import Connection, append_rows, transaction, value
 
+_log = logging.getLogger(__name__)
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS raw.files (
     file_seq BIGINT, load_seq BIGINT, source VARCHAR, path VARCHAR, sha256 VARCHAR, bytes BIGINT,
@@ -149,7 +151,6 @@ def discover(
     place: Place,
     folders: Sequence[Folder],
     now: datetime,
-    progress: Callable[[str], None] = lambda _: None,
 ) -> Discovery:
     """Number what is new below raw/, and say what is to be loaded, in order O. Commits to `raw`.
 
@@ -192,7 +193,7 @@ def discover(
             if before.sha256 and before.looks_like(stamp):
                 found.known_files += 1
                 continue
-            progress(f"hashing {path}")
+            _log.debug("hashing %s", path)
             content = _hash(file, stamp.bytes, (before.loaded_bytes or 0) if grows else 0)
         except OSError as error:
             if path in unreadable:

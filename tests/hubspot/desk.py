@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import duckdb
+from harness import hearing
 
 from dagster_project.destinations import hubspot
 from dagster_project.destinations.hubspot import Plan, PushResult, init, planner, tables
@@ -90,9 +91,10 @@ class Desk:
     def plan(self) -> Plan:
         return hubspot.make_plan(self.settings)
 
-    def push(self, **more: Any) -> PushResult:
-        """Push, and check what must hold after every push."""
-        result = hubspot.push(self.settings, live=True, **more)
+    def push(self, tell: Callable[[str], None] = lambda _: None, **more: Any) -> PushResult:
+        """Push, and check what must hold after every push. tell: is called with what is logged meanwhile."""
+        with hearing(tell):
+            result = hubspot.push(self.settings, live=True, **more)
         for tally in [*result.objects.values(), result.total]:
             assert tally.planned == tally.acknowledged + tally.rejected + tally.skipped, tally
         (last,) = self.table("ops.hubspot_pushes ORDER BY push DESC LIMIT 1")

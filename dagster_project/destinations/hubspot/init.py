@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,11 +17,11 @@ from .answers import problem_of
 from .api import BATCH, OBJECTS, Api, Json
 from .errors import HubspotError, OutcomeUnknown, Refused
 from .lookup import in_batches
-from .plan import Tell
 from .planner import Planner
 from .preflight import Column, Property
 from .values import MADE, kind_of
 
+_log = logging.getLogger(__name__)
 GROUP, GROUP_LABEL = "api_analytics", "API Analytics"
 _WORDS = {"api": "API", "id": "ID", "4xx": "4xx", "5xx": "5xx"}
 _WINDOWS = {"24h": "24 hours", "7d": "7 days", "30d": "30 days", "90d": "90 days"}
@@ -60,7 +61,7 @@ class InitResult:
         return int(bool(self.failed or self.unusable))
 
 
-def init_properties(settings: Settings, *, live: bool, tell: Tell = lambda _: None) -> InitResult:
+def init_properties(settings: Settings, *, live: bool) -> InitResult:
     """Show (live: and make) what the SELECTs name and HubSpot lacks. What is there already is left as it is.
 
     Raises MissingToken; HubspotError where nothing is published, or the token may not do it.
@@ -70,10 +71,10 @@ def init_properties(settings: Settings, *, live: bool, tell: Tell = lambda _: No
             f"nothing is published yet at {settings.analytics_file}; run `warehouse run` first"
         )
     result = InitResult(live)
-    with Api(settings.hubspot) as api, open_warehouse(settings, tell) as connection:
+    with Api(settings.hubspot) as api, open_warehouse(settings) as connection:
         tables.prepare(connection)
         api.load_account(settings.hubspot.portal_id)
-        planner = Planner(connection, settings, api, datetime.now(UTC).replace(tzinfo=None), tell)
+        planner = Planner(connection, settings, api, datetime.now(UTC).replace(tzinfo=None))
         for object_type, columns in planner.read_columns().items():
             found = planner.properties[object_type]
             lacking = _compare(connection, object_type, columns, found, result)
@@ -81,7 +82,7 @@ def init_properties(settings: Settings, *, live: bool, tell: Tell = lambda _: No
             if lacking and not _has_group(api, object_type, found.values()):
                 result.groups.append(object_type)
         if live:
-            _make(api, result, planner, tell)
+            _make(api, result, planner)
     return result
 
 
@@ -144,13 +145,13 @@ def _has_group(api: Api, object_type: str, properties: Iterable[Property]) -> bo
         return False  # making it will tell
 
 
-def _make(api: Api, result: InitResult, planner: Planner, tell: Tell) -> None:
+def _make(api: Api, result: InitResult, planner: Planner) -> None:
     for object_type in OBJECTS:
         new = [one for one in result.properties if one.object == object_type]
         if object_type in result.groups:
-            tell(f"making the group {GROUP_LABEL} for {object_type}")
+            _log.debug("making the group %s for %s", GROUP_LABEL, object_type)
             _write(api.create_group, object_type, {"name": GROUP, "label": GROUP_LABEL})
-        _make_properties(api, object_type, new, result.failed, tell)
+        _make_properties(api, object_type, new, result.failed)
         for (kind, name), more in result.options.items():
             if kind == object_type:
                 existing = planner.properties[object_type][name]
@@ -169,14 +170,14 @@ def _make(api: Api, result: InitResult, planner: Planner, tell: Tell) -> None:
 
 
 def _make_properties(
-    api: Api, object_type: str, new: list[NewProperty], failed: dict[tuple[str, str], str], tell: Tell
+    api: Api, object_type: str, new: list[NewProperty], failed: dict[tuple[str, str], str]
 ) -> None:
     """One property that HubSpot does not want makes it refuse a whole call: that is halved until it is alone."""
     waiting: list[Sequence[NewProperty]] = list(in_batches(new, BATCH))
     unanswered = 0
     while waiting:
         batch = waiting.pop()
-        tell(f"making {len(batch)} properties for {object_type}")
+        _log.debug("making %d properties for %s", len(batch), object_type)
         try:
             answer = api.create_properties(object_type, [_body(one) for one in batch])
         except OutcomeUnknown:

@@ -7,6 +7,7 @@ again.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from dagster_project.warehouse.database import Connection, append_rows, transaction, value
@@ -14,10 +15,11 @@ from dagster_project.warehouse.database import Connection, append_rows, transact
 from .api import Api, Json
 from .errors import NotAllowed, OutcomeUnknown, Refused
 from .lookup import in_batches
-from .plan import ListChange, Tell
+from .plan import ListChange
 from .preflight import LeftOut
 from .values import utc_now
 
+_log = logging.getLogger(__name__)
 MEMBERS_A_CALL = 1000
 _TRIES = 4
 
@@ -53,8 +55,8 @@ def planned_changes(connection: Connection, portal_id: int | None) -> list[ListC
 class Lists:
     """Brings the lists of one account up to date."""
 
-    def __init__(self, api: Api, connection: Connection, portal_id: int | None, tell: Tell) -> None:
-        self.api, self.connection, self.portal_id, self.tell = api, connection, portal_id, tell
+    def __init__(self, api: Api, connection: Connection, portal_id: int | None) -> None:
+        self.api, self.connection, self.portal_id = api, connection, portal_id
         self.left_out: list[LeftOut] = []
 
     def send(self) -> None:
@@ -63,7 +65,7 @@ class Lists:
             "SELECT DISTINCT object, cohort FROM list_changes ORDER BY ALL"
         ).fetchall():
             name = list_name(object_type, cohort)
-            self.tell(f"bringing the list {name} up to date")
+            _log.debug("bringing the list %s up to date", name)
             try:
                 self._bring_up_to_date(object_type, cohort, name)
             except (Refused, NotAllowed) as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,6 @@ from typing import Any
 from .preflight import LeftOut
 
 _ROWS = 10_000  # read at a time
-
-Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from functools import partial
@@ -33,10 +34,11 @@ from . import lists
 from .api import BATCH, KEYS, OBJECTS, Api
 from .errors import HubspotError
 from .lookup import all_records, by_email, by_id, in_batches, key_of, side_by_side
-from .plan import Counts, ListChange, Plan, Tell
+from .plan import Counts, ListChange, Plan
 from .preflight import Column, LeftOut, Property, check, load_properties
 from .values import EMAIL, PROBLEM, kind_of, text_of
 
+_log = logging.getLogger(__name__)
 IDS = {"companies": "company_id", "contacts": "user_id"}
 _EXPORTED_MORE = {
     "companies": ("Additional Domains", "hs_additional_domains"),
@@ -55,10 +57,8 @@ _BYTES = 32  # of a value that is no text
 class Planner:
     """Makes the plan's tables. api None: offline. Raises HubspotError on a SELECT that cannot be used."""
 
-    def __init__(
-        self, connection: Connection, settings: Settings, api: Api | None, now: datetime, tell: Tell
-    ) -> None:
-        self.connection, self.settings, self.api, self.now, self.tell = connection, settings, api, now, tell
+    def __init__(self, connection: Connection, settings: Settings, api: Api | None, now: datetime) -> None:
+        self.connection, self.settings, self.api, self.now = connection, settings, api, now
         self.portal_id = api.account.portal_id if api else _last_account(connection, settings)
         self.left_out: list[LeftOut] = []
         self.properties: dict[str, dict[str, Property]] = {}
@@ -116,7 +116,7 @@ class Planner:
         file = project_root() / "sql" / "outbound" / f"hubspot_{object_type}.sql"
         if not file.is_file():
             return None
-        self.tell(f"reading what to send to {object_type}")
+        _log.debug("reading what to send to %s", object_type)
         query = bare(file.read_text(encoding="utf-8"))
         home = value(connection, "SELECT current_database()")
         connection.execute("USE published")
@@ -141,7 +141,7 @@ class Planner:
     def _load_properties(self, object_type: str, columns: list[Column]) -> None:
         if self.api is None:
             return
-        self.tell(f"loading the properties of {object_type}")
+        _log.debug("loading the properties of %s", object_type)
         found = load_properties(self.api, object_type, [KEYS[object_type], *(c.name for c in columns)])
         self.properties[object_type] = found
         append_rows(
@@ -327,7 +327,7 @@ class Planner:
         done = 0
         for emails, found in side_by_side(_batches(keys), partial(by_email, api)):
             done += len(emails)
-            self.tell(f"looking up contacts: {done:,} of {unresolved:,}")
+            _log.debug("looking up contacts: %d of %d", done, unresolved)
             append_rows(
                 connection, "matches", [("contacts", key, f.hubspot_id, 2) for key, f in found.items()]
             )
@@ -340,7 +340,7 @@ class Planner:
         done, is_last = 0, False
         for number, (records, last) in enumerate(all_records(self.api, object_type), start=1):
             done += len(records)
-            self.tell(f"listing {object_type}: {done:,}")
+            _log.debug("listing %s: %d", object_type, done)
             append_rows(
                 self.connection,
                 "matches",
@@ -367,7 +367,7 @@ class Planner:
         parts = 1 + sum(map(self._bytes, self.columns)) // _COMPARED_AT_ONCE
         keys = " ".join(f"WHEN '{o}' THEN '{k}'" for o, k in KEYS.items())
         for part in range(parts):
-            self.tell(f"comparing with what HubSpot was told: {part + 1} of {parts}")
+            _log.debug("comparing with what HubSpot was told: %d of %d", part + 1, parts)
             self.want(f"hash(_key) % {parts} = {part}")
             connection.execute(_REFUSED_VALUES)
             connection.execute(_CHANGES, {"portal_id": self.portal_id})

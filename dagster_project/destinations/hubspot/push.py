@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,13 +26,14 @@ from .api import OBJECTS, Account, Api
 from .errors import DailyLimit, HubspotError, MissingToken
 from .ledger import remember_matches, remember_preflight, settle
 from .lists import Lists
-from .plan import Plan, Tell
+from .plan import Plan
 from .planner import Planner, source_of
 from .preflight import LeftOut
 from .progress import Progress
 from .sender import Sender
 from .values import utc_now
 
+_log = logging.getLogger(__name__)
 # What a push may hold in memory, however many records there are; what is more lies in the database's files. Each
 # thread needs some of it.
 _MEMORY, _THREADS = 160_000_000, 2
@@ -82,10 +84,6 @@ class PushResult:
         )
 
 
-def _silent(_: str) -> None:
-    pass
-
-
 def is_up_to_date(settings: Settings) -> bool:
     """Whether a push would find what the last one found, and that one left nothing open. Asks nobody but the warehouse."""
     if not settings.analytics_file.exists():
@@ -100,12 +98,12 @@ def is_up_to_date(settings: Settings) -> bool:
             return False  # published before there were pushes, or by an older release
 
 
-def load_fields(settings: Settings, *, tell: Tell = _silent) -> Account:
+def load_fields(settings: Settings) -> Account:
     """Load the properties of the account into ops.hubspot_properties, and publish them. Raises as `make_plan` does."""
     _need_published(settings)
-    with Api(settings.hubspot) as api, _warehouse(settings, tell) as connection:
+    with Api(settings.hubspot) as api, _warehouse(settings) as connection:
         account = api.load_account(settings.hubspot.portal_id)
-        planner = Planner(connection, settings, api, utc_now(), tell)
+        planner = Planner(connection, settings, api, utc_now())
         planner.read_columns()
         with transaction(connection):
             planner.keep_properties()
@@ -113,7 +111,7 @@ def load_fields(settings: Settings, *, tell: Tell = _silent) -> Account:
         return account
 
 
-def make_plan(settings: Settings, *, tell: Tell = _silent, offline: bool = False) -> Plan:
+def make_plan(settings: Settings, *, offline: bool = False) -> Plan:
     """What a push would write. offline, or without a token: what can be said offline. Writes nothing to HubSpot.
 
     Raises HubspotError: nothing is published yet, a SELECT cannot be used, the token is not accepted or another
@@ -124,21 +122,20 @@ def make_plan(settings: Settings, *, tell: Tell = _silent, offline: bool = False
         api: Api | None = None if offline else Api(settings.hubspot)
     except MissingToken:
         api = None
-    with _warehouse(settings, tell) as connection:
+    with _warehouse(settings) as connection:
         settle(connection, utc_now())
         if api is None:
-            return _planned(connection, settings, None, tell).as_plan()
+            return _planned(connection, settings, None).as_plan()
         with api:
             api.load_account(settings.hubspot.portal_id)
-            _recover(api, Progress(connection, api.account.portal_id), tell)
-            return _planned(connection, settings, api, tell).as_plan()
+            _recover(api, Progress(connection, api.account.portal_id))
+            return _planned(connection, settings, api).as_plan()
 
 
 def push(
     settings: Settings,
     *,
     live: bool,
-    tell: Tell = _silent,
     digest: str | None = None,
     show: Callable[[Plan], None] | None = None,
 ) -> PushResult:
@@ -148,7 +145,7 @@ def push(
     (see make_plan). What stops it later is in the result.
     """
     if not live:
-        plan = make_plan(settings, tell=tell)
+        plan = make_plan(settings)
         if plan.offline:
             raise MissingToken
         _need_digest(digest, plan.digest)
@@ -156,12 +153,12 @@ def push(
             show(plan)
         return rehearsal(plan)
     _need_published(settings)
-    with Api(settings.hubspot) as api, _warehouse(settings, tell) as connection:
+    with Api(settings.hubspot) as api, _warehouse(settings) as connection:
         try:
             api.load_account(settings.hubspot.portal_id)
             progress = Progress(connection, api.account.portal_id)
-            _recover(api, progress, tell)
-            planner = _planned(connection, settings, api, tell)
+            _recover(api, progress)
+            planner = _planned(connection, settings, api)
             _need_digest(digest, planner.digest())
             if show:
                 show(planner.as_plan())
@@ -173,12 +170,12 @@ def push(
             _account(result, api, limit, 0)
             _close(connection, _open(connection, result.portal_id, "", None), result)
         else:
-            sender = Sender(api, progress, settings.hubspot.recreate_deleted, tell)
+            sender = Sender(api, progress, settings.hubspot.recreate_deleted)
             sender.send_all()
             if planner.lists and sender.stop is None:
-                sender.stop = _send_lists(api, progress, tell)
+                sender.stop = _send_lists(api, progress)
             result = _finish(connection, api, progress, planner, sender.stop, number)
-        tell("publishing")
+        _log.debug("publishing")
         publish(connection, settings)
         return result
 
@@ -201,21 +198,21 @@ def rehearsal(plan: Plan) -> PushResult:
     )
 
 
-def _planned(connection: Connection, settings: Settings, api: Api | None, tell: Tell) -> Planner:
-    planner = Planner(connection, settings, api, utc_now(), tell)
+def _planned(connection: Connection, settings: Settings, api: Api | None) -> Planner:
+    planner = Planner(connection, settings, api, utc_now())
     try:
         planner.make()
     except duckdb.OutOfMemoryException:  # very long texts
         connection.execute(f"SET memory_limit = '{settings.warehouse.memory_limit}'")
-        planner = Planner(connection, settings, api, utc_now(), tell)
+        planner = Planner(connection, settings, api, utc_now())
         planner.make()
     return planner
 
 
 @contextmanager
-def _warehouse(settings: Settings, tell: Tell) -> Iterator[Connection]:
+def _warehouse(settings: Settings) -> Iterator[Connection]:
     """The warehouse with the push's tables, held to an amount of memory that does not grow with the records."""
-    with open_warehouse(settings, tell) as connection:
+    with open_warehouse(settings) as connection:
         tables.prepare(connection)
         if value(connection, "SELECT parse_formatted_bytes(current_setting('memory_limit')) > ?", [_MEMORY]):
             connection.execute(f"SET memory_limit = '{_MEMORY}B'")
@@ -236,12 +233,12 @@ def _need_published(settings: Settings) -> None:
         )
 
 
-def _recover(api: Api, progress: Progress, tell: Tell) -> None:
+def _recover(api: Api, progress: Progress) -> None:
     """What an earlier push left in the outbox: look up what may have been carried out, close its accounts."""
     connection, outbox = progress.connection, progress.outbox
     settle(connection, utc_now())
     if outbox.holds("sent"):
-        tell("looking up what was under way when the last push ended")
+        _log.debug("looking up what was under way when the last push ended")
         latest = value(connection, "SELECT max(sent_at) FROM ops.hubspot_outbox WHERE state = 'sent'")
         time.sleep(
             min(
@@ -292,10 +289,10 @@ def _begin(connection: Connection, progress: Progress, planner: Planner) -> int:
     return number
 
 
-def _send_lists(api: Api, progress: Progress, tell: Tell) -> HubspotError | None:
+def _send_lists(api: Api, progress: Progress) -> HubspotError | None:
     """Bring the lists of the cohorts up to date. Returns what ended it early."""
     settle(progress.connection, utc_now())  # the ids of what was made
-    lists = Lists(api, progress.connection, progress.portal_id, tell)
+    lists = Lists(api, progress.connection, progress.portal_id)
     try:
         lists.send()
     except HubspotError as error:

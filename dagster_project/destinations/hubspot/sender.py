@@ -6,6 +6,7 @@ the process dies, the next push knows which records HubSpot may have got.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -19,10 +20,10 @@ from .errors import DailyLimit, HubspotError, NotAllowed, OutcomeUnknown, Refuse
 from .lookup import by_email, in_batches
 from .outcomes import find_gone, look_up, plan_repairs
 from .pace import MOST_IN_FLIGHT
-from .plan import Tell
 from .progress import Progress
 from .values import utc_now
 
+_log = logging.getLogger(__name__)
 _FRUITLESS_PASSES = 4  # in a row without a single usable answer: HubSpot is down
 _UNANSWERED = 8  # calls in a row: better wait a little
 _REPAIRS = 3
@@ -34,8 +35,8 @@ Call = tuple[str, list[Input]]  # object type, records
 class Sender:
     """Sends until nothing is left that can be sent. stop: what ended it early."""
 
-    def __init__(self, api: Api, progress: Progress, recreate_deleted: bool, tell: Tell) -> None:
-        self.api, self.progress, self.recreate_deleted, self.tell = api, progress, recreate_deleted, tell
+    def __init__(self, api: Api, progress: Progress, recreate_deleted: bool) -> None:
+        self.api, self.progress, self.recreate_deleted = api, progress, recreate_deleted
         self.stop: HubspotError | None = None
         self._queue: deque[Call] = deque()  # parts of refused calls, to be sent next
         self._conflicts: list[tuple[list[Input], Problem]] = []
@@ -61,7 +62,7 @@ class Sender:
             fruitless = 0 if self._answered else fruitless + 1
             try:
                 if self.stop is None and outbox.holds("sent"):
-                    self.tell("looking up what HubSpot did not answer")
+                    _log.debug("looking up what HubSpot did not answer")
                     time.sleep(min(0.5 * 2.0**fruitless, 30.0))
                     look_up(self.api, progress)
                 if self.stop is None and outbox.holds("gone"):
@@ -103,7 +104,9 @@ class Sender:
                 elif not running:
                     break
                 else:
-                    self.tell(f"sending to HubSpot: {progress.done:,} of {self._total:,} records")
+                    _log.debug(
+                        "sending to HubSpot: %s of %s records", f"{progress.done:,}", f"{self._total:,}"
+                    )
                     wait(running, return_when=FIRST_COMPLETED)
         with progress.written():  # what was not reached
             for inputs in [
