@@ -165,6 +165,8 @@ class Emulator:
                 if known_path:
                     raise ApiError(405, "METHOD_NOT_ALLOWED", f"Method {method} is not allowed for {path}")
                 raise not_found(f"No resource at {path}")
+            if len(target) > self.options.longest_address:
+                raise ApiError(414, "URI_TOO_LONG", "The address is too long.")
             reply = self._admit(call, headers, extra) or self._handle(
                 call, self._request(call, match, query, headers, raw), extra, closing
             )

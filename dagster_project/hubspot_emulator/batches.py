@@ -83,6 +83,8 @@ class Batches:
                 ids = [normal_key(one) for one in ids]
         if self._options.duplicate_reads == "refuse":
             self._refuse_duplicates(ids)
+        if unreadable := sorted(self._options.unreadable.intersection(ids)):
+            raise bad_request(f"Invalid input: {unreadable[0]} cannot be read")
         names = body.get("properties") or None
         found: dict[int, Record] = {}
         missing: list[str] = []

@@ -133,7 +133,7 @@ class Operations:
     def _properties_list(self, request: Request) -> tuple[int, Any]:
         schema = self._kind(request).schema
         sensitivity = request.one("dataSensitivity", "non_sensitive")
-        return 200, {"results": schema.listing(request.flag("archived"), sensitivity)}
+        return 200, {"results": schema.listing(request.flag("archived"), sensitivity, self.store.now())}
 
     def _properties_get(self, request: Request) -> tuple[int, Any]:
         return 200, self._kind(request).schema.get(request.args["name"], request.flag("archived")).as_json()

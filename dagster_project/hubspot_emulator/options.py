@@ -23,7 +23,10 @@ class Options:
     ``json_scalars``: numbers and booleans instead of strings are taken. ``search_lag``: seconds until a
     write can be found by search. ``enforce_rules``: which dialect applies the account's own validation
     rules. ``first_error_only``: a whole-call 400 names the first bad row only. ``latency``: seconds
-    added to each answer.
+    added to each answer. ``companies_from_contacts``: the account makes a company of a new contact's domain
+    where it has none. ``unreadable``: emails and ids for which a batch read is refused. ``property_lag``:
+    seconds until the list of properties shows a new one. ``longest_address``: characters of an address;
+    what is longer is a 414.
     """
 
     update_invalid: RowOrCall = "whole_call"
@@ -45,3 +48,7 @@ class Options:
     versions: tuple[str, ...] = ("2025-09", "2026-03", "2026-09")
     max_inputs: int = 100
     max_custom_properties: int = 1000
+    companies_from_contacts: bool = False
+    unreadable: frozenset[str] = frozenset()
+    property_lag: float = 0.0
+    longest_address: int = 8_000

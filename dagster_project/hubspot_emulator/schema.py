@@ -146,11 +146,19 @@ class Schema:
 
     # properties
 
-    def listing(self, archived: bool, sensitivity: str) -> list[Json]:
+    def listing(self, archived: bool, sensitivity: str, now: int) -> list[Json]:
         if sensitivity not in SENSITIVITIES:
             raise bad_request(f"dataSensitivity must be one of {', '.join(SENSITIVITIES)}")
         source = self.archived if archived else self.properties
-        return [prop.as_json() for prop in source.values() if prop.sensitivity == sensitivity]
+        return [
+            prop.as_json()
+            for prop in source.values()
+            if prop.sensitivity == sensitivity and (archived or now - prop.updated >= self._lag(prop))
+        ]
+
+    def _lag(self, prop: Property) -> float:
+        """Milliseconds that the list lags behind."""
+        return 0 if prop.hubspot_defined else self._options.property_lag * 1000
 
     def get(self, name: str, archived: bool = False) -> Property:
         prop = (self.archived if archived else self.properties).get(name)

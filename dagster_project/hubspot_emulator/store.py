@@ -323,6 +323,8 @@ class Store:
         before = kind.keys(record) if rekeyed else []
         for prop, value in plan.values:
             old = record.get(prop.slot)
+            if prop.name == "lifecyclestage" and _goes_back(prop, old, value):
+                continue
             if prop.unique and prop.slot != kind.key_slot:
                 taken = kind.unique.setdefault(prop.name, {})
                 if old is not None:
@@ -335,7 +337,15 @@ class Store:
         if rekeyed:
             self._reindex(kind, record, before)
         record.updated = max(now, record.updated)
+        if plan.record is None and kind is self.contacts and self.options.companies_from_contacts:
+            self._make_company_of(record)
         return record
+
+    def _make_company_of(self, contact: Record) -> None:
+        domain = (contact.get(self.contacts.key_slot) or "").rpartition("@")[2]
+        if domain and not self.companies.by_key(domain):
+            prop = self.companies.schema.properties["domain"]
+            self.write(self.companies, Plan([(prop, domain)]))
 
     def _new_record(self, kind: ObjectType, now: int) -> Record:
         record = Record(self._next_id, now)
@@ -604,6 +614,12 @@ class Store:
             value = record.get(prop.slot)
             if value is not None:
                 yield name, value
+
+
+def _goes_back(prop: Property, old: str | None, new: str) -> bool:
+    """A lifecycle stage only goes forward; a write that would set it back is answered 2xx and left out."""
+    stages = [option["value"] for option in prop.options]
+    return bool(new) and old in stages and new in stages and stages.index(new) < stages.index(old)
 
 
 def name_holder(error: RowError, existing: str) -> None:

@@ -12,6 +12,13 @@ from .api import KEYS, Json
 from .errors import Refused
 from .lookup import key_of
 
+# What HubSpot says when it is not the record's fault: a limit of the account, its plan, its payment, a scope.
+_ACCOUNT = re.compile(
+    r"limit|quota|upgrade|payment|billing|subscription|suspended|scope|permission|maximum number of",
+    re.IGNORECASE,
+)
+_TEXT_LENGTH = re.compile(r"character|length|too long", re.IGNORECASE)
+
 
 @dataclass(frozen=True)
 class Input:
@@ -37,13 +44,15 @@ class Problem:
     values: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     is_gone: bool = False
     is_conflict: bool = False
+    is_account: bool = False  # the account's refusal, not the record's
     existing_id: str | None = None
 
 
 @dataclass
 class Verdict:
-    """What became of a call's records. unknown: HubSpot did not say."""
+    """What became of a call's records. unknown: HubSpot did not say. shown: what it says that each record holds now."""
 
+    shown: dict[int, Mapping[str, Any]] = field(default_factory=dict)
     acknowledged: list[tuple[Input, str]] = field(default_factory=list)
     refused: list[tuple[Input, Problem]] = field(default_factory=list)
     unknown: list[Input] = field(default_factory=list)
@@ -61,20 +70,23 @@ def verdict(object_type: str, inputs: Sequence[Input], body: Json) -> Verdict:
             result.refused.append((left.pop(one.record), problem_of(error, one.properties, correlation_id)))
         if not named:
             stray_errors.append(error)
-    stray_results: list[str] = []
+    stray_results: list[tuple[str, Json]] = []
     for record in _dicts(body.get("results")):
         hubspot_id = _text(record.get("id"))
         if hubspot_id is None:
             continue
         match = _match(object_type, left, record, hubspot_id)
         if match is None:
-            stray_results.append(hubspot_id)
+            stray_results.append((hubspot_id, record))
         else:
             result.acknowledged.append((left.pop(match.record), hubspot_id))
+            result.shown[match.record] = _shown(record)
     if len(left) == 1:
         (only,) = left.values()
         if len(stray_results) == 1 and not stray_errors:
-            result.acknowledged.append((only, stray_results[0]))  # merged into another record, say
+            ((hubspot_id, record),) = stray_results
+            result.acknowledged.append((only, hubspot_id))  # merged into another record, say
+            result.shown[only.record] = _shown(record)
             left.clear()
         elif stray_errors and not stray_results:
             result.refused.append((only, problem_of(stray_errors[0], only.properties, correlation_id)))
@@ -103,6 +115,8 @@ def problem_of(error: Mapping[str, Any], sent: Collection[str], correlation_id: 
         values[match[1]] = (category, message)
     existing = re.search(r"Existing ID:?\s*(\d+)", message, re.IGNORECASE)
     codes = [str(detail["code"]) for detail in details if detail.get("code")]
+    is_gone = category == "OBJECT_NOT_FOUND"
+    words = " ".join(map(str, (category, error.get("subCategory"), *codes, message)))
     return Problem(
         code=next((code for code, _ in values.values()), None)
         or next(iter(codes), None)
@@ -111,7 +125,10 @@ def problem_of(error: Mapping[str, Any], sent: Collection[str], correlation_id: 
         message=message,
         correlation_id=_text(error.get("correlationId")) or correlation_id,
         values=values,
-        is_gone=category == "OBJECT_NOT_FOUND",
+        is_gone=is_gone,
+        is_account=not (values or is_gone or is_conflict)
+        and bool(_ACCOUNT.search(words))
+        and not _TEXT_LENGTH.search(words),
         is_conflict=is_conflict,
         existing_id=next(iter(_texts(context, "existingId", "existingObjectId")), None)
         or (existing[1] if existing else None),
@@ -128,6 +145,11 @@ def problem_of_call(refused: Refused, sent: Collection[str]) -> Problem:
     if not error.get("category"):
         error["category"] = f"HTTP_{refused.status}"
     return problem_of(error, sent)
+
+
+def _shown(record: Json) -> Mapping[str, Any]:
+    held = record.get("properties")
+    return held if isinstance(held, dict) else {}
 
 
 def _match(object_type: str, left: Mapping[int, Input], record: Json, hubspot_id: str) -> Input | None:

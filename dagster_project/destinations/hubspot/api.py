@@ -46,7 +46,7 @@ Said = tuple[int, str, str | None]  # status, text without secrets, correlation 
 
 @dataclass(frozen=True)
 class Account:
-    """portal_id None: HubSpot did not say. time_zone: where the account's day turns."""
+    """portal_id None: not asked yet. time_zone: where the account's day turns."""
 
     portal_id: int | None = None
     time_zone: str = "UTC"
@@ -113,12 +113,17 @@ class Api:
             body = {}  # not promised to every token
         said = str(body.get("portalId"))
         found = int(said) if said.isdecimal() else None
-        if portal_id is not None and found != portal_id:
+        if found is None and portal_id is None:
             raise HubspotError(
-                f"the token belongs to HubSpot account {found if found is not None else '(unknown)'}, but "
+                "HubSpot does not say which account the token belongs to, so nothing was sent: name the account, "
+                "[hubspot] portal_id in warehouse.toml (the number in HubSpot's addresses)"
+            )
+        if found is not None and portal_id not in (None, found):
+            raise HubspotError(
+                f"the token belongs to HubSpot account {found}, but "
                 f"[hubspot] portal_id = {portal_id}: nothing was sent. Use a token of that account, or change the setting"
             )
-        self.account = Account(found, str(body.get("timeZone") or "UTC"))
+        self.account = Account(found or portal_id, str(body.get("timeZone") or "UTC"))
         return self.account
 
     def properties(self, object_type: str, sensitivity: str = "non_sensitive") -> list[Json]:
@@ -149,9 +154,17 @@ class Api:
             seen.add(after)
 
     def batch_read(
-        self, object_type: str, ids: Sequence[str], properties: Sequence[str], id_property: str | None = None
+        self,
+        object_type: str,
+        ids: Sequence[str],
+        properties: Sequence[str],
+        id_property: str | None = None,
+        refused: dict[str, Refused] | None = None,
     ) -> list[Json]:
-        """The records with these ids (or values of id_property) that exist, in any order."""
+        """The records with these ids (or values of id_property) that exist, in any order.
+
+        refused: gets the ids of which HubSpot refuses to say anything. Without it Refused is raised for them.
+        """
         body: Json = {
             "properties": list(properties),
             "propertiesWithHistory": [],
@@ -161,16 +174,19 @@ class Api:
             body["idProperty"] = id_property
         try:
             return self._list("POST", f"/crm/objects/{API_VERSION}/{object_type}/batch/read", body=body)
-        except Refused as refused:
-            if refused.status == 404:
+        except Refused as error:
+            if error.status == 404:
                 return []
-            if refused.status not in (400, 422) or len(ids) == 1:
+            if len(ids) == 1 and refused is not None:
+                refused[ids[0]] = error
+                return []
+            if len(ids) == 1 or error.status not in (400, 413, 414, 422):
                 raise
             half = len(ids) // 2
             return [
                 record
                 for part in (ids[:half], ids[half:])
-                for record in self.batch_read(object_type, part, properties, id_property)
+                for record in self.batch_read(object_type, part, properties, id_property, refused)
             ]
 
     def batch_write(self, object_type: str, verb: str, inputs: list[Json]) -> Json:
@@ -349,7 +365,7 @@ class Api:
             body.setdefault("correlationId", correlation_id)
         if status >= 500 or status < 200:
             raise OutcomeUnknown(f"HTTP_{status}", f"HubSpot answered {status}: {_message(text)}")
-        if status in (401, 403):
+        if status in (401, 402, 403):
             raise NotAllowed(status, _not_allowed(status, body or {}))
         if status >= 300:
             raise Refused(status, body if body is not None else {"message": f"HubSpot answered {status}"})
@@ -446,6 +462,8 @@ def _not_allowed(status: int, body: Json) -> str:
     said = str(body.get("message") or "no reason given")
     if status == 401:
         return f"HubSpot does not accept the access token (HUBSPOT_ACCESS_TOKEN): {said}"
+    if status == 402:
+        return f"HubSpot wants a payment or a larger plan first: {said}"
     scopes = [
         str(scope)
         for error in _dicts(body.get("errors"))
@@ -454,8 +472,10 @@ def _not_allowed(status: int, body: Json) -> str:
             error["context"].get("requiredGranularScopes") or error["context"].get("requiredScopes") or []
         )
     ]
-    wanted = f" It needs: {', '.join(dict.fromkeys(scopes))}." if scopes else ""
-    return f"the HubSpot access token may not do this: {said}{wanted}"
+    if scopes or "SCOPE" in str(body.get("category")):
+        wanted = f" It needs: {', '.join(dict.fromkeys(scopes))}." if scopes else ""
+        return f"the HubSpot access token lacks a scope: {said}{wanted}"
+    return f"HubSpot does not allow this: {said}"
 
 
 def _dicts(value: Any) -> list[Json]:

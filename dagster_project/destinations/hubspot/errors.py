@@ -29,6 +29,10 @@ class NotAllowed(HubspotError):
         self.status = status
 
 
+class AccountRefused(HubspotError):
+    """HubSpot refuses the account something, whatever the record: a limit, a payment, a scope."""
+
+
 class DailyLimit(HubspotError):
     """The account's calls of the day are used up; nothing more is to be sent before `resumes_at` (UTC)."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -26,6 +27,7 @@ GROUP, GROUP_LABEL = "api_analytics", "API Analytics"
 _WORDS = {"api": "API", "id": "ID", "4xx": "4xx", "5xx": "5xx"}
 _WINDOWS = {"24h": "24 hours", "7d": "7 days", "30d": "30 days", "90d": "90 days"}
 _YES_NO = {"true": "Yes", "false": "No"}
+_EXISTS = re.compile(r"already exist|_NAME_EXISTS", re.IGNORECASE)
 _TRIES = 3  # of a write that was not answered
 
 
@@ -159,14 +161,6 @@ def _make(api: Api, result: InitResult, planner: Planner) -> None:
                 answer = _write(partial(api.update_property, object_type), name, {"options": options})
                 if answer.get("errors"):
                     result.failed[object_type, name] = str(answer["errors"][0].get("message"))
-        if new:
-            # HubSpot's list is what counts, whatever it answered.
-            lacking = _lacking(api, object_type, new)
-            for one in new:
-                if one in lacking:
-                    result.failed.setdefault((object_type, one.name), "HubSpot did not make it")
-                else:
-                    result.failed.pop((object_type, one.name), None)
 
 
 def _make_properties(
@@ -174,6 +168,7 @@ def _make_properties(
 ) -> None:
     """One property that HubSpot does not want makes it refuse a whole call: that is halved until it is alone."""
     waiting: list[Sequence[NewProperty]] = list(in_batches(new, BATCH))
+    made: set[str] = set()  # HubSpot said so; its list may lag behind
     unanswered = 0
     while waiting:
         batch = waiting.pop()
@@ -191,11 +186,24 @@ def _make_properties(
                 waiting += [batch[half:], batch[:half]]
                 continue
             answer = {"errors": [dict(refused.body)]}
+        made.update(str(one.get("name")) for one in answer.get("results") or [] if isinstance(one, dict))
         for error in [e for e in answer.get("errors") or [] if isinstance(e, dict)]:
             problem = problem_of(error, ())
             for one in batch:
-                if len(batch) == 1 or one.name in str(error.get("context")) or one.name in problem.message:
-                    failed[object_type, one.name] = problem.message
+                if len(batch) == 1 or _names(error, one.name):
+                    if _EXISTS.search(f"{error.get('subCategory')} {problem.message}"):
+                        made.add(one.name)
+                    else:
+                        failed[object_type, one.name] = problem.message
+    unsaid = [one for one in new if one.name not in made and (object_type, one.name) not in failed]
+    for one in _lacking(api, object_type, unsaid) if unsaid else []:
+        failed[object_type, one.name] = "HubSpot did not make it"
+
+
+def _names(error: Json, name: str) -> bool:
+    """Whether an error is about a property: it stands as a word of its own in what HubSpot says."""
+    said = f"{error.get('context')} {error.get('message')}"
+    return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", said) is not None
 
 
 def _lacking(api: Api, object_type: str, wanted: Iterable[NewProperty]) -> list[NewProperty]:

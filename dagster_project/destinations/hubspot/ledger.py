@@ -128,7 +128,7 @@ def remember_preflight(connection: Connection, portal_id: int | None, now: datet
         f"""
         INSERT INTO ops.hubspot_rejects
             (object, id, key, hubspot_id, property, value, code, message, attempts, rejected_at, portal_id)
-        SELECT object, id, key, hubspot_id, property, value, code, CASE code {explained} END, 0, ?, ?
+        SELECT object, id, key, hubspot_id, property, value, code, coalesce(said, CASE code {explained} END), 0, ?, ?
         FROM refused""",
         [now, portal_id],
     )

@@ -10,6 +10,7 @@ from typing import TypeVar
 from dagster_project.readers.values import domain_key, email_key
 
 from .api import BATCH, KEYS, MORE_KEYS, Api, Json
+from .errors import Refused
 from .pace import MOST_IN_FLIGHT
 
 T = TypeVar("T")
@@ -31,21 +32,30 @@ def key_of(object_type: str, text: object) -> str | None:
     return domain_key(text) if object_type == "companies" else email_key(text)
 
 
-def all_records(
-    api: Api, object_type: str, properties: Iterable[str] = ()
-) -> Iterator[tuple[list[Found], bool]]:
-    """Every record of the account, page by page, each with whether it is the last."""
-    asked = _asked(object_type, properties)
+def all_records(api: Api, object_type: str) -> Iterator[tuple[list[Found], bool]]:
+    """Every record of the account with its keys, page by page, each with whether it is the last.
+
+    (Nothing else is asked for: the names would stand in the address, which may not be long.)
+    """
+    asked = _asked(object_type, ())
     for page, is_last in api.pages(object_type, asked):
         yield [_found(object_type, record) for record in page if record.get("id")], is_last
 
 
-def by_email(api: Api, emails: Sequence[str], properties: Iterable[str] = ()) -> dict[str, Found]:
-    """The contacts of up to a hundred emails, by the email that was asked for: primary or additional."""
+def by_email(
+    api: Api,
+    emails: Sequence[str],
+    properties: Iterable[str] = (),
+    refused: dict[str, Refused] | None = None,
+) -> dict[str, Found]:
+    """The contacts of up to a hundred emails, by the email that was asked for: primary or additional.
+
+    refused: see `Api.batch_read`.
+    """
     asked = _asked("contacts", properties)
     records = [
         _found("contacts", r)
-        for r in api.batch_read("contacts", emails, asked, id_property="email")
+        for r in api.batch_read("contacts", emails, asked, "email", refused)
         if r.get("id")
     ]
     found: dict[str, Found] = {}
@@ -61,14 +71,25 @@ def by_email(api: Api, emails: Sequence[str], properties: Iterable[str] = ()) ->
     elif nameless and missing:
         half = max(len(missing) // 2, 1)
         for part in (missing[:half], missing[half:]):
-            found.update(by_email(api, part, properties) if part else {})
+            found.update(by_email(api, part, properties, refused) if part else {})
     return found
 
 
-def by_id(api: Api, object_type: str, ids: Sequence[str], properties: Iterable[str] = ()) -> dict[str, Found]:
-    """Up to a hundred records by the id that was asked for, also where that one was merged into another."""
+def by_id(
+    api: Api,
+    object_type: str,
+    ids: Sequence[str],
+    properties: Iterable[str] = (),
+    refused: dict[str, Refused] | None = None,
+) -> dict[str, Found]:
+    """Up to a hundred records by the id that was asked for, also where that one was merged into another.
+
+    refused: see `Api.batch_read`.
+    """
     asked = [*_asked(object_type, properties), MERGED]
-    records = [_found(object_type, r) for r in api.batch_read(object_type, ids, asked) if r.get("id")]
+    records = [
+        _found(object_type, r) for r in api.batch_read(object_type, ids, asked, None, refused) if r.get("id")
+    ]
     found = {record.hubspot_id: record for record in records if record.hubspot_id in set(ids)}
     others = [record for record in records if record.hubspot_id not in found]
     for record in others:
@@ -82,7 +103,7 @@ def by_id(api: Api, object_type: str, ids: Sequence[str], properties: Iterable[s
     elif unclaimed and missing:
         half = max(len(missing) // 2, 1)
         for part in (missing[:half], missing[half:]):
-            found.update(by_id(api, object_type, part, properties) if part else {})
+            found.update(by_id(api, object_type, part, properties, refused) if part else {})
     return found
 
 

@@ -6,7 +6,7 @@ that state knows only that it may have been carried out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -52,6 +52,30 @@ class Outbox:
                 """
             SELECT count(*) > 0 FROM ops.hubspot_outbox WHERE state = ? AND portal_id IS NOT DISTINCT FROM ?""",
                 [state, self.portal_id],
+            )
+        )
+
+    def has_ready(self, halted: Collection[tuple[str, bool]]) -> bool:
+        """Whether something can be sent. halted: object types, and whether their creates, that HubSpot takes none of."""
+        found = self.connection.execute(
+            """
+            SELECT DISTINCT object, hubspot_id IS NULL FROM ops.hubspot_outbox
+            WHERE state = 'ready' AND portal_id IS NOT DISTINCT FROM ?""",
+            [self.portal_id],
+        ).fetchall()
+        return any(one not in halted for one in found)
+
+    def awaits_companies(self, halted: Collection[tuple[str, bool]]) -> bool:
+        """Whether a company is still to be made, or HubSpot has not answered yet whether it was."""
+        open_states = "'sent'" if ("companies", True) in halted else "'sent', 'ready'"
+        return bool(
+            value(
+                self.connection,
+                f"""
+            SELECT count(*) > 0 FROM ops.hubspot_outbox
+            WHERE object = 'companies' AND hubspot_id IS NULL AND state IN ({open_states})
+              AND portal_id IS NOT DISTINCT FROM ?""",
+                [self.portal_id],
             )
         )
 

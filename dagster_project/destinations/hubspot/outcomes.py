@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 from dagster_project.warehouse.database import Connection, transaction
 
 from .answers import Input, Problem
-from .api import KEYS, OBJECTS, Api
+from .api import OBJECTS, Api
+from .errors import NotAllowed, Refused
 from .ledger import settle
 from .lookup import Found, all_records, by_email, by_id, in_batches, side_by_side
 from .progress import Progress
-from .values import are_same, utc_now
+from .values import utc_now
 
 # A call of which nothing is known may still be under way in HubSpot. Before a company is made once more this long is
 # waited: domains are not unique there, so a late one would make a double.
@@ -23,17 +25,31 @@ _GONE = Problem("OBJECT_NOT_FOUND", "the record does not exist in HubSpot any mo
 def look_up(api: Api, progress: Progress) -> None:
     """Read what HubSpot holds of each record whose outcome is unknown, and go by that."""
     for object_type in OBJECTS:
-        updates = list(progress.outbox.inputs("sent", object_type, False))
-        for batch, found in side_by_side(in_batches(updates), lambda b, o=object_type: _by_id(api, o, b)):  # type: ignore[misc]
-            _compare(progress, object_type, batch, found)
-        creates = list(progress.outbox.inputs("sent", object_type, True))
-        if object_type == "contacts":
-            for batch, found in side_by_side(in_batches(creates), lambda b: _by_email(api, b)):
-                _compare(progress, object_type, batch, found)
-        elif creates:
-            if any(map(progress.has_timed_out, creates)):
-                time.sleep(SETTLE_SECONDS)
-            _compare(progress, object_type, creates, _by_domain(api, creates))
+        for is_create in (False, True):
+            inputs = list(progress.outbox.inputs("sent", object_type, is_create))
+            try:
+                _look_up(api, progress, object_type, inputs)
+            except (NotAllowed, Refused) as error:
+                if isinstance(error, NotAllowed) and error.status == 401:
+                    raise
+                still = {one.record for one in progress.outbox.inputs("sent", object_type, is_create)}
+                _reject(progress, [one for one in inputs if one.record in still], _unreadable(error))
+
+
+def _look_up(api: Api, progress: Progress, object_type: str, inputs: Sequence[Input]) -> None:
+    """inputs: only updates, or only creates."""
+    if not inputs:
+        return
+    if object_type == "companies" and inputs[0].hubspot_id is None:
+        if any(map(progress.has_timed_out, inputs)):
+            time.sleep(SETTLE_SECONDS)
+        refused: dict[str, Refused] = {}
+        found = _by_domain(api, inputs, refused=refused)
+        _compare(progress, object_type, inputs, found, refused)
+        return
+    read = _by_email if inputs[0].hubspot_id is None else partial(_by_id, object_type)
+    for batch, (found, refused) in side_by_side(in_batches(inputs), lambda b: _read(api, read, b)):
+        _compare(progress, object_type, batch, found, refused)
 
 
 def find_gone(api: Api, progress: Progress, recreate: bool) -> None:
@@ -42,21 +58,29 @@ def find_gone(api: Api, progress: Progress, recreate: bool) -> None:
         gone = list(progress.outbox.inputs("gone", object_type, False))
         if not gone:
             continue
-        if object_type == "contacts":
-            found = {
-                key: records
-                for batch in in_batches(gone)
-                for key, records in _by_email(api, batch, values=False).items()
-            }
-        else:
-            # A listing is dear: not for what was gone before already.
-            known = _known_as_gone(progress.connection)
-            is_news = recreate or any(one.key not in known for one in gone)
-            found = _by_domain(api, gone, values=False) if is_news else {}
+        refused: dict[str, Refused] = {}
+        found: dict[str, list[Found]] = {}
+        try:
+            if object_type == "contacts":
+                for batch in in_batches(gone):
+                    found |= _by_email(api, batch, values=False, refused=refused)
+            else:
+                # A listing is dear: not for what was gone before already.
+                known = _known_as_gone(progress.connection)
+                if recreate or any(one.key not in known for one in gone):
+                    found = _by_domain(api, gone, values=False)
+        except (NotAllowed, Refused) as error:
+            if isinstance(error, NotAllowed) and error.status == 401:
+                raise
+            _reject(progress, gone, _unreadable(error))
+            continue
         with progress.written():
             for one in gone:
                 others = {record.hubspot_id for record in found.get(one.key, [])} - {one.hubspot_id}
-                if len(others) > 1:
+                if one.key in refused:
+                    progress.note([one], _unreadable(refused[one.key]))
+                    progress.reject(one, is_final=False)
+                elif len(others) > 1:
                     progress.mark([one], "ambiguous")
                 elif not (others or recreate) or not progress.move(
                     object_type, one, next(iter(others), None)
@@ -106,13 +130,21 @@ _REPAIRS = """
 
 
 def _compare(
-    progress: Progress, object_type: str, inputs: Sequence[Input], found: dict[str, list[Found]]
+    progress: Progress,
+    object_type: str,
+    inputs: Sequence[Input],
+    found: dict[str, list[Found]],
+    refused: Mapping[str, Refused],
 ) -> None:
-    """found: by id for updates, by key for creates."""
+    """found, refused: by id for updates, by key for creates."""
     with progress.written():
         for one in inputs:
-            records = found.get(one.hubspot_id or one.key, [])
-            if len(records) > 1:
+            name = one.hubspot_id or one.key
+            records = found.get(name, [])
+            if name in refused or any(record.hubspot_id in refused for record in records):
+                progress.note([one], _unreadable(refused.get(name) or refused[records[0].hubspot_id]))
+                progress.reject(one, is_final=False)
+            elif len(records) > 1:
                 progress.mark([one], "ambiguous")
             elif not records and one.hubspot_id is not None:
                 progress.mark([one], "gone")
@@ -126,35 +158,65 @@ def _compare(
                 progress.try_again(one)
 
 
+def _reject(progress: Progress, inputs: Sequence[Input], problem: Problem) -> None:
+    """HubSpot does not say what became of them, and will not: they are tried again, but nothing waits for them."""
+    with progress.written():
+        progress.note(inputs, problem)
+        for one in inputs:
+            progress.reject(one, is_final=False)
+
+
+def _unreadable(error: NotAllowed | Refused) -> Problem:
+    return Problem("NOT_READABLE", f"HubSpot refuses to show the record: {error}")
+
+
 def _holds(progress: Progress, object_type: str, one: Input, record: Found) -> bool:
     return all(
-        are_same(sent, record.properties.get(name), progress.type_of(object_type, name))
+        progress.is_held(object_type, name, sent, record.properties.get(name))
         for name, sent in one.properties.items()
-        if name != KEYS[object_type]
     )
 
 
-def _by_id(api: Api, object_type: str, inputs: Sequence[Input]) -> dict[str, list[Found]]:
+Read = Callable[[Api, Sequence[Input], dict[str, Refused]], dict[str, list[Found]]]
+
+
+def _read(api: Api, read: Read, inputs: Sequence[Input]) -> tuple[dict[str, list[Found]], dict[str, Refused]]:
+    refused: dict[str, Refused] = {}
+    return read(api, inputs, refused), refused
+
+
+def _by_id(
+    object_type: str, api: Api, inputs: Sequence[Input], refused: dict[str, Refused]
+) -> dict[str, list[Found]]:
     ids = list(dict.fromkeys(one.hubspot_id for one in inputs if one.hubspot_id is not None))
-    return {
-        hubspot_id: [record] for hubspot_id, record in by_id(api, object_type, ids, _names(inputs)).items()
-    }
+    found = by_id(api, object_type, ids, _names(inputs), refused)
+    return {hubspot_id: [record] for hubspot_id, record in found.items()}
 
 
-def _by_email(api: Api, inputs: Sequence[Input], *, values: bool = True) -> dict[str, list[Found]]:
-    found = by_email(api, [one.key for one in inputs], _names(inputs) if values else ())
+def _by_email(
+    api: Api, inputs: Sequence[Input], refused: dict[str, Refused], *, values: bool = True
+) -> dict[str, list[Found]]:
+    found = by_email(api, [one.key for one in inputs], _names(inputs) if values else (), refused)
     return {email: [record] for email, record in found.items()}
 
 
-def _by_domain(api: Api, inputs: Sequence[Input], *, values: bool = True) -> dict[str, list[Found]]:
-    """By listing all companies: search lags behind writes."""
+def _by_domain(
+    api: Api, inputs: Sequence[Input], *, refused: dict[str, Refused] | None = None, values: bool = True
+) -> dict[str, list[Found]]:
+    """By listing all companies, as search lags behind writes; the values of those found by a read a hundred."""
     wanted = {one.key for one in inputs}
     found: dict[str, list[Found]] = {}
-    for records, _ in all_records(api, "companies", _names(inputs) if values else ()):
+    for records, _ in all_records(api, "companies"):
         for record in records:
             for key in wanted.intersection(record.keys):
                 found.setdefault(key, []).append(record)
-    return found
+    if not values:
+        return found
+    ids = sorted({record.hubspot_id for records in found.values() for record in records})
+    with_values: dict[str, Found] = {}
+    for batch in in_batches(ids):
+        with_values |= by_id(api, "companies", batch, _names(inputs), refused)
+    return {key: [with_values.get(one.hubspot_id, one) for one in records] for key, records in found.items()}
 
 
 def _names(inputs: Iterable[Input]) -> list[str]:

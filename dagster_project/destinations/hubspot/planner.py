@@ -32,7 +32,7 @@ from dagster_project.warehouse.models import bare
 
 from . import lists
 from .api import BATCH, KEYS, OBJECTS, Api
-from .errors import HubspotError
+from .errors import HubspotError, Refused
 from .lookup import all_records, by_email, by_id, in_batches, key_of, side_by_side
 from .plan import Counts, ListChange, Plan
 from .preflight import Column, LeftOut, Property, check, load_properties
@@ -179,7 +179,8 @@ class Planner:
         connection.execute(
             f"""
             INSERT INTO profiles
-            SELECT ?, row, id, key, seen, row_number() OVER (PARTITION BY key ORDER BY seen DESC NULLS LAST, id, row), {problem}
+            SELECT ?, row, id, key, seen, row_number() OVER (PARTITION BY key ORDER BY seen DESC NULLS LAST, id, row), {problem},
+                   NULL
             FROM (
                 SELECT s.rowid AS row, CAST(s.{IDS[object_type]} AS VARCHAR) AS id, k.key,
                        TRY_CAST(s.last_seen_at AS TIMESTAMP) AS seen
@@ -325,11 +326,17 @@ class Planner:
             return
         keys = (row[0] for rows in _chunks(connection, _UNRESOLVED, [object_type], BATCH) for row in rows)
         done = 0
-        for emails, found in side_by_side(_batches(keys), partial(by_email, api)):
+        refused: dict[str, Refused] = {}
+        for emails, found in side_by_side(_batches(keys), partial(by_email, api, refused=refused)):
             done += len(emails)
             _log.debug("looking up contacts: %d of %d", done, unresolved)
             append_rows(
                 connection, "matches", [("contacts", key, f.hubspot_id, 2) for key, f in found.items()]
+            )
+        for email, error in refused.items():
+            connection.execute(
+                "UPDATE profiles SET problem = 'NOT_READABLE', said = ? WHERE object = 'contacts' AND key = ?",
+                [f"HubSpot refuses to show the record: {error}", email],
             )
 
     def list_all(self, object_type: str, most: int | None = None) -> bool:
@@ -467,7 +474,8 @@ _SHOWN = {
 _TABLES = [
     f"CREATE OR REPLACE TEMP TABLE {name} ({columns})"
     for name, columns in {
-        "profiles": "object VARCHAR, row BIGINT, id VARCHAR, key VARCHAR, seen TIMESTAMP, place BIGINT, problem VARCHAR",
+        "profiles": """object VARCHAR, row BIGINT, id VARCHAR, key VARCHAR, seen TIMESTAMP, place BIGINT, problem VARCHAR,
+            said VARCHAR""",
         "parts": """object VARCHAR, action VARCHAR, id VARCHAR, key VARCHAR, hubspot_id VARCHAR, properties JSON,
             before JSON""",
         "cohort_members": "object VARCHAR, cohort VARCHAR, id VARCHAR",
@@ -512,11 +520,11 @@ _SETTLE = (
 _REFUSED = """
     CREATE OR REPLACE TEMP TABLE refused AS
     SELECT object, id, key, CAST(NULL AS VARCHAR) AS hubspot_id, CAST(NULL AS VARCHAR) AS property, key AS value,
-           problem AS code
+           problem AS code, said
     FROM profiles WHERE place = 1 AND problem IS NOT NULL"""
 _REFUSED_VALUES = """
     INSERT INTO refused
-    SELECT s.object, s.id, s.key, s.hubspot_id, w.property, w.value, w.code
+    SELECT s.object, s.id, s.key, s.hubspot_id, w.property, w.value, w.code, NULL
     FROM wanted w JOIN sendable s USING (object, key) WHERE w.code IS NOT NULL"""
 # '' clears a value: it is sent only where HubSpot has one from us.
 _CHANGES = """

@@ -7,24 +7,26 @@ many records it is about.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from dagster_project.warehouse.database import Connection, transaction, value
 
 from .answers import Input, Problem
-from .api import BATCH, OBJECTS
+from .api import BATCH, KEYS, OBJECTS
 from .ledger import Reject, note_rejects
 from .outbox import Outbox
 from .planner import Planner
 from .preflight import LeftOut
-from .values import utc_now
+from .values import are_same, utc_now
 
 # A record is sent this often while its outcome is unknown, in ever smaller calls: one of them may be poison.
 _SIZES = (BATCH, BATCH, 10, 1)
 # Refusals of a column's values, with none taken. High, as these rows may be the only bad ones: they are no fault of the
 # column. But a bad column of a hundred thousand records must not cost as many calls.
 _HOPELESS = 500
+# In this order: object type, whether creates.
+_ORDER = (("companies", True), ("companies", False), ("contacts", False), ("contacts", True))
 
 
 class Progress:
@@ -43,7 +45,10 @@ class Progress:
         self._moved: set[int] = set()
         self._taken: dict[str, set[str]] = {object_type: set() for object_type in OBJECTS}
         self._refusals: Counter[tuple[str, str]] = Counter()
-        self._types: dict[tuple[str, str], str] = {}
+        self._types: dict[tuple[str, str], tuple[str, str]] = {}
+        self.halted: dict[
+            tuple[str, bool], str
+        ] = {}  # object, creates or updates, to why HubSpot takes none of them
         self._begin()
 
     def _begin(self) -> None:
@@ -77,21 +82,30 @@ class Progress:
 
     def load_types(self) -> None:
         self._types = {
-            (o, name): kind
-            for o, name, kind in self.connection.execute(
-                "SELECT object, name, type FROM ops.hubspot_properties"
+            (o, name): (kind, field_type)
+            for o, name, kind, field_type in self.connection.execute(
+                "SELECT object, name, type, field_type FROM ops.hubspot_properties"
             ).fetchall()
         }
 
-    def type_of(self, object_type: str, name: str) -> str | None:
-        return self._types.get((object_type, name))
+    def is_held(self, object_type: str, name: str, sent: str, found: object) -> bool:
+        """Whether what HubSpot shows of a property is what was sent."""
+        kind, field_type = self._types.get((object_type, name), (None, None))
+        return name == KEYS[object_type] or are_same(sent, found, kind, field_type)
 
     # what calls are made of
 
     def calls(self, state: str = "ready") -> Iterator[tuple[str, list[Input]]]:
-        """The records in a state, a hundred a call; what failed before in smaller ones."""
-        for object_type in OBJECTS:
-            for is_create in (True, False):
+        """The records in a state, a hundred a call; what failed before in smaller ones.
+
+        Contacts are made only when HubSpot has answered for every company that is to be made: there are accounts that
+        make companies from contacts' domains by themselves.
+        """
+        for object_type, is_create in _ORDER:
+            is_contact = (object_type, is_create) == ("contacts", True)
+            if is_contact and state == "ready" and self.outbox.awaits_companies(self.halted):
+                return
+            if (object_type, is_create) not in self.halted or state != "ready":
                 waiting: dict[int, list[Input]] = {}
                 for one in self.outbox.inputs(state, object_type, is_create):
                     size = _SIZES[min(self._tries.get(one.record, 0), len(_SIZES) - 1)]
@@ -109,6 +123,34 @@ class Progress:
         self.done += 1
         if one.hubspot_id not in (None, hubspot_id):
             self.merged.add((object_type, one.key, hubspot_id))
+
+    def acknowledge_rest(
+        self,
+        object_type: str,
+        one: Input,
+        hubspot_id: str,
+        kept: Mapping[str, object],
+        correlation_id: str | None,
+    ) -> None:
+        """HubSpot took the record, but shows other values of some properties. kept: these."""
+        for name, shown in kept.items():
+            said = f"HubSpot did not take the value: it shows {'none' if shown is None else repr(str(shown))}"
+            self._rejects.append(
+                Reject(one.record, name, one.properties[name], "NOT_TAKEN", said, correlation_id)
+            )
+        self._strips[one.record] = list(kept)
+        rest = Input(
+            one.record, one.key, one.hubspot_id, {n: v for n, v in one.properties.items() if n not in kept}
+        )
+        if rest.properties or one.hubspot_id is None:
+            self.acknowledge(object_type, rest, hubspot_id)
+        else:
+            self._states[one.record] = "rejected"
+            self.done += 1
+
+    def halt(self, object_type: str, one: Input, said: str) -> None:
+        """HubSpot takes none of these, whatever the record."""
+        self.halted.setdefault((object_type, one.hubspot_id is None), said)
 
     def mark(self, inputs: Iterable[Input], state: str) -> None:
         self._states.update((one.record, state) for one in inputs)

@@ -23,7 +23,16 @@ from dagster_project.warehouse.publish import publish
 
 from . import outcomes, tables
 from .api import OBJECTS, Account, Api
-from .errors import DailyLimit, HubspotError, MissingToken
+from .errors import (
+    AccountRefused,
+    DailyLimit,
+    HubspotError,
+    MissingToken,
+    NotAllowed,
+    OutcomeUnknown,
+    Refused,
+    Unavailable,
+)
 from .ledger import remember_matches, remember_preflight, settle
 from .lists import Lists
 from .plan import Plan
@@ -154,26 +163,28 @@ def push(
         return rehearsal(plan)
     _need_published(settings)
     with Api(settings.hubspot) as api, _warehouse(settings) as connection:
+        api.load_account(settings.hubspot.portal_id)
+        progress = Progress(connection, api.account.portal_id)
         try:
-            api.load_account(settings.hubspot.portal_id)
-            progress = Progress(connection, api.account.portal_id)
             _recover(api, progress)
             planner = _planned(connection, settings, api)
             _need_digest(digest, planner.digest())
             if show:
                 show(planner.as_plan())
             number = _begin(connection, progress, planner)
-        except DailyLimit as limit:
+        except (DailyLimit, NotAllowed, OutcomeUnknown, Refused, Unavailable) as error:
             result = PushResult(
                 True, {object_type: Tally() for object_type in OBJECTS}, portal_id=api.account.portal_id
             )
-            _account(result, api, limit, 0)
+            _account(result, api, error, 0)
             _close(connection, _open(connection, result.portal_id, "", None), result)
         else:
             sender = Sender(api, progress, settings.hubspot.recreate_deleted)
             sender.send_all()
-            if planner.lists and sender.stop is None:
-                sender.stop = _send_lists(api, progress)
+            if progress.halted and sender.stop is None:
+                sender.stop = AccountRefused("; ".join(dict.fromkeys(progress.halted.values())))
+            if planner.lists and isinstance(sender.stop, AccountRefused | None):
+                sender.stop = _send_lists(api, progress) or sender.stop
             result = _finish(connection, api, progress, planner, sender.stop, number)
         _log.debug("publishing")
         publish(connection, settings)

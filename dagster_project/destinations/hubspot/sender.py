@@ -7,8 +7,9 @@ the process dies, the next push knows which records HubSpot may have got.
 from __future__ import annotations
 
 import logging
+import re
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
@@ -16,7 +17,7 @@ from dagster_project.warehouse.database import value
 
 from .answers import Input, Problem, problem_of_call, verdict
 from .api import KEYS, Api, Json
-from .errors import DailyLimit, HubspotError, NotAllowed, OutcomeUnknown, Refused, Unavailable
+from .errors import HubspotError, NotAllowed, OutcomeUnknown, Refused, Unavailable
 from .lookup import by_email, in_batches
 from .outcomes import find_gone, look_up, plan_repairs
 from .pace import MOST_IN_FLIGHT
@@ -27,6 +28,8 @@ _log = logging.getLogger(__name__)
 _FRUITLESS_PASSES = 4  # in a row without a single usable answer: HubSpot is down
 _UNANSWERED = 8  # calls in a row: better wait a little
 _REPAIRS = 3
+_REFUSED_CALLS = 12
+_ALIKE = 5  # records refused in the same words, while none is taken: then it is not for the record
 _COLUMN_CODES = ("PROPERTY_DOESNT_EXIST", "READ_ONLY_VALUE")
 
 Call = tuple[str, list[Input]]  # object type, records
@@ -39,7 +42,12 @@ class Sender:
         self.api, self.progress, self.recreate_deleted = api, progress, recreate_deleted
         self.stop: HubspotError | None = None
         self._queue: deque[Call] = deque()  # parts of refused calls, to be sent next
-        self._conflicts: list[tuple[list[Input], Problem]] = []
+        self._conflicts: list[tuple[str, list[Input], Problem]] = []
+        self._accepted: set[tuple[str, bool]] = (
+            set()
+        )  # object types, and whether creates, of which HubSpot took one
+        self._refused: Counter[tuple[str, bool, str]] = Counter()  # calls, in the same words
+        self._alike: dict[tuple[str, str, str], list[Input]] = {}  # refused in the same words
         self._unanswered = 0
         self._answered = False
         self._total = 0
@@ -51,7 +59,7 @@ class Sender:
         )
         fruitless = repairs = 0
         while self.stop is None:
-            if not outbox.holds("ready"):
+            if not outbox.has_ready(progress.halted):
                 if not progress.merged or repairs == _REPAIRS:
                     return
                 repairs += 1
@@ -67,7 +75,7 @@ class Sender:
                     look_up(self.api, progress)
                 if self.stop is None and outbox.holds("gone"):
                     find_gone(self.api, progress, self.recreate_deleted)
-            except (DailyLimit, NotAllowed, Unavailable) as error:
+            except HubspotError as error:
                 self.stop = error
             if fruitless >= _FRUITLESS_PASSES and self.stop is None:
                 self.stop = Unavailable("HubSpot does not answer; what was not sent is sent by the next push")
@@ -90,6 +98,9 @@ class Sender:
                         call = self._queue.popleft() if self._queue else next(fresh, None)
                         if call is None:
                             break
+                        if (call[0], call[1][0].hubspot_id is None) in progress.halted:
+                            progress.mark(call[1], "ready")
+                            continue
                         progress.outbox.mark_sent(call[1], utc_now())
                         calls.append(call)
                 for object_type, inputs in calls:
@@ -108,10 +119,13 @@ class Sender:
                         "sending to HubSpot: %s of %s records", f"{progress.done:,}", f"{self._total:,}"
                     )
                     wait(running, return_when=FIRST_COMPLETED)
-        with progress.written():  # what was not reached
+        with progress.written():  # what was not reached, and what was the records' own fault
+            for one in (one for alike in self._alike.values() for one in alike):
+                progress.reject(one)
+            self._alike.clear()
             for inputs in [
                 *(inputs for _, inputs in self._queue),
-                *(inputs for inputs, _ in self._conflicts),
+                *(inputs for _, inputs, _ in self._conflicts),
             ]:
                 progress.mark(inputs, "ready")
         self._queue.clear()
@@ -123,7 +137,8 @@ class Sender:
     def _take_answer(self, object_type: str, inputs: list[Input], future: Future[Json]) -> None:
         progress = self.progress
         try:
-            read = verdict(object_type, inputs, future.result())
+            body = future.result()
+            read = verdict(object_type, inputs, body)
         except OutcomeUnknown as error:
             self._unanswered += 1
             progress.note(inputs, Problem(error.code, str(error)))
@@ -132,13 +147,35 @@ class Sender:
             self._answered, self._unanswered = True, 0
             self._call_refused(object_type, inputs, refused)
             return
+        except NotAllowed as error:
+            progress.mark(inputs, "ready")
+            if error.status == 401:
+                self.stop = self.stop or error
+            else:
+                self._answered, self._unanswered = True, 0
+                for is_create in (True, False):  # a scope is for both
+                    progress.halted.setdefault((object_type, is_create), str(error))
+            return
         except HubspotError as error:  # it was not carried out, and nothing else will be
             self.stop = self.stop or error
             progress.mark(inputs, "ready")
             return
         self._answered, self._unanswered = True, 0
         for one, hubspot_id in read.acknowledged:
-            progress.acknowledge(object_type, one, hubspot_id)
+            self._accepted.add((object_type, one.hubspot_id is None))
+            shown = read.shown.get(one.record, {})
+            kept = {
+                name: shown[name]
+                for name, sent in one.properties.items()
+                if name in shown and not progress.is_held(object_type, name, sent, shown[name])
+            }
+            if kept:
+                said = body.get("correlationId")
+                progress.acknowledge_rest(
+                    object_type, one, hubspot_id, kept, said if isinstance(said, str) else None
+                )
+            else:
+                progress.acknowledge(object_type, one, hubspot_id)
         for one, problem in read.refused:
             self._record_refused(object_type, one, problem)
         progress.note(read.unknown, Problem("NOT_MENTIONED", "HubSpot's answer does not mention the record"))
@@ -148,10 +185,17 @@ class Sender:
         problem = problem_of_call(refused, {name for one in inputs for name in one.properties})
         if self._leaves_columns_out(object_type, inputs, problem):
             return
-        if len(inputs) == 1:
-            self._record_refused(object_type, inputs[0], problem)
+        kind = (object_type, inputs[0].hubspot_id is None)
+        if all(self._may_be_the_accounts(object_type, one, problem) for one in inputs):
+            self._refused[*kind, problem.message] += 1
+            if self._refused[*kind, problem.message] > _REFUSED_CALLS:
+                self._halt(object_type, list(inputs), problem)
+                return
+        if len(inputs) == 1 or problem.is_account:
+            for one in inputs:
+                self._record_refused(object_type, one, problem)
         elif problem.is_conflict and object_type == "contacts" and inputs[0].hubspot_id is None:
-            self._conflicts.append((inputs, problem))
+            self._conflicts.append((object_type, inputs, problem))
         else:
             self._halve(object_type, inputs)
 
@@ -175,28 +219,54 @@ class Sender:
     def _record_refused(self, object_type: str, one: Input, problem: Problem) -> None:
         key = KEYS[object_type]
         self.progress.note([one], problem)
-        if problem.is_gone and one.hubspot_id is not None:
+        if problem.is_account:
+            self._halt(object_type, [one], problem)
+        elif self._may_be_the_accounts(object_type, one, problem):
+            self._suspect(object_type, one, problem)
+        elif problem.is_gone and one.hubspot_id is not None:
             self.progress.mark([one], "gone")
         elif (
             problem.is_conflict
-            and object_type == "contacts"
             and one.hubspot_id is None
-            and set(problem.values) <= {key}
+            and (problem.existing_id or (object_type == "contacts" and set(problem.values) <= {key}))
         ):
-            self._conflicts.append(([one], problem))
+            self._conflicts.append((object_type, [one], problem))
         elif not problem.values or key in problem.values:
             self.progress.reject(one)
         elif not self._leaves_columns_out(object_type, [one], problem):
             self.progress.reject_values(object_type, one, problem)
 
+    def _may_be_the_accounts(self, object_type: str, one: Input, problem: Problem) -> bool:
+        """Whether it may be no fault of the record: nothing of it is named, and no other one is taken."""
+        return not (
+            problem.values
+            or problem.is_conflict
+            or problem.is_gone
+            or (object_type, one.hubspot_id is None) in self._accepted
+            or one.key.partition("@")[0] in problem.message.lower()
+        )
+
+    def _suspect(self, object_type: str, one: Input, problem: Problem) -> None:
+        """Wait with the verdict: where HubSpot says the same of one after the other, it is the account's refusal."""
+        alike = self._alike.setdefault((object_type, problem.code, re.sub(r"\d+", "#", problem.message)), [])
+        alike.append(one)
+        if len(alike) > _ALIKE or (object_type, one.hubspot_id is None) in self.progress.halted:
+            self._halt(object_type, alike, problem)
+
+    def _halt(self, object_type: str, inputs: list[Input], problem: Problem) -> None:
+        for one in inputs:
+            self.progress.halt(object_type, one, f"HubSpot takes no {object_type}: {problem.message}")
+        self.progress.mark(inputs, "ready")
+        inputs.clear()
+
     def _resolve_conflicts(self) -> None:
-        """Contacts that were to be made and exist: HubSpot has named the record, or finds it by the email."""
+        """Records that were to be made and exist: HubSpot has named them, or finds contacts by their email."""
         conflicts, self._conflicts = self._conflicts, []
         singles = []
         with self.progress.written():
-            for inputs, problem in conflicts:
+            for object_type, inputs, problem in conflicts:
                 if len(inputs) == 1 and problem.existing_id is not None:
-                    self.progress.turn_into_update("contacts", inputs[0], problem.existing_id)
+                    self.progress.turn_into_update(object_type, inputs[0], problem.existing_id)
                 elif len(inputs) == 1:
                     singles += inputs
         for group in in_batches(singles):
@@ -204,7 +274,7 @@ class Sender:
             with self.progress.written():
                 for one in missing:
                     self.progress.reject(one)
-        for inputs in (inputs for inputs, _ in conflicts if len(inputs) > 1):
+        for inputs in (inputs for _, inputs, _ in conflicts if len(inputs) > 1):
             missing = self._update_those_found(inputs)
             if len(missing) == len(inputs):
                 self._halve("contacts", missing)
@@ -214,8 +284,8 @@ class Sender:
     def _update_those_found(self, inputs: Sequence[Input]) -> list[Input]:
         """Make updates of the contacts that HubSpot finds by their email. Returns the others."""
         try:
-            found = by_email(self.api, [one.key for one in inputs])
-        except (DailyLimit, NotAllowed, Unavailable) as error:
+            found = by_email(self.api, [one.key for one in inputs], (), {})
+        except HubspotError as error:
             self.stop = error
             with self.progress.written():
                 self.progress.mark(inputs, "ready")
