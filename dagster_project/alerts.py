@@ -1,6 +1,6 @@
 """Alerts: what is wrong, where, and what to do, posted to a webhook in Slack's format.
 
-What there is to tell is found elsewhere (defs/alerts.py, cli.py). A webhook that fails stops nothing; callers say so.
+What there is to tell is found elsewhere (defs/alerts.py, cli/). A webhook that fails stops nothing; callers say so.
 """
 
 from __future__ import annotations

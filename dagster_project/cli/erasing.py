@@ -1,0 +1,68 @@
+"""`erase`: whom the warehouse is to forget."""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+
+import click
+
+from dagster_project.settings import Settings
+
+from .root import Failed, explained, main
+
+
+def _ids(context: click.Context, parameter: click.Parameter, ids: tuple[str, ...]) -> tuple[str, ...]:
+    if any(not id_.strip() for id_ in ids):
+        raise click.BadParameter("an id is not blank")
+    return ids
+
+
+@main.command()
+@click.option(
+    "--user",
+    "users",
+    multiple=True,
+    metavar="ID",
+    callback=_ids,
+    help="A user to erase; several times for several.",
+)
+@click.option(
+    "--company", "companies", multiple=True, metavar="ID", callback=_ids, help="A company to erase."
+)
+@click.option(
+    "--yes", is_flag=True, help="Do not ask. Without a terminal to ask on, nothing is erased but with --yes."
+)
+@explained
+def erase(settings: Settings, users: tuple[str, ...], companies: tuple[str, ...], yes: bool) -> None:
+    """Remove users or companies from every database, for good, and keep later files from bringing them back.
+
+    First shows what would go. Raw files and HubSpot are not touched: it names what is to be removed there.
+    """
+    from dagster_project import erase as erasing
+    from dagster_project import run_history, summary
+    from dagster_project.warehouse.build import BuildError, ChecksFailed
+    from dagster_project.warehouse.database import open_warehouse
+
+    if not users and not companies:
+        raise click.UsageError("name whom to erase, with --user or --company")
+    try:
+        with summary.progress(), open_warehouse(settings) as connection:
+            erasure = erasing.look(connection, settings, users, companies)
+        summary.show_erasure(erasure)
+        if not yes and not (sys.stdin.isatty() and click.confirm("Erase this for good?")):
+            raise Failed("nothing was erased. To erase it, run the command again with --yes")
+        with summary.progress():
+            with open_warehouse(settings) as connection:
+                erasure = erasing.look(connection, settings, users, companies)
+                erasing.carry_out(connection, settings, erasure)
+            erasing.publish_without(settings)
+            run_history.forget(settings.dagster_home, erasure.names)
+    except (erasing.CannotErase, BuildError, ChecksFailed) as error:
+        raise Failed(str(error)) from error
+    except sqlite3.Error as error:
+        raise Failed(
+            f"erased from the databases, but not from Dagster's storage in {settings.dagster_home}: {error}. "
+            "Stop what uses it, and run the command again"
+        ) from error
+    summary.show_erased(settings, erasure)

@@ -1,0 +1,86 @@
+"""`plan`, `push`, `hubspot-init`: what is written to HubSpot, and whether."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from dagster_project.settings import Settings
+
+from .root import Failed, explained, main
+
+
+@main.command()
+@click.option(
+    "--offline", is_flag=True, help="Do not ask HubSpot: compare with what it last acknowledged only."
+)
+@click.option(
+    "--csv",
+    "file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write every change to a file, too.",
+)
+@explained
+def plan(settings: Settings, offline: bool, file: Path | None) -> None:
+    """Show what a push would write to HubSpot: every create, and every field's old and new value.
+
+    Nothing is written. Without a token this is the offline part: against what HubSpot last acknowledged.
+    """
+    from dagster_project import summary
+    from dagster_project.destinations import hubspot
+
+    with _hubspot_errors(), summary.progress():
+        made = hubspot.make_plan(settings, offline=offline)
+    summary.show_plan(made)
+    if file is not None:
+        try:
+            summary.write_plan(made, file)
+        except OSError as error:
+            raise Failed(f"cannot write {file}: {error.strerror}") from error
+    if made.offline and not offline:
+        raise Failed(f"this is the offline part only: {hubspot.MissingToken()}")
+    sys.exit(int(bool(made.left_out)))
+
+
+@main.command()
+@click.option("--live", is_flag=True, help="Write to HubSpot. Without it this is a rehearsal.")
+@click.option("--digest", metavar="HEX", help="Push only if the plan still has this digest.")
+@explained
+def push(settings: Settings, live: bool, digest: str | None) -> None:
+    """Write to HubSpot what the plan says, or rehearse it."""
+    from dagster_project import summary
+    from dagster_project.destinations import hubspot
+
+    with _hubspot_errors(), summary.progress():
+        result = hubspot.push(settings, live=live, digest=digest)
+    summary.show_push(result)
+    sys.exit(result.exit_status)
+
+
+@main.command("hubspot-init")
+@click.option("--live", is_flag=True, help="Make them in HubSpot. Without it they are only shown.")
+@explained
+def hubspot_init(settings: Settings, live: bool) -> None:
+    """Show (with --live: make) the property group and the properties that the mapping names and HubSpot lacks."""
+    from dagster_project import summary
+    from dagster_project.destinations import hubspot
+
+    with _hubspot_errors(), summary.progress():
+        result = hubspot.init_properties(settings, live=live)
+    summary.show_init(result)
+    sys.exit(result.exit_status)
+
+
+@contextmanager
+def _hubspot_errors() -> Iterator[None]:
+    from dagster_project.destinations.hubspot import HubspotError
+
+    try:
+        yield
+    except HubspotError as error:
+        raise Failed(str(error)) from error
