@@ -157,36 +157,66 @@ def _nightly(settings: Settings, run_id: str, as_of: date | None, full: bool, re
     return outcome
 
 
-def last_run(settings: Settings) -> tuple[str, str | None] | None:
-    """What became of the last run, whoever started it, in words; and why it failed, if it did. None: no run yet."""
+@dataclass(frozen=True)
+class LastRun:
+    """What became of the last run, whoever started it. Times are UTC.
+
+    status: Dagster's word for it, in small letters. failure: why it failed. failed_checks: each with what it found.
+    last_good_at: when a run that loads and publishes everything last ended well; None: none is on record.
+    """
+
+    job: str
+    run_id: str
+    status: str
+    started_at: datetime | None
+    ended_at: datetime | None
+    failure: str | None
+    failed_checks: tuple[str, ...]
+    last_good_at: datetime | None
+
+
+def last_run(settings: Settings) -> LastRun | None:
+    """The last run on record; None: no run yet. Raises DatabaseError where the record cannot be read."""
     if not (settings.dagster_home / "dagster.yaml").exists():
         return None
-    try:
-        with _storage(settings):
-            return _last_run()
-    except DatabaseError as error:
-        return "not known", str(error)
+    with _storage(settings):
+        return _last_run()
 
 
-def _last_run() -> tuple[str, str | None] | None:
+def _last_run() -> LastRun | None:
     import dagster as dg
 
     from dagster_project.defs.alerts import failed_checks, failure_of, run_events
+    from dagster_project.defs.jobs import NIGHTLY, SYNC
+
+    def utc(seconds: float | None) -> datetime | None:
+        return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None) if seconds else None
 
     with dg.DagsterInstance.get() as instance:
         records = instance.get_run_records(limit=1)
         if not records:
             return None
-        run, started, ended = records[0].dagster_run, records[0].start_time, records[0].end_time
-        at = "".join(
-            f", {what} {datetime.fromtimestamp(when, UTC):%Y-%m-%d %H:%M}"
-            for what, when in (("started", started), ("ended", ended))
-            if when
+        run = records[0].dagster_run
+        failed = run.status == dg.DagsterRunStatus.FAILURE
+        good = [
+            utc(record.end_time)
+            for job in (NIGHTLY, SYNC)
+            for record in instance.get_run_records(
+                dg.RunsFilter(job_name=job, statuses=[dg.DagsterRunStatus.SUCCESS]), limit=1
+            )
+        ]
+        return LastRun(
+            run.job_name,
+            run.run_id,
+            run.status.value.lower(),
+            utc(records[0].start_time),
+            utc(records[0].end_time),
+            failure_of(run_events(instance, run.run_id, "STEP_FAILURE", "PIPELINE_FAILURE"))
+            if failed
+            else None,
+            () if failed else tuple(failed_checks(instance, run.run_id)),
+            max((at for at in good if at), default=None),
         )
-        said = f"{run.job_name}{at} (UTC): {run.status.value.lower()}, run {run.run_id}"
-        if run.status == dg.DagsterRunStatus.FAILURE:
-            return said, failure_of(run_events(instance, run.run_id, "STEP_FAILURE", "PIPELINE_FAILURE"))
-        return said, "\n".join(failed_checks(instance, run.run_id)) or None
 
 
 def user_interface(settings: Settings, options: Sequence[str]) -> NoReturn:

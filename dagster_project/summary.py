@@ -13,16 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, RenderableType
 from rich.progress_bar import ProgressBar
-from rich.status import Status
+from rich.status import Status as Spinner
 from rich.table import Table
 
 from dagster_project import csv_text
-from dagster_project.launch import Outcome, last_run
+from dagster_project.launch import Outcome
 from dagster_project.log import listening
 from dagster_project.nightly import raw_place
 from dagster_project.settings import Settings
-from dagster_project.sources import all_sources
-from dagster_project.warehouse import registry
 from dagster_project.warehouse.database import Connection, open_published
 
 # Where nobody told how wide the screen is (a log, a pipe), tables get the room they need.
@@ -33,6 +31,7 @@ _SEEN, _PIPED, _LONGEST = 60, 5_000, 200  # rows on a terminal, rows in a file, 
 if TYPE_CHECKING:
     from dagster_project.destinations import hubspot
     from dagster_project.erase import Erasure
+    from dagster_project.status import Status
 
 
 @contextmanager
@@ -48,7 +47,7 @@ def progress() -> Iterator[None]:
 class _StatusLine(logging.Handler):
     """What is logged last, and a bar where it says how much of it is done."""
 
-    def __init__(self, status: Status) -> None:
+    def __init__(self, status: Spinner) -> None:
         super().__init__()
         self.status = status
 
@@ -110,47 +109,45 @@ def show_run(settings: Settings, outcome: Outcome) -> None:
     )
 
 
-def show_status(settings: Settings) -> None:
-    """The last run; what is published; files with errors; files that no source reads."""
-    if (last := last_run(settings)) is not None:
-        said, wrong = last
-        _console.print(f"Last run: {_safe(said)}")
-        for line in (wrong or "").splitlines():
-            _attend(line)
-    with open_published(settings) as connection:
-        _print(
-            connection,
-            "Loaded files",
-            """
-            SELECT source, count(*) AS files, sum(records)::BIGINT AS records, sum(loaded)::BIGINT AS loaded,
-                   sum(duplicates)::BIGINT AS duplicates, sum(rejected)::BIGINT AS rejected,
-                   sum(repaired)::BIGINT AS repaired, strftime(max(first_seen_at), '%Y-%m-%d %H:%M') AS newest
-            FROM ops.files WHERE error IS NULL GROUP BY ALL ORDER BY source""",
+def show_status(status: Status) -> None:
+    """What needs a person, most urgent first, with what helps; then the last run, what is published, and its tables."""
+    errors = sum(finding.severity == "error" for finding in status.findings)
+    warnings = len(status.findings) - errors
+    if not status.findings:
+        _console.print("[green]All is well.[/] Nothing needs a person.")
+    else:
+        parts = (
+            [f"[bold red]{errors} to set right[/]"] * bool(errors),
+            [f"[bold yellow]{warnings} to look at[/]"] * bool(warnings),
         )
-        unreadable = connection.execute("""
-            SELECT path || ': ' || error FROM ops.files
-            WHERE error IS NOT NULL AND note IS NULL ORDER BY file_seq""").fetchall()
-        _list("Unreadable files (tried again each run)", (line for (line,) in unreadable))
-        _print(
-            connection,
-            "Checks that warn",
-            """
-            SELECT model AS "table", name AS "check", failures AS rows, sample FROM core.check_results
-            WHERE failures > 0 ORDER BY model, name""",
+        _console.print(", ".join(itertools.chain(*parts)) + ":")
+    for finding in status.findings:
+        mark = "[red]\N{BALLOT X}[/]" if finding.severity == "error" else "[yellow]![/]"
+        _console.print(f"{mark} {_safe(finding.what)}", soft_wrap=True)
+        for line in finding.where[:_SEEN]:
+            _console.print(f"    {_safe(line)}", soft_wrap=True)
+        if len(finding.where) > _SEEN:
+            _console.print(f"    ... and {len(finding.where) - _SEEN:,} more: warehouse status --json")
+        if finding.command:
+            _console.print(f"  [green]\N{RIGHTWARDS ARROW}[/] {_safe(finding.command)}", soft_wrap=True)
+    if (run := status.run) is not None:
+        at = "".join(
+            f", {what} {when:%Y-%m-%d %H:%M}"
+            for what, when in (("started", run.started_at), ("ended", run.ended_at))
+            if when
         )
-        _print(
-            connection,
-            "Tables",
-            """
-            SELECT model AS "table", row_count AS rows, strftime(built_at, '%Y-%m-%d %H:%M') AS changed
-            FROM core.builds WHERE model NOT LIKE 'core.%' ORDER BY model""",
+        _console.print(
+            f"Last run: {_safe(run.job)}{at} (UTC): {run.status}, run {run.run_id}", soft_wrap=True
         )
-    folders = [source.as_folder for source in all_sources()]
-    listing = raw_place(settings).listing()
-    unknown = [path for path in listing.files if registry.folder_of(path, folders) is None]
-    for trouble in listing.troubles:
-        _attend(trouble)
-    _list("Files left alone: their folder or format is not known", unknown)
+    if status.as_of is not None:
+        _console.print(f"Windows end with {status.as_of} (GMT).")
+    for title, rows in (("Loaded files", status.sources), ("Tables", status.tables)):
+        if rows:
+            names = list(rows[0])
+            table = _table(title, *(f">{n}" if isinstance(rows[0][n], int) else n for n in names))
+            for row in rows:
+                table.add_row(*(_cell(row[name]) for name in names))
+            _console.print(table)
 
 
 def show_plan(plan: hubspot.Plan) -> None:
@@ -307,14 +304,6 @@ def show_erased(settings: Settings, erasure: Erasure) -> None:
 
 def _attend(line: str) -> None:
     _console.print(f"[yellow]![/] {_safe(line)}", soft_wrap=True)
-
-
-def _list(title: str, lines: Iterable[str]) -> None:
-    """Lines that are neither cut nor wrapped: a path is there to be copied and searched for."""
-    for number, line in enumerate(lines):
-        if number == 0:
-            _console.print(f"[bold]{title}[/]")
-        _console.print(f"  {_safe(line)}", soft_wrap=True)
 
 
 def _print(connection: Connection, title: str, query: str) -> None:

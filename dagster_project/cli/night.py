@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from datetime import datetime
 from typing import Any
@@ -64,9 +65,20 @@ def run(settings: Settings, as_of: datetime | None, full: bool, retries: int, lo
 
 
 @main.command()
+@click.option("--json", "as_json", is_flag=True, help="For machines: one JSON object on stdout.")
+@click.option("--check", is_flag=True, help="End with 1 where something is to be set right, for a monitor.")
 @explained
-def status(settings: Settings) -> None:
-    """What became of the last run, what is published, which files could not be read, which were left alone."""
+def status(settings: Settings, as_json: bool, check: bool) -> None:
+    """What needs a person, most urgent first, with the command that helps; then the last run and what is published."""
+    from dagster_project import status as looking
     from dagster_project import summary
 
-    summary.show_status(settings)
+    found = looking.look(settings)
+    if found.unreadable is not None and found.run is None and not (as_json or check):
+        raise found.unreadable
+    if as_json:
+        click.echo(json.dumps(found.as_json(), default=str, ensure_ascii=False, indent=1))
+    else:
+        summary.show_status(found)
+    if found.unreadable is not None or (check and found.needs_a_person):
+        sys.exit(1)

@@ -1,0 +1,238 @@
+"""What of the warehouse wants a person, most urgent first, each with what helps.
+
+A finder looks at one kind of thing and yields findings; `FINDERS` has them in the order of their urgency. What people
+see of it is in summary.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import timedelta
+from typing import Any, Literal
+
+import duckdb
+
+from dagster_project.launch import LastRun, last_run
+from dagster_project.nightly import raw_place, utc_now
+from dagster_project.readers.places import PlaceError
+from dagster_project.settings import Settings
+from dagster_project.sources import all_sources
+from dagster_project.warehouse import registry
+from dagster_project.warehouse.database import Connection, DatabaseError, open_published
+
+Severity = Literal["error", "warning"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing to know of.
+
+    severity: `error` does not get well by itself, and `warehouse status --check` ends with 1; `warning` is worth a look.
+    kind: its name for machines. what: one sentence. where: what it concerns, one thing a line, never cut.
+    command: what helps: a command, or what to do.
+    """
+
+    severity: Severity
+    kind: str
+    what: str
+    where: tuple[str, ...] = ()
+    command: str = ""
+
+
+@dataclass
+class Look:
+    """What finders look at. published: None where nothing that can be read is published."""
+
+    settings: Settings
+    run: LastRun | None
+    published: Connection | None
+
+    def ask(self, query: str) -> list[tuple[Any, ...]]:
+        """Rows of what is published; none where it does not have the table."""
+        if self.published is None:
+            return []
+        try:
+            return self.published.execute(query).fetchall()
+        except (duckdb.CatalogException, duckdb.BinderException):
+            return []  # published by an older release
+
+
+@dataclass
+class Status:
+    """Findings first, then what there is. tables: rows of `ops.files` by source, and of what was built."""
+
+    findings: list[Finding] = field(default_factory=list)
+    run: LastRun | None = None
+    as_of: Any = None
+    sources: list[dict[str, Any]] = field(default_factory=list)
+    tables: list[dict[str, Any]] = field(default_factory=list)
+    unreadable: DatabaseError | None = None  # why what is published cannot be read
+
+    @property
+    def needs_a_person(self) -> bool:
+        return any(finding.severity == "error" for finding in self.findings)
+
+    def as_json(self) -> dict[str, Any]:
+        """For machines; times are UTC."""
+        return {
+            "ok": not self.needs_a_person,
+            "findings": [asdict(finding) for finding in self.findings],
+            "last_run": None if self.run is None else asdict(self.run),
+            "as_of": self.as_of,
+            "sources": self.sources,
+            "tables": self.tables,
+        }
+
+
+def look(settings: Settings) -> Status:
+    """The status, of what Dagster recorded, of what is published, and of what lies below raw/."""
+    status = Status()
+    try:
+        status.run = last_run(settings)
+    except DatabaseError as error:
+        status.findings.append(
+            Finding("error", "storage", "What became of the last run is not known", (str(error),))
+        )
+    try:
+        with open_published(settings) as connection:
+            view = Look(settings, status.run, connection)
+            status.findings += _found(view)
+            status.as_of = next(iter(view.ask("SELECT as_of FROM marts.as_of")), (None,))[0]
+            status.sources = _rows(connection, _SOURCES)
+            status.tables = _rows(connection, _TABLES)
+    except DatabaseError as error:
+        status.unreadable = error
+        nothing = Finding("error", "not_published", "Nothing that can be read is published", (str(error),))
+        status.findings += [nothing, *_found(Look(settings, status.run, None))]
+    # Stable: within a severity, the finders' order is that of urgency.
+    status.findings.sort(key=lambda finding: finding.severity != "error")
+    return status
+
+
+_SOURCES = """
+    SELECT source, count(*) AS files, sum(records)::BIGINT AS records, sum(loaded)::BIGINT AS loaded,
+           sum(duplicates)::BIGINT AS duplicates, sum(rejected)::BIGINT AS rejected,
+           sum(repaired)::BIGINT AS repaired, strftime(max(first_seen_at), '%Y-%m-%d %H:%M') AS newest
+    FROM ops.files WHERE error IS NULL GROUP BY ALL ORDER BY source"""
+_TABLES = """
+    SELECT model AS "table", row_count AS rows, strftime(built_at, '%Y-%m-%d %H:%M') AS changed
+    FROM core.builds WHERE model NOT LIKE 'core.%' ORDER BY model"""
+
+
+def _rows(connection: Connection, query: str) -> list[dict[str, Any]]:
+    relation = connection.sql(query)
+    return [dict(zip(relation.columns, row, strict=True)) for row in relation.fetchall()]
+
+
+def _found(view: Look) -> Iterator[Finding]:
+    for finder in FINDERS:
+        yield from finder(view)
+
+
+def _last_run_failed(view: Look) -> Iterator[Finding]:
+    run = view.run
+    if run is not None and run.failure is not None:
+        at = f", {run.ended_at:%Y-%m-%d %H:%M} UTC" if run.ended_at else ""
+        yield Finding(
+            "error",
+            "run_failed",
+            f"The last run ({run.job}{at}) failed; what is published is as it was before it",
+            tuple(run.failure.splitlines()),
+            "set right what is named, then: warehouse run",
+        )
+
+
+def _stale(view: Look) -> Iterator[Finding]:
+    hours = view.settings.freshness.published_hours
+    good = view.run.last_good_at if view.run else None
+    if view.published is None or good is None or utc_now() - good <= timedelta(hours=hours):
+        return
+    yield Finding(
+        "error",
+        "stale",
+        f"No run ended well since {good:%Y-%m-%d %H:%M} UTC, more than {hours} hours ago: "
+        "what is published is old",
+        command="warehouse run; is the schedule on? (warehouse ui, or `systemctl list-timers`)",
+    )
+
+
+def _folders_in_trouble(view: Look) -> Iterator[Finding]:
+    """Folders that cannot be read, and files that no source reads."""
+    folders = [source.as_folder for source in all_sources()]
+    try:
+        listing = raw_place(view.settings).listing()
+    except PlaceError as error:
+        yield Finding("error", "raw_unreadable", "The raw files cannot be read", (str(error),))
+        return
+    if listing.troubles:
+        yield Finding(
+            "error",
+            "folders_unreadable",
+            "Folders below raw/ cannot be read",
+            tuple(listing.troubles),
+            "make them readable for this user; the next run loads them",
+        )
+    unknown = tuple(path for path in listing.files if registry.folder_of(path, folders) is None)
+    if unknown:
+        yield Finding(
+            "warning",
+            "left_alone",
+            f"{len(unknown):,} files were left alone: their folder or format is not known",
+            unknown,
+            "move them to the folder of their source, or away (README, What goes in)",
+        )
+
+
+def _unreadable_files(view: Look) -> Iterator[Finding]:
+    rows = view.ask(
+        """SELECT path || ': ' || error FROM ops.files
+        WHERE error IS NOT NULL AND note IS NULL ORDER BY file_seq"""
+    )
+    if rows:
+        yield Finding(
+            "error",
+            "files_unreadable",
+            f"{len(rows):,} files could not be read: nothing of them is loaded",
+            tuple(line for (line,) in rows),
+            "put a whole version in their place, or move them away; each run tries again",
+        )
+
+
+def _checks_that_warn(view: Look) -> Iterator[Finding]:
+    for table, check, rows, sample in view.ask(
+        """SELECT model, name, failures, sample FROM core.check_results
+        WHERE failures > 0 AND (model, name) <> ('ops.files', 'files_are_readable') ORDER BY model, name"""
+    ):
+        yield Finding(
+            "warning",
+            "check",
+            f"{table}: {check.replace('_', ' ')}: {rows:,} rows",
+            (f"such as {sample}",) if sample else (),
+            "warehouse portal: Data quality has the rows",
+        )
+
+
+def _push_stopped(view: Look) -> Iterator[Finding]:
+    for ended, stopped, left_out in view.ask(
+        """SELECT ended_at, stopped, left_out FROM ops.hubspot_pushes
+        WHERE exit_status = 1 AND push = (SELECT max(push) FROM ops.hubspot_pushes)"""
+    ):
+        yield Finding(
+            "error",
+            "push",
+            f"The last push to HubSpot ({ended:%Y-%m-%d %H:%M} UTC) did not do all of it",
+            tuple(line for line in (stopped, left_out) if line),
+            "set right what is named, look at `warehouse plan`, then: warehouse push --live",
+        )
+
+
+Finder = Callable[[Look], Iterable[Finding]]
+FINDERS: tuple[Finder, ...] = (
+    _last_run_failed,
+    _stale,
+    _folders_in_trouble,
+    _unreadable_files,
+    _push_stopped,
+    _checks_that_warn,
+)
