@@ -148,7 +148,13 @@ def test_the_ui_shows_rows_and_a_chart_of_what_changed(
     call = {"request": {"time": "2026-03-30"}, "company_id": "acme", "session_token": "tok_secret"}
     Warehouse(tmp_path).put("events/a.jsonl", [call, {"company_id": "no time"}, 7])
     materialize("raw.api_calls")
-    parts = ("core.api_usage_daily", "core.attribution", "marts.company_aliases", "ops.rejects")
+    parts = (
+        "core.api_usage_daily",
+        "core.attribution",
+        "core.attributed_usage_daily",
+        "marts.company_aliases",
+        "ops.rejects",
+    )
     shown = materialize(*parts)
     rejects, aliases = shown["ops.rejects"], shown["marts.company_aliases"]
     drawn = b64decode(rejects["chart"].partition("base64,")[2].rstrip(")")).decode()

@@ -33,7 +33,7 @@ from dagster_project import nightly
 from dagster_project.sources import all_sources
 from dagster_project.warehouse import registry
 from dagster_project.warehouse.build import checks_of
-from dagster_project.warehouse.models import Model, parse_model, tables_in
+from dagster_project.warehouse.models import Model, ModelError, parse_model, read_models, tables_in
 
 CASES = Path(__file__).parent / "models"
 MODELS = dict(nightly.models())
@@ -294,3 +294,33 @@ def test_models_that_read_events_are_seen() -> None:
     """The lint above finds them by what they read."""
     text = "-- About.\n-- columns:\n--   n  BIGINT  number\nSELECT count(*) AS n FROM raw.actions\n"
     assert EVENTS & set(parse_model("core.x", text).inputs)
+
+
+def test_a_saturating_sum_is_written_out_as_plain_sql() -> None:
+    text = "-- About.\n-- columns:\n--   n  BIGINT  number\nSELECT saturating_sum(greatest(a, length(')'))) AS n FROM t\n"
+    whole = "CAST(least(sum(greatest(a, length(')'))), 9223372036854775807) AS BIGINT)"
+    assert parse_model("core.x", text).query == f"SELECT {whole} AS n FROM t"
+    with pytest.raises(ModelError, match="parenthesis"):
+        parse_model("core.x", text.replace("))) AS", ")) AS"))
+
+
+def test_columns_may_be_those_of_another_model(tmp_path: Path) -> None:
+    def write(name: str, columns: str, query: str) -> None:
+        file = tmp_path / f"{name.replace('.', '/')}.sql"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(f"-- About {name}.\n-- columns:\n{columns}{query}\n")
+
+    write("core.a", "--   n  BIGINT  how many\n", "SELECT 1 AS n")
+    write("marts.a", "--   * core.a\n--   m  BIGINT  more\n", "SELECT a.*, 2 AS m FROM core.a AS a")
+    before = read_models(tmp_path)["marts.a"]
+    assert [(c.name, c.type, c.about) for c in before.columns] == [
+        ("n", "BIGINT", "how many"),
+        ("m", "BIGINT", "more"),
+    ]
+    write("core.a", "--   n  BIGINT  how many there are\n", "SELECT 1 AS n")
+    after = read_models(tmp_path)["marts.a"]
+    assert after.columns[0].about == "how many there are"
+    assert after.code != before.code, "its table gets the new comment"
+    write("marts.a", "--   * core.b\n", "SELECT 1 AS n")
+    with pytest.raises(ModelError, match=r"core\.b"):
+        read_models(tmp_path)

@@ -22,6 +22,7 @@ import duckdb
 from dagster_project.settings import Settings
 
 from .database import Connection, append_rows, is_of_the_machine, transaction, value
+from .functions import written_out
 from .models import Check, Model
 from .retention import DROPPED, RetentionError, dropped_sums
 
@@ -89,7 +90,6 @@ _SAMPLE_ROWS = 5
 SECRET_COLUMNS = frozenset({"session_token", "raw"})
 _HISTORY = ("destinations.history", "frames.cohorts")  # modules whose tables remember what was
 _lineage: dict[str, dict[str, list[tuple[str, str]]]] = {}  # by the hash of the model file
-_LARGEST = 2**63 - 1
 
 
 class ChecksFailed(Exception):
@@ -365,9 +365,7 @@ def _aggregate(model: Model, column: str) -> str:
     function = model.merge.get(column)
     if function is None:
         return column
-    return (
-        f"CAST(least(sum({column}), {_LARGEST}) AS BIGINT)" if function == "sum" else f"{function}({column})"
-    )
+    return written_out(f"{'saturating_sum' if function == 'sum' else function}({column})")
 
 
 def _rebuild_days(work: Build, model: Model, whole: bool) -> bool:

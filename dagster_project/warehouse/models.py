@@ -17,11 +17,12 @@
 aggregated and merged; `merge:` names the aggregate of each measure), `day` (the days that changed in its inputs,
 or in those named by `days:`, are computed again) or `append` (the query's rows are added each time its inputs
 change). `previous:` names tables that the query reads as they were before this build. `stamp:` names a column
-that tells when the rest of the row last changed. `by:` names the module that computes the table instead of a
+that tells when the rest of the row last changed. A line `* core.example` below `columns:` stands for all columns of
+that model. `by:` names the module that computes the table instead of a
 query, and `from:` what it reads. `page:` puts the table's rows on the portal's page of each company or user (or of
 both) that they are about, by `company_id` or `user_id`; `draws:` names the measures that are drawn there, day by day.
 `chart:` is a query for what is drawn of the table after a build: a bar for each row, named by the first column, made
-of the others. What a query reads is taken from the query itself.
+of the others. What a query reads is taken from the query itself. A query may use the functions of `functions.py`.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ import hashlib
 import importlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -40,6 +41,7 @@ from typing import Any
 import duckdb
 
 from .database import parser
+from .functions import written_out
 
 REBUILDS = ("whole", "merge", "day", "append")
 _KEYS = (
@@ -110,7 +112,7 @@ def read_models(folder: Path) -> dict[str, Model]:
     named: dict[str, str] = {}  # tables that users' files name, and the file
     for path in sorted(folder.glob("*/*.sql")):
         if path.parent.name not in QUERY_FOLDERS:
-            model = parse_model(f"{path.parent.name}.{path.stem}", path.read_text(encoding="utf-8"))
+            model = _read(folder, f"{path.parent.name}.{path.stem}")
             if model.by:
                 # A module may read what its users' files name.
                 more: dict[str, str] = getattr(
@@ -129,6 +131,18 @@ def read_models(folder: Path) -> dict[str, Model]:
             file = named.get(unknown[0], f"sql/{model.schema}/{model.table}.sql")
             raise ModelError(f"{file} reads {', '.join(unknown)}: no such model")
     return in_order(models)
+
+
+def _read(folder: Path, name: str) -> Model:
+    schema, table = name.split(".")
+    text = (folder / schema / f"{table}.sql").read_text(encoding="utf-8")
+
+    def columns_of(other: str) -> tuple[Column, ...]:
+        if other == name or not (folder / f"{other.replace('.', '/')}.sql").is_file():
+            raise ModelError(f"sql/{schema}/{table}.sql: columns of {other}: no such other model")
+        return _read(folder, other).columns
+
+    return parse_model(name, text, columns_of)
 
 
 def in_order(models: Mapping[str, Model]) -> dict[str, Model]:
@@ -155,8 +169,8 @@ def in_order(models: Mapping[str, Model]) -> dict[str, Model]:
     return {name: models[name] for name in order}
 
 
-def parse_model(name: str, text: str) -> Model:
-    """A model from its file's text. Raises ModelError."""
+def parse_model(name: str, text: str, columns_of: Callable[[str], Sequence[Column]] = lambda _: ()) -> Model:
+    """A model from its file's text. columns_of: the columns of another model, by its name. Raises ModelError."""
     header: dict[str, list[str]] = {"about": []}
     key, body = "about", text
     for line in text.splitlines(keepends=True):
@@ -172,7 +186,10 @@ def parse_model(name: str, text: str) -> Model:
             raise ModelError(f"{name}: unknown header {match[1]!r}; known: {', '.join(_KEYS)}")
         else:
             header[key].append(content)
-    query = bare(body)
+    try:
+        query = written_out(bare(body))
+    except ValueError as error:
+        raise ModelError(f"{name}: {error}") from error
 
     def names(field_name: str) -> tuple[str, ...]:
         return tuple(part.strip() for part in " ".join(header.get(field_name, [])).split(",") if part.strip())
@@ -180,7 +197,12 @@ def parse_model(name: str, text: str) -> Model:
     def word(field_name: str) -> str | None:
         return " ".join(header.get(field_name, [])).strip() or None
 
-    columns = tuple(_column(name, line) for line in header.get("columns", []) if line.strip())
+    columns: tuple[Column, ...] = ()
+    for line in header.get("columns", []):
+        if inherited := re.match(r"\s+\* (\w+\.\w+)$", line):
+            columns += tuple(columns_of(inherited[1]))
+        elif line.strip():
+            columns += (_column(name, line),)
     rebuild = word("rebuild") or "whole"
     by = word("by")
     if rebuild not in REBUILDS:
@@ -213,7 +235,7 @@ def parse_model(name: str, text: str) -> Model:
         draws=draws,
         chart=" ".join(line.strip() for line in header.get("chart", [])) or None,
         inputs=names("from") if by else tables_in(query),
-        code=hashlib.sha256(text.encode()).hexdigest()[:16],
+        code=hashlib.sha256(f"{text}\n{query}\n{columns}".encode()).hexdigest()[:16],
     )
 
 

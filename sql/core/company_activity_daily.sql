@@ -1,7 +1,6 @@
 -- The days on which a company did anything: an API call, an action or a feature event.
 -- grain: day, company_id
 -- rebuild: day
--- days: core.api_usage_daily, core.action_usage_daily, marts.daily_feature_totals, core.claim_changed_days
 -- columns:
 --   day         DATE       GMT day
 --   company_id  VARCHAR    the company
@@ -10,11 +9,7 @@
 WITH signs AS (
     SELECT day, company_id, first_at, last_at FROM marts.company_usage_daily
     UNION ALL
-    SELECT u.day, nullif(a.company_id, ''), u.first_at, u.last_at
-    FROM core.action_usage_daily AS u
-    JOIN core.attribution AS a
-        ON a.day = u.day AND a.own_company_id = u.company_id AND a.own_user_id = u.user_id
-        AND a.session_token = u.session_token
+    SELECT day, company_id, first_at, last_at FROM marts.action_usage_daily
     UNION ALL
     SELECT day, account_id, first_at, last_at FROM marts.daily_feature_totals
 )

@@ -42,13 +42,13 @@ WITH named AS (
     SELECT
         d.company_id,
         CAST(sum(d.events) AS BIGINT) AS events,
-        CAST(least(sum(d.calls), 9223372036854775807) AS BIGINT) AS calls,
-        CAST(least(sum(CASE WHEN d.day = w.as_of THEN d.calls ELSE 0 END), 9223372036854775807) AS BIGINT) AS calls_24h,
-        CAST(least(sum(CASE WHEN d.day BETWEEN w.day_7 AND w.as_of THEN d.calls ELSE 0 END), 9223372036854775807) AS BIGINT) AS calls_7d,
-        CAST(least(sum(CASE WHEN d.day BETWEEN w.day_30 AND w.as_of THEN d.calls ELSE 0 END), 9223372036854775807) AS BIGINT) AS calls_30d,
-        CAST(least(sum(d.errors_4xx), 9223372036854775807) AS BIGINT) AS errors_4xx,
-        CAST(least(sum(d.errors_5xx), 9223372036854775807) AS BIGINT) AS errors_5xx,
-        CAST(least(sum(d.blocked_calls), 9223372036854775807) AS BIGINT) AS blocked_calls,
+        saturating_sum(d.calls) AS calls,
+        saturating_sum(CASE WHEN d.day = w.as_of THEN d.calls ELSE 0 END) AS calls_24h,
+        saturating_sum(CASE WHEN d.day BETWEEN w.day_7 AND w.as_of THEN d.calls ELSE 0 END) AS calls_7d,
+        saturating_sum(CASE WHEN d.day BETWEEN w.day_30 AND w.as_of THEN d.calls ELSE 0 END) AS calls_30d,
+        saturating_sum(d.errors_4xx) AS errors_4xx,
+        saturating_sum(d.errors_5xx) AS errors_5xx,
+        saturating_sum(d.blocked_calls) AS blocked_calls,
         min(d.first_success_at) AS first_success_at
     FROM marts.company_usage_daily AS d CROSS JOIN windows AS w
     WHERE d.company_id IS NOT NULL
@@ -64,7 +64,7 @@ WITH named AS (
     WHERE c.day BETWEEN w.day_30 AND w.as_of
     GROUP BY 1
 ), features AS (
-    SELECT f.account_id AS company_id, CAST(least(sum(f.total), 9223372036854775807) AS BIGINT) AS feature_total_30d,
+    SELECT f.account_id AS company_id, saturating_sum(f.total) AS feature_total_30d,
            count(DISTINCT f.feature_id) AS features_used_30d
     FROM marts.daily_feature_totals AS f CROSS JOIN windows AS w
     WHERE f.day BETWEEN w.day_30 AND w.as_of
@@ -79,12 +79,9 @@ WITH named AS (
     GROUP BY 1
     HAVING count(*) = 1
 ), pairs AS (
-    SELECT DISTINCT a.company_id, a.user_id
-    FROM core.api_usage_daily AS u
-    JOIN core.attribution AS a
-        ON a.day = u.day AND a.own_company_id = u.company_id AND a.own_user_id = u.user_id
-        AND a.session_token = u.session_token
-    WHERE a.company_id <> '' AND a.user_id <> ''
+    SELECT DISTINCT company_id, user_id
+    FROM core.attributed_usage_daily
+    WHERE company_id <> '' AND user_id <> ''
 ), users AS (
     SELECT company_id, count(*) AS users FROM pairs GROUP BY 1
 )

@@ -24,7 +24,7 @@ SELECT
         '/([0-9]+|[0-9a-fA-F-]*[0-9][0-9a-fA-F-]{7,})/', '/:id/', 'g'
     ), '//', '/'), '/$', '', 'g') AS route,
     status,
-    CAST(least(sum(weight), 9223372036854775807) AS BIGINT) AS calls
+    saturating_sum(weight) AS calls
 FROM raw.api_calls
 WHERE load_seq > $since AND status BETWEEN 400 AND 599
 GROUP BY 1, 2, 3, 4, 5, 6, 7

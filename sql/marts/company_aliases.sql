@@ -16,13 +16,10 @@ WITH claimed AS (
     WHERE kind = 'token_company'
     GROUP BY 1, 2
 ), used AS (
-    SELECT u.session_token, a.company_id, min(u.first_at) AS first_seen_at, max(u.last_at) AS last_seen_at,
-           CAST(sum(u.events) AS BIGINT) AS events, CAST(least(sum(u.calls), 9223372036854775807) AS BIGINT) AS calls
-    FROM core.api_usage_daily AS u
-    JOIN core.attribution AS a
-        ON a.day = u.day AND a.own_company_id = u.company_id AND a.own_user_id = u.user_id
-        AND a.session_token = u.session_token
-    WHERE u.session_token <> '' AND a.company_id <> ''
+    SELECT u.session_token, u.company_id, min(u.first_at) AS first_seen_at, max(u.last_at) AS last_seen_at,
+           CAST(sum(u.events) AS BIGINT) AS events, saturating_sum(u.calls) AS calls
+    FROM core.attributed_usage_daily AS u
+    WHERE u.session_token <> '' AND u.company_id <> ''
     GROUP BY 1, 2
 )
 SELECT

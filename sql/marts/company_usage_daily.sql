@@ -18,18 +18,16 @@
 --     sum(errors_5xx) AS "5xx" FROM marts.company_usage_daily WHERE day > (SELECT max(day) FROM marts.company_usage_daily) - 60 GROUP BY day
 SELECT
     u.day,
-    nullif(a.company_id, '') AS company_id,
+    nullif(u.company_id, '') AS company_id,
     CAST(sum(u.events) AS BIGINT) AS events,
-    CAST(least(sum(u.calls), 9223372036854775807) AS BIGINT) AS calls,
-    CAST(least(sum(u.errors_4xx), 9223372036854775807) AS BIGINT) AS errors_4xx,
-    CAST(least(sum(u.errors_5xx), 9223372036854775807) AS BIGINT) AS errors_5xx,
-    CAST(least(sum(u.blocked_calls), 9223372036854775807) AS BIGINT) AS blocked_calls,
-    count(DISTINCT nullif(a.user_id, '')) AS users,
+    saturating_sum(u.calls) AS calls,
+    saturating_sum(u.errors_4xx) AS errors_4xx,
+    saturating_sum(u.errors_5xx) AS errors_5xx,
+    saturating_sum(u.blocked_calls) AS blocked_calls,
+    count(DISTINCT nullif(u.user_id, '')) AS users,
     count(DISTINCT nullif(u.session_token, '')) AS session_tokens,
     min(u.first_at) AS first_at,
     max(u.last_at) AS last_at,
     min(u.first_success_at) AS first_success_at
-FROM core.api_usage_daily AS u
-JOIN core.attribution AS a
-    ON a.day = u.day AND a.own_company_id = u.company_id AND a.own_user_id = u.user_id AND a.session_token = u.session_token
+FROM core.attributed_usage_daily AS u
 GROUP BY 1, 2

@@ -20,7 +20,7 @@
 --     WHERE day > (SELECT max(day) FROM marts.daily_feature_totals) - 60 GROUP BY day
 SELECT
     CAST(event_at AS DATE) AS day, account_id, user_id, product_id, module_id, feature_id,
-    CAST(least(sum(total), 9223372036854775807) AS BIGINT) AS total,
+    saturating_sum(total) AS total,
     count(*) AS events,
     min(event_at) AS first_at,
     max(event_at) AS last_at

@@ -14,7 +14,7 @@
 -- chart: SELECT day, sum(calls) FILTER (WHERE status < 500) AS "4xx", sum(calls) FILTER (WHERE status >= 500) AS "5xx"
 --     FROM marts.error_usage_daily WHERE day > (SELECT max(day) FROM marts.error_usage_daily) - 60 GROUP BY day
 SELECT u.day, nullif(a.company_id, '') AS company_id, nullif(a.user_id, '') AS user_id, u.verb, u.route, u.status,
-       CAST(least(sum(u.calls), 9223372036854775807) AS BIGINT) AS calls
+       saturating_sum(u.calls) AS calls
 FROM core.error_usage_daily AS u
 JOIN core.attribution AS a
     ON a.day = u.day AND a.own_company_id = u.company_id AND a.own_user_id = u.user_id AND a.session_token = u.session_token

@@ -14,7 +14,7 @@ SELECT
     b.day,
     nullif(b.company_id, '') AS company_id_before,
     nullif(a.company_id, '') AS company_id_after,
-    CAST(least(sum(b.calls), 9223372036854775807) AS BIGINT) AS calls,
+    saturating_sum(b.calls) AS calls,
     min(a.attributed_via) AS reason
 FROM core.attribution_before AS b
 JOIN core.attribution AS a
