@@ -12,11 +12,13 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 
 from dagster_project import nightly
 from dagster_project.settings import Settings
 from dagster_project.sources import all_sources, erasures, loading
 from dagster_project.warehouse import continuity, forgetting, registry
+from dagster_project.warehouse.columns import identifier, literal
 from dagster_project.warehouse.database import Connection, open_warehouse, transaction, value
 from dagster_project.warehouse.publish import publish
 
@@ -77,18 +79,20 @@ def look(
     _build(connection, settings, erasure)
     theirs = erasure.theirs
     theirs.ids["user"], theirs.ids["company"] = set(users), set(companies)
-    for kind in ("user", "company"):
-        erasures.gather(
-            connection, kind, f"raw.{kind}_updates", _one_of(f"{kind}_id", theirs.ids[kind]), theirs
-        )
-    for source in sources:
-        ids = {c: kind for c, kind in erasures.ids_of(source).items() if theirs.ids[kind]}
-        table = f"raw.{source.table}"
+    for person in erasures.PERSONS:
+        asked = theirs.ids[person]
+        for source in sources:
+            erasures.gather(connection, source, person, partial(_one_of, texts=asked), theirs)
+    for raw in (table for source in sources for table in source.tables if table is not source.remains):
+        ids = {c: kind for c, kind in raw.ids.items() if theirs.ids[kind]}
+        if not raw.ids:
+            continue
+        table = f"raw.{raw.name}"
         condition = " OR ".join(_one_of(column, theirs.ids[kind]) for column, kind in ids.items()) or "false"
         erasure.rows[table] = value(connection, f"SELECT count(*) FROM {table} WHERE {condition}")
         for column, kind in ids.items():
             for id_, rows in connection.execute(
-                f"SELECT {column}, count(*) FROM {table} WHERE {_one_of(column, theirs.ids[kind])} GROUP BY 1"
+                f"SELECT {identifier(column)}, count(*) FROM {table} WHERE {_one_of(column, theirs.ids[kind])} GROUP BY 1"
             ).fetchall():
                 erasure.rows_of[kind, id_] = erasure.rows_of.get((kind, id_), 0) + rows
     erasure.rows |= forgetting.rows_naming(connection, nightly.models(), theirs.ids)
@@ -139,5 +143,5 @@ def _in_hubspot(connection: Connection, theirs: erasures.Belongings) -> list[tup
 
 
 def _one_of(column: str, texts: Iterable[str]) -> str:
-    quoted = ", ".join("'" + text.replace("'", "''") + "'" for text in sorted(texts))
-    return f"{column} IN ({quoted})" if quoted else "false"
+    quoted = ", ".join(map(literal, sorted(texts)))
+    return f"{identifier(column)} IN ({quoted})" if quoted else "false"

@@ -15,7 +15,7 @@ from functools import cache
 from dagster_project.progress import Steps
 from dagster_project.readers.places import Place, place_at
 from dagster_project.settings import Settings, project_root, token_key
-from dagster_project.sources import all_sources, loading
+from dagster_project.sources import all_sources, loading, require_known_retention, retained_tables
 from dagster_project.sources.loading import LoadSummary
 from dagster_project.warehouse import compaction, continuity, forgetting, registry, retention
 from dagster_project.warehouse.build import Built, build
@@ -76,6 +76,7 @@ def load_new_files(
     table needs rows that the settings would have dropped.
     """
     sources = all_sources()
+    require_known_retention(settings)
     folders = [source.as_folder for source in sources]
     registry.prepare(connection)
     loading.prepare(connection, sources)
@@ -90,7 +91,7 @@ def load_new_files(
     place = raw_place(settings)
     place.tidy()
     if full:
-        tables = [f"raw.{table}" for source in sources for table in source.tables]
+        tables = [f"raw.{table.name}" for source in sources for table in source.tables]
         tables += retention.tables(connection)
         result.replayed_files = registry.forget_loaded(connection, place, folders, tables, fingerprint)
         _log.info("full rebuild: %d files are loaded again", result.replayed_files)
@@ -121,11 +122,12 @@ def load_new_files(
 
 def _drop_old_rows(connection: Connection, settings: Settings, today: date) -> None:
     """What is past its retention goes; what was computed from it stays. Raises RetentionError."""
+    tables = retained_tables()
     for table, before in settings.retention.limits(today).items():
         if table == "rejects":
             dropped = registry.drop_rejects(connection, before)
         else:
-            dropped = retention.drop(connection, models(), table, before)
+            dropped = retention.drop(connection, models(), table, tables[table].retained_by or "", before)
         if dropped:
             _log.info("dropped %s rows of raw.%s, older than %s", f"{dropped:,}", table, before)
 

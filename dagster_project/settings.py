@@ -10,6 +10,7 @@ import difflib
 import os
 import re
 import tomllib
+from collections.abc import Iterable
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -71,12 +72,21 @@ class PrivacySettings(_Section):
 
 
 class RetentionSettings(_Section):
-    """How many days rows are kept; 0: for ever."""
+    """How many days rows are kept; 0: for ever.
 
-    api_calls_days: int = Field(0, ge=0)
-    actions_days: int = Field(0, ge=0)
-    feature_events_days: int = Field(0, ge=0)
+    Besides those here, a key `<raw table>_days` for each raw table that grows old: the sources say which
+    (`sources.require_known_retention`).
+    """
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Annotated[int, Field(ge=0)]]
+
     rejects_days: int = Field(0, ge=0)
+
+    @property
+    def by_source(self) -> dict[str, int]:
+        """The keys that follow from the sources, with their days."""
+        return dict(self.__pydantic_extra__)
 
     def limits(self, today: date) -> dict[str, date]:
         """The raw tables whose old rows are dropped, to the first day that is kept."""
@@ -289,8 +299,7 @@ def load_settings() -> Settings:
 
     Raises SettingsError on a file that cannot be read, unknown keys and wrong values.
     """
-    configured = os.environ.get("WAREHOUSE_CONFIG")
-    file = Path(configured) if configured else project_root() / "warehouse.toml"
+    configured, file = os.environ.get("WAREHOUSE_CONFIG"), _file()
     values: dict[str, Any] = {}
     if configured and not file.is_file():
         raise SettingsError(f"WAREHOUSE_CONFIG = {configured!r}: no such file; name a TOML file or unset it")
@@ -363,9 +372,22 @@ def _explain(file: str, error: Any) -> str:
         section: Any = Settings
         for part in location[:-1]:
             section = section.model_fields[part].annotation
-        known = sorted(set(section.model_fields) - {"data", "raw"})
-        near = difflib.get_close_matches(location[-1], known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known keys here: {', '.join(known)}"
-        return f"{file}: {key} = {given}: unknown key; {hint}"
+        return _unknown(file, key, given, set(section.model_fields) - {"data", "raw"})
     message = error["msg"].removeprefix("Value error, ")
     return f"{file}: {key} = {given}: {message[0].lower()}{message[1:]}"
+
+
+def unknown_key(key: str, given: object, known: Iterable[str]) -> SettingsError:
+    """The error for a key that only those who know what there is can tell to be none. key: with its section."""
+    return SettingsError(_unknown(_file().name, key, repr(given), known))
+
+
+def _unknown(file: str, key: str, given: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(key.rpartition(".")[2], sorted(known), n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known keys here: {', '.join(sorted(known))}"
+    return f"{file}: {key} = {given}: unknown key; {hint}"
+
+
+def _file() -> Path:
+    configured = os.environ.get("WAREHOUSE_CONFIG")
+    return Path(configured) if configured else project_root() / "warehouse.toml"

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from dagster_project import nightly
 from dagster_project.cli import main
 from dagster_project.settings import Settings, project_root
+from dagster_project.sources import retained_tables
 
 ROOT = project_root()
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -105,6 +106,7 @@ def _documented(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def test_every_setting_is_documented_with_its_default() -> None:
     text = (ROOT / "warehouse.toml").read_text(encoding="utf-8")
     defaults = {key: value for key, value in _keys(Settings).items() if key not in ("data", "raw")}
+    defaults |= {f"retention.{name}_days": 0 for name in retained_tables()}
     documented = _documented(tomllib.loads(text))
     # A key that is not set by default stands there commented out.
     absent = {key for key, value in defaults.items() if value is None}

@@ -33,12 +33,15 @@ from dagster_project import nightly
 from dagster_project.sources import all_sources
 from dagster_project.warehouse import registry
 from dagster_project.warehouse.build import checks_of
+from dagster_project.warehouse.columns import definitions
 from dagster_project.warehouse.models import Model, ModelError, parse_model, read_models, tables_in
 
 CASES = Path(__file__).parent / "models"
 MODELS = dict(nightly.models())
 QUERIES = {name: model for name, model in MODELS.items() if model.query}
-RAW_TABLES = {f"raw.{table}": columns for source in all_sources() for table, columns in source.tables.items()}
+RAW_TABLES = {
+    f"raw.{table.name}": definitions(table.columns) for source in all_sources() for table in source.tables
+}
 DEFAULTS: dict[str, Any] = {
     "as_of": "2026-03-31",
     "since": 0,

@@ -9,7 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from dagster_project.cli import main
-from dagster_project.settings import Settings, load_settings, project_root
+from dagster_project.settings import RetentionSettings, Settings, load_settings, project_root
+from dagster_project.sources import retained_tables
 
 VARIABLES = ("WAREHOUSE_DATA", "WAREHOUSE_RAW", "WAREHOUSE_CONFIG", "HUBSPOT_BASE_URL", "DAGSTER_HOME")
 
@@ -57,6 +58,8 @@ WRONG: list[tuple[str, str, str, tuple[str, ...]]] = [
     ("features", "accept_backdated", "1", ("1", "boolean")),
     ("features", "feature_limit", "0", ("0", "greater than or equal to 1")),
     ("features", "module_limit", '"256"', ("'256'", "integer")),
+    ("retention", "api_calls_days", "-1", ("-1", "greater than or equal to 0")),
+    ("retention", "actions_days", '"5"', ("'5'", "integer")),
     ("schedule", "nightly", '"every night"', ("'every night'", "cron")),
     ("schedule", "nightly", '"99 2 * * *"', ("'99 2 * * *'",)),
     ("schedule", "nightly", '"a b c d e"', ("'a b c d e'",)),
@@ -89,6 +92,8 @@ def test_a_wrong_value_is_named_with_its_key_and_what_is_right(
         ("[warehouse]\nmemory_limt = '2GB'", ("warehouse.memory_limt", "'2GB'", "'memory_limit'")),
         ("[features]\nlimit = 5", ("features.limit", "5", "feature_limit, module_limit")),
         ("[warehose]\nthreads = 1", ("warehose", "'warehouse'")),
+        ("[retention]\napi_call_days = 5", ("retention.api_call_days", "5", "'api_calls_days'")),
+        ("[retention]\nrows = 5", ("retention.rows", "actions_days, api_calls_days", "rejects_days")),
         ("[sources]\nx = 1", ("sources", "alerts, features, freshness, hubspot")),
         ("threads = 1", ("threads", "1", "known keys here")),
         ("warehouse = 5", ("warehouse", "5")),
@@ -176,7 +181,8 @@ def test_help_needs_no_settings(folder: Path) -> None:
 def test_the_file_of_the_project_says_the_defaults(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WAREHOUSE_CONFIG")
     data = folder / "data"
-    assert load_settings() == Settings(data=data, raw=data / "raw")
+    kept_for_ever = RetentionSettings.model_validate({f"{name}_days": 0 for name in retained_tables()})
+    assert load_settings() == Settings(data=data, raw=data / "raw", retention=kept_for_ever)
 
 
 def test_the_file_of_the_project_documents_every_key() -> None:

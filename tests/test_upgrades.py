@@ -18,9 +18,9 @@ from test_against_oracle import HISTORY, every_table
 from dagster_project import nightly
 from dagster_project.warehouse import database
 from dagster_project.warehouse.build import BuildError
+from dagster_project.warehouse.columns import Column
 from dagster_project.warehouse.database import DatabaseError
 from dagster_project.warehouse.migrations import MIGRATIONS, Migration
-from dagster_project.warehouse.models import Column
 
 RELEASES = sorted((Path(__file__).parent / "releases").glob("*.tar.xz"))
 LEDGER = {"object": "companies", "key": "acme.example", "property": "calls_30d", "value": "4"}

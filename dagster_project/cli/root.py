@@ -35,6 +35,7 @@ def explained(command: F) -> F:
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
         from dagster_project.readers.places import PlaceError
+        from dagster_project.sources import require_known_retention
         from dagster_project.warehouse.database import DatabaseError
         from dagster_project.warehouse.models import ModelError
 
@@ -42,6 +43,7 @@ def explained(command: F) -> F:
         log_as(kwargs.get("log_format"))
         try:
             settings = load_settings()
+            require_known_retention(settings)
             command(settings, *args, **kwargs)
         except RunFailed as error:
             _fail(f"Error: {error}", 1)

@@ -36,7 +36,7 @@ def _spec(source: Source) -> dg.AssetSpec:
         owners=OWNERS,
         metadata={
             "dagster/column_schema": dg.TableSchema(
-                [dg.TableColumn(name, type_) for name, type_ in source.columns.items()]
+                [dg.TableColumn(c.name, c.type, description=c.about) for c in source.main.columns]
             ),
             "formats": ", ".join(sorted(source.formats)),
         },

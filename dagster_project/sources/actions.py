@@ -9,12 +9,20 @@ from dagster_project.readers import json_records
 from dagster_project.readers.files import Record
 from dagster_project.readers.values import id_of, is_future, start_of, time_of
 
-from . import PLACE, Source, typed
-from .events import insert_new, key_of
+from . import POSITION, RawColumn, RawTable, Source, typed
+from .events import EVENT_COLUMNS, KEY, insert_new, key_of
 from .loading import FileLoad, Incoming, LoadContext, Loader, objects, received
 
-COLUMNS = (
-    "event_at TIMESTAMP, company_id VARCHAR, user_id VARCHAR, session_token VARCHAR, action_name VARCHAR"
+ACTIONS = RawTable(
+    "actions",
+    "Custom actions, deduplicated.",
+    [*EVENT_COLUMNS, RawColumn("action_name", "VARCHAR", "its name; null: it has none")],
+    retained_by="event_at",
+)
+ACTION_KEYS = RawTable(
+    "action_keys",
+    "Hashes of the keys by which actions are told apart.",
+    [RawColumn("key", "UHUGEINT", "128 bits")],
 )
 # An action without a time came when it was received.
 _QUERY = """WITH texts AS (
@@ -46,7 +54,7 @@ READINGS = (
 class ActionLoader(Loader):
     def __init__(self, context: LoadContext) -> None:
         self.connection = context.connection
-        self.rows = Incoming(context.connection, "incoming_actions", f"{PLACE}, key VARCHAR, {COLUMNS}")
+        self.rows = Incoming(context.connection, ACTIONS, [*POSITION, KEY, *ACTIONS.own_columns])
         self.incoming = [self.rows]
 
     def read(self, load: FileLoad) -> None:
@@ -98,10 +106,7 @@ class ActionLoader(Loader):
 
 SOURCE = Source(
     folder="actions",
-    table="actions",
-    about="Custom actions, deduplicated.",
     formats=json_records.FORMATS,
-    tables={"actions": f"{PLACE}, {COLUMNS}", "action_keys": "key UHUGEINT"},
+    tables=[ACTIONS, ACTION_KEYS],
     loader=ActionLoader,
-    subjects={"company_id": "company"},
 )

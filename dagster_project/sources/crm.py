@@ -9,13 +9,25 @@ from typing import Any
 from dagster_project.readers import table_records
 from dagster_project.readers.files import Record
 
-from . import PLACE
+from . import POSITION, Kind, RawColumn, RawTable
 from .loading import FileLoad, Incoming, LoadContext, Loader
 
-# match_key: of the domain (companies) or the email (contacts).
-COLUMNS = "record_id VARCHAR, match_key VARCHAR, name VARCHAR, properties VARCHAR"
-DDL = f"{PLACE}, {COLUMNS}"
 _RECORD_ID = ("Record ID", "hs_object_id")
+
+
+def export_table(name: str, about: str, matched_by: Kind) -> RawTable:
+    """The raw table of one object. matched_by: what its match key is."""
+    return RawTable(
+        name,
+        about,
+        [
+            *POSITION,
+            RawColumn("record_id", "VARCHAR", "HubSpot's id"),
+            RawColumn("match_key", "VARCHAR", f"of the {matched_by}", holds=matched_by, erases_row=True),
+            RawColumn("name", "VARCHAR", "its name"),
+            RawColumn("properties", "VARCHAR", "the whole row, JSON object"),
+        ],
+    )
 
 
 class ExportLoader(Loader):
@@ -24,14 +36,14 @@ class ExportLoader(Loader):
     def __init__(
         self,
         context: LoadContext,
-        table: str,
+        table: RawTable,
         key_headers: tuple[str, ...],
         match_key: Callable[[object], str | None],
         name: Callable[[dict[str, str]], str | None],
     ) -> None:
         self.connection, self.table = context.connection, table
         self.key_headers, self.match_key, self.name = key_headers, match_key, name
-        self.rows = Incoming(context.connection, f"incoming_{table}", DDL)
+        self.rows = Incoming(context.connection, table)
         self.incoming = [self.rows]
 
     def read(self, load: FileLoad) -> None:
@@ -56,7 +68,7 @@ class ExportLoader(Loader):
         )
 
     def finish(self, loads: Sequence[FileLoad]) -> None:
-        self.connection.execute(f"INSERT INTO raw.{self.table} SELECT * FROM {self.rows.name}")
+        self.connection.execute(f"INSERT INTO raw.{self.table.name} FROM {self.rows.all}")
 
 
 def first(row: dict[str, Any], headers: Sequence[str]) -> str | None:

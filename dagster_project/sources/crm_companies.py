@@ -6,20 +6,18 @@ from dagster_project.readers import table_records
 from dagster_project.readers.values import domain_key
 
 from . import Source
-from .crm import DDL, ExportLoader, first
+from .crm import ExportLoader, export_table, first
 
 _DOMAIN = ("Company Domain Name", "domain")
+CRM_COMPANIES = export_table("crm_companies", "Rows of HubSpot company exports.", "domain")
 
 
 SOURCE = Source(
     folder="crm/companies",
-    table="crm_companies",
-    about="Rows of HubSpot company exports.",
     formats=table_records.EXPORT_FORMATS,
-    tables={"crm_companies": DDL},
+    tables=[CRM_COMPANIES],
     loader=lambda context: ExportLoader(
-        context, "crm_companies", _DOMAIN, domain_key, lambda row: first(row, ("Company name", "name"))
+        context, CRM_COMPANIES, _DOMAIN, domain_key, lambda row: first(row, ("Company name", "name"))
     ),
-    subjects={"match_key": "domain"},
     replaces=True,
 )

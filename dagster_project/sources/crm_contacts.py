@@ -6,7 +6,9 @@ from dagster_project.readers import table_records
 from dagster_project.readers.values import email_key
 
 from . import Source
-from .crm import DDL, ExportLoader, first
+from .crm import ExportLoader, export_table, first
+
+CRM_CONTACTS = export_table("crm_contacts", "Rows of HubSpot contact exports.", "email")
 
 
 def _name(row: dict[str, str]) -> str | None:
@@ -16,11 +18,8 @@ def _name(row: dict[str, str]) -> str | None:
 
 SOURCE = Source(
     folder="crm/contacts",
-    table="crm_contacts",
-    about="Rows of HubSpot contact exports.",
     formats=table_records.EXPORT_FORMATS,
-    tables={"crm_contacts": DDL},
-    loader=lambda context: ExportLoader(context, "crm_contacts", ("Email", "email"), email_key, _name),
-    subjects={"match_key": "email"},
+    tables=[CRM_CONTACTS],
+    loader=lambda context: ExportLoader(context, CRM_CONTACTS, ("Email", "email"), email_key, _name),
     replaces=True,
 )

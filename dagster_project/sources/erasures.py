@@ -17,23 +17,22 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
-from dagster_project.readers.values import domain_key, email_key
+from dagster_project.readers.values import domain_key
 from dagster_project.warehouse import registry, retention
+from dagster_project.warehouse.columns import identifier, identifiers
 from dagster_project.warehouse.database import Connection, append_rows, value
 from dagster_project.warehouse.pseudonyms import keyed_hash, replace_values
 
-from . import Source, all_sources
+from . import Owns, Person, RawTable, Source, all_sources
 
 PREFIX = "erased:"  # core.attribution and marts.user_aliases know pseudonyms by it
-# kept: what an erased one shared with others, and what therefore stays.
+PERSONS: tuple[Person, ...] = ("user", "company")
+# company_token: a token that is a company's own. kept: what an erased one shared with others, and what therefore stays.
 KINDS = ("company", "user", "token", "company_token", "email", "domain", "kept")
-# What ids are called in raw tables, whatever the source.
-_IDS = {"company_id": "company", "account_id": "company", "user_id": "user", "session_token": "token"}
-# What stays of an erased user's updates: who the usage of its tokens belongs to, with a pseudonym for the user.
-CLAIMS = "erased_claims"
-_CLAIM_COLUMNS = "load_seq, file_seq, line, element, company_id, user_id, session_token, effective_at"
+_SECRET = ("token", "company_token")  # may be real API keys, and are shown to nobody
 
 # Ids in text that need not be JSON: what is quoted, and words.
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
@@ -82,28 +81,35 @@ class Erasures:
         append_rows(self.connection, "raw.erasures", new)
         for kind, id_hash, *_ in new:
             self._hashes[kind].add(id_hash)
-        for source in all_sources():
-            self._rename(f"raw.{source.table}", ids_of(source))
-            self._blank(f"raw.{source.table}", source)
-        self._rename(f"raw.{CLAIMS}", _IDS)
+        tables = [table for source in all_sources() for table in source.tables]
+        for table in tables:
+            self._rename(f"raw.{table.name}", table.ids)
+            self._blank(f"raw.{table.name}", table)
         for source in all_sources():
             self.sweep(source, 0)
-            for sums in retention.tables(self.connection, source.table):
-                self._rename(sums, ids_of(source))
-                self._remove(sums, source)
-        for table in ("rejects", "repairs"):
-            self._blank_loaded(table)
-        tables = [table for source in all_sources() for table in source.tables]
-        registry.bump(self.connection, [*tables, "rejects", "repairs", "erasures", "generation", "erased"])
+        for table in tables:
+            for sums in retention.tables(self.connection, table.name):
+                self._sweep_sums(sums, table)
+        for texts in ("rejects", "repairs"):
+            self._blank_loaded(texts)
+        names = [table.name for table in tables]
+        registry.bump(self.connection, [*names, "rejects", "repairs", "erasures", "generation", "erased"])
         return True
 
-    def keep_out(self, source: Source, incoming: str) -> None:
+    def keep_out(self, source: Source, table: RawTable, incoming: str) -> None:
         """Put pseudonyms in the place of erased ids, before a batch is moved into the raw tables."""
-        self._rename(incoming, ids_of(source))
+        self._rename(incoming, table.ids)
         theirs = Belongings()
-        for kind in ("company", "user"):
-            if source.table == f"{kind}_updates":
-                gather(self.connection, kind, incoming, _erased(f"{kind}_id", kind), theirs)
+        if table == source.main:
+            for person in PERSONS:
+                gather(
+                    self.connection,
+                    source,
+                    person,
+                    partial(_erased, kind=person),
+                    theirs,
+                    incoming,
+                )
         # An update of an erased one may name a token or an email that was not known to be theirs. What was kept
         # when they were erased stays.
         for kind in KINDS:
@@ -111,37 +117,57 @@ class Erasures:
                 text for text in theirs.ids[kind] if self._hash(text) not in self._hashes["kept"]
             }
         if self.erase(theirs, {}, "load"):
-            self._rename(incoming, ids_of(source))
-        self._blank(incoming, source)
+            self._rename(incoming, table.ids)
+        self._blank(incoming, table)
 
     def sweep(self, source: Source, since: int) -> None:
         """Remove the rows that are about erased ones and list what was touched, of the loads from `since` on."""
-        table, ids, connection = f"raw.{source.table}", ids_of(source), self.connection
         loaded = f"load_seq >= {since}"
-        connection.execute(f"""INSERT INTO raw.repairs
-            SELECT load_seq, '{source.folder}', file_seq, line, element, 'erased', NULL FROM {table} AS t
-            ANTI JOIN (FROM raw.repairs WHERE what = 'erased') AS r USING (file_seq, line, element)
-            WHERE {loaded} AND ({_any_erased(ids)})""")
-        if source.table == "user_updates":
-            connection.execute(f"""INSERT INTO raw.{CLAIMS} SELECT {_CLAIM_COLUMNS} FROM {table}
-                WHERE {loaded} AND {_any_erased(source.subjects)}""")
-            connection.execute(
-                f"UPDATE raw.{CLAIMS} SET company_id = NULL WHERE {_erased('company_id', 'company')}"
-            )
-        self._remove(table, source, loaded)
+        for table in source.tables:
+            if not table.ids:
+                continue
+            if table != source.remains:
+                self.connection.execute(f"""INSERT INTO raw.repairs
+                    SELECT DISTINCT load_seq, '{source.folder}', file_seq, line, element, 'erased', NULL
+                    FROM raw.{table.name} AS t
+                    ANTI JOIN (FROM raw.repairs WHERE what = 'erased') AS r USING (file_seq, line, element)
+                    WHERE {loaded} AND ({_any_erased(table.ids)})""")
+            if table == source.main and source.remains is not None:
+                columns = identifiers(column.name for column in source.remains.columns)
+                self.connection.execute(f"""INSERT INTO raw.{source.remains.name} ({columns})
+                    SELECT {columns} FROM raw.{table.name} WHERE {loaded} AND ({_any_erased(table.subjects)})""")
+            self._remove(f"raw.{table.name}", table.ids, table.subjects, loaded)
 
-    def _remove(self, table: str, source: Source, which: str = "true") -> None:
-        """Remove the rows that are about erased ones."""
+    def _sweep_sums(self, sums: str, table: RawTable) -> None:
+        """The same for what dropped rows of a raw table summed up to, in the columns of a computed table."""
+        named = {
+            column: kind for source in all_sources() for t in source.tables for column, kind in t.ids.items()
+        }
+        named |= table.ids
+        ids = {column: named[column] for column in self._columns(sums) if column in named}
+        about = set(table.subjects.values())
+        self._rename(sums, ids)
+        self._remove(sums, ids, {column: kind for column, kind in ids.items() if kind in about})
+
+    def _remove(
+        self, table: str, ids: Mapping[str, str], subjects: Mapping[str, str], which: str = "true"
+    ) -> None:
+        """Remove the rows that are about erased ones. Of those that stay, none is an erased company's."""
         connection = self.connection
-        connection.execute(f"DELETE FROM {table} WHERE {which} AND ({_any_erased(source.subjects)})")
-        if "company_id" in source.subjects:
+        if subjects:
+            connection.execute(f"DELETE FROM {table} WHERE {which} AND ({_any_erased(subjects)})")
+        companies = [identifier(column) for column, kind in subjects.items() if kind == "company"]
+        tokens = {column: "company_token" for column, kind in ids.items() if kind == "token"}
+        if companies and tokens:
             # What came with an erased company's own token, and named no company, was its own too.
-            connection.execute(f"""DELETE FROM {table} WHERE {which} AND coalesce(company_id, '') = ''
-                AND {_erased("session_token", "company_token")}""")
-        elif "company_id" in ids_of(source):
-            connection.execute(
-                f"UPDATE {table} SET company_id = NULL WHERE {which} AND {_erased('company_id', 'company')}"
-            )
+            named = ", ".join(f"nullif({column}, '')" for column in companies)
+            nobodys = f"coalesce({named}) IS NULL"
+            connection.execute(f"DELETE FROM {table} WHERE {which} AND {nobodys} AND ({_any_erased(tokens)})")
+        for column, kind in ids.items():
+            if kind == "company" and column not in subjects:
+                connection.execute(
+                    f"UPDATE {table} SET {identifier(column)} = NULL WHERE {which} AND {_erased(column, kind)}"
+                )
 
     def blank(self, rows: list[tuple[Any, ...]], *texts: int) -> None:
         """Take out of rejects or repairs the texts that mention somebody erased. texts: where they stand in a row."""
@@ -174,8 +200,11 @@ class Erasures:
         assert self._key is not None
         return text.removeprefix(PREFIX) if text.startswith(PREFIX) else keyed_hash(self._key, text)
 
-    def _rename(self, table: str, ids: dict[str, str]) -> None:
-        known = {row[0] for row in self.connection.execute(f"DESCRIBE {table}").fetchall()}
+    def _columns(self, table: str) -> list[str]:
+        return [row[0] for row in self.connection.execute(f"DESCRIBE {table}").fetchall()]
+
+    def _rename(self, table: str, ids: Mapping[str, str]) -> None:
+        known = self._columns(table)
         for column, kind in ids.items():
             if column in known:
                 hashes = self._hashes[kind]
@@ -186,60 +215,63 @@ class Erasures:
                     lambda text, hashes=hashes: PREFIX + h if (h := self._hash(text)) in hashes else None,  # type: ignore[misc]
                 )
 
-    def _blank(self, table: str, source: Source) -> None:
+    def _blank(self, where: str, table: RawTable) -> None:
         """Rows that are about to go keep no text; those that stay do not keep theirs as it came."""
-        ids = ids_of(source)
-        texts = [name for name, kind in source.columns.items() if kind == "VARCHAR" and name not in ids]
-        for columns, blanked in ((source.subjects, texts), (ids, [t for t in texts if t == "raw"])):
-            if blanked:
-                self.connection.execute(
-                    f"UPDATE {table} SET {', '.join(f'{t} = NULL' for t in blanked)} WHERE {_any_erased(columns)}"
-                )
+        known = self._columns(where)
+        texts = [c for c in table.columns if c.type == "VARCHAR" and not c.holds and c.name in known]
+        for ids, blanked in ((table.subjects, texts), (table.ids, [c for c in texts if c.as_it_came])):
+            if blanked and ids:
+                emptied = ", ".join(f"{identifier(c.name)} = NULL" for c in blanked)
+                self.connection.execute(f"UPDATE {where} SET {emptied} WHERE {_any_erased(ids)}")
 
 
-def ids_of(source: Source) -> dict[str, str]:
-    """The columns of a source's table that hold ids, to the kind of id."""
-    return {c: kind for c, kind in _IDS.items() if c in source.columns} | dict(source.subjects)
+def gather(
+    connection: Connection,
+    source: Source,
+    whose: Person,
+    among: Callable[[str], str],
+    theirs: Belongings,
+    table: str | None = None,
+) -> None:
+    """Add what a source's rows say is theirs: companies' or users'.
 
-
-def gather(connection: Connection, kind: str, table: str, whose: str, theirs: Belongings) -> None:
-    """Add what updates of companies or users say is theirs. whose: a condition on the updates.
-
-    A user's token is the user's whoever else claims it: usage follows its pseudonym. A company's token, an email or a
-    domain that somebody else has too is kept.
+    among: a condition on the column that names the owner: it is one of them. table: with the rows, where not all that
+    are loaded.
     """
-    shareable: dict[str, tuple[str, Callable[[str], str | None]]]
-    if kind == "user":
-        theirs.ids["token"] |= _found(connection, kind, table, whose, "session_token", str).keys()
-        shareable = {"email": ("json_extract_string(metadata, '$.email')", email_key)}
-    else:
-        domain = "coalesce(company_domain, json_extract_string(metadata, '$.company_domain'))"
-        shareable = {"company_token": ("session_token", str), "domain": (domain, domain_key)}
-    for key_kind, (expression, key) in shareable.items():
-        own = _found(connection, kind, table, whose, expression, key).keys()
-        others = _found(connection, kind, f"raw.{kind}_updates", f"NOT ({whose})", expression, key)
-        if key_kind != "company_token":  # shown to people, and a token may be a real API key
-            theirs.shared_with |= {text: others[text] for text in own & others.keys()}
-        theirs.ids["kept"] |= own & others.keys()
-        theirs.ids[key_kind] |= own - others.keys()
+    for own in source.owns:
+        if own.whose != whose:
+            continue
+        kind = "company_token" if (whose, own.holds) == ("company", "token") else own.holds
+        found = _found(connection, source, own, among, table).keys()
+        if not own.keeps_shared:
+            theirs.ids[kind] |= found
+            continue
+        others: dict[str, set[str]] = {}
+        for other in all_sources():
+            for theirs_too in other.owns:
+                if (theirs_too.whose, theirs_too.holds) == (whose, own.holds):
+                    loaded = _found(connection, other, theirs_too, lambda column: f"NOT ({among(column)})")
+                    for text, who in loaded.items():
+                        others.setdefault(text, set()).update(who)
+        if kind not in _SECRET:
+            theirs.shared_with |= {text: others[text] for text in found & others.keys()}
+        theirs.ids["kept"] |= found & others.keys()
+        theirs.ids[kind] |= found - others.keys()
     theirs.ids["token"] |= theirs.ids["company_token"]
 
 
 def _found(
-    connection: Connection,
-    kind: str,
-    table: str,
-    whose: str,
-    expression: str,
-    key: Callable[[str], str | None],
+    connection: Connection, source: Source, own: Owns, among: Callable[[str], str], table: str | None = None
 ) -> dict[str, set[str]]:
-    """What updates say, to the companies or users of whom they say it."""
+    """What rows say, to the companies or users of whom they say it."""
+    owner = next(column for column, kind in source.main.subjects.items() if kind == own.whose)
     found: dict[str, set[str]] = {}
     for text, who in connection.execute(
-        f"SELECT DISTINCT {expression} AS text, {kind}_id FROM {table} WHERE text IS NOT NULL AND ({whose})"
+        f"SELECT DISTINCT {own.text} AS text, {identifier(owner)} FROM {table or f'raw.{source.table}'} "
+        f"WHERE text IS NOT NULL AND ({among(owner)})"
     ).fetchall():
-        if own := key(text):
-            found.setdefault(own, set()).add(who)
+        if key := own.key(text):
+            found.setdefault(key, set()).add(who)
     return found
 
 
@@ -257,8 +289,8 @@ def _candidates(text: str) -> Iterator[str]:
 
 
 def _erased(column: str, kind: str) -> str:
-    return f"{column} IN (SELECT '{PREFIX}' || id_hash FROM raw.erasures WHERE entity = '{kind}')"
+    return f"{identifier(column)} IN (SELECT '{PREFIX}' || id_hash FROM raw.erasures WHERE entity = '{kind}')"
 
 
 def _any_erased(columns: Mapping[str, str]) -> str:
-    return " OR ".join(_erased(column, kind) for column, kind in columns.items())
+    return " OR ".join(_erased(column, kind) for column, kind in columns.items()) or "false"

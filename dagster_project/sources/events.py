@@ -14,15 +14,39 @@ from dagster_project.readers import json_records
 from dagster_project.readers.files import Record
 from dagster_project.readers.values import LARGEST_INTEGER, id_of, is_future, time_of
 
-from . import PLACE, Source, typed
+from . import POSITION, RawColumn, RawTable, Source, typed
 from .loading import FileLoad, Incoming, LoadContext, Loader, objects, received
 
 TRANSACTION_HEADER = "x-moesif-transaction-id"
-# verb and route of failed calls only (status 400 to 599): what cohorts over behaviour ask for.
-COLUMNS = (
-    "event_at TIMESTAMP, company_id VARCHAR, user_id VARCHAR, session_token VARCHAR, "
-    "status INTEGER, weight BIGINT, is_blocked BOOLEAN, verb VARCHAR, route VARCHAR"
+# What API calls and actions have in common.
+EVENT_COLUMNS = (
+    *POSITION,
+    RawColumn("event_at", "TIMESTAMP", "UTC"),
+    RawColumn("company_id", "VARCHAR", "as the event says", holds="company", erases_row=True),
+    RawColumn("user_id", "VARCHAR", "as the event says", holds="user"),
+    RawColumn("session_token", "VARCHAR", "as the event says", holds="token"),
 )
+API_CALLS = RawTable(
+    "api_calls",
+    "API calls, deduplicated; headers and bodies are not kept.",
+    [
+        *EVENT_COLUMNS,
+        RawColumn("status", "INTEGER", "of the response; null: none"),
+        RawColumn("weight", "BIGINT", "calls that it stands for (sampling)"),
+        RawColumn("is_blocked", "BOOLEAN", "a rule blocked it"),
+        # What cohorts over behaviour ask for.
+        RawColumn("verb", "VARCHAR", "of failed calls (status 400 to 599)"),
+        RawColumn("route", "VARCHAR", "path of the address of failed calls"),
+    ],
+    retained_by="event_at",
+)
+API_CALL_KEYS = RawTable(
+    "api_call_keys",
+    "Hashes of the keys by which calls are told apart.",
+    [RawColumn("key", "UHUGEINT", "128 bits")],
+)
+# Of a batch's rows only: what makes two of them one.
+KEY = RawColumn("key", "VARCHAR", "what makes two records the same event")
 # What the fast way takes of a call. A key in a header of another spelling needs the second reading.
 _FIELDS = """transaction_id VARCHAR, received_at VARCHAR, company_id VARCHAR, user_id VARCHAR, session_token VARCHAR,
     weight JSON, blocked_by VARCHAR, request STRUCT("time" VARCHAR, verb VARCHAR, uri VARCHAR, headers {headers}),
@@ -76,7 +100,7 @@ _ROUTE = re.compile(r"^(?:[A-Za-z][A-Za-z0-9+.-]*:)?(?://[^/?#]*)?([^?#]*)")
 class ApiCallLoader(Loader):
     def __init__(self, context: LoadContext) -> None:
         self.connection = context.connection
-        self.rows = Incoming(context.connection, "incoming_api_calls", f"{PLACE}, key VARCHAR, {COLUMNS}")
+        self.rows = Incoming(context.connection, API_CALLS, [*POSITION, KEY, *API_CALLS.own_columns])
         self.incoming = [self.rows]
 
     def read(self, load: FileLoad) -> None:
@@ -198,10 +222,7 @@ def _object(value: object) -> dict[str, Any]:
 
 SOURCE = Source(
     folder="events",
-    table="api_calls",
-    about="API calls, deduplicated; headers and bodies are not kept.",
     formats=json_records.FORMATS,
-    tables={"api_calls": f"{PLACE}, {COLUMNS}", "api_call_keys": "key UHUGEINT"},
+    tables=[API_CALLS, API_CALL_KEYS],
     loader=ApiCallLoader,
-    subjects={"company_id": "company"},
 )

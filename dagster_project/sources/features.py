@@ -16,13 +16,43 @@ from dagster_project.readers.files import Record
 from dagster_project.readers.values import LARGEST_INTEGER, id_of, is_future, time_of
 from dagster_project.warehouse.database import append_rows, value
 
-from . import PLACE, Source, typed
+from . import POSITION, RawColumn, RawTable, Source, typed
 from .loading import FileLoad, Incoming, LoadContext, Loader, objects, received
 
 NAME_LENGTH = 64
-COLUMNS = (
-    "event_at TIMESTAMP, account_id VARCHAR, user_id VARCHAR, product_id VARCHAR, module_id VARCHAR, "
-    "feature_id VARCHAR, total BIGINT"
+FEATURE_EVENTS = RawTable(
+    "feature_events",
+    "Feature-usage events that count; names cut to 64 characters.",
+    [
+        *POSITION,
+        RawColumn("event_at", "TIMESTAMP", "UTC"),
+        RawColumn("account_id", "VARCHAR", "the company", holds="company", erases_row=True),
+        RawColumn("user_id", "VARCHAR", "the user", holds="user", erases_row=True),
+        RawColumn("product_id", "VARCHAR", "'': none"),
+        RawColumn("module_id", "VARCHAR", "'': none"),
+        RawColumn("feature_id", "VARCHAR", "the feature"),
+        RawColumn("total", "BIGINT", "how often it was used"),
+    ],
+    retained_by="event_at",
+)
+FEATURE_KEYS = RawTable(
+    "feature_keys",
+    "Hashes of the event ids by which events are told apart.",
+    [RawColumn("key", "BLOB", "md5")],
+)
+FEATURE_SLOTS = RawTable(
+    "feature_slots",
+    "The features and modules that are tracked.",
+    [RawColumn("kind", "VARCHAR", "feature or module"), RawColumn("name", "VARCHAR", "its id")],
+)
+FEATURE_NAMES = RawTable(
+    "feature_names",
+    "What names that fill all 64 characters were cut from.",
+    [
+        RawColumn("field", "VARCHAR", "feature_id, module_id or product_id"),
+        RawColumn("name", "VARCHAR", "as it is kept"),
+        RawColumn("original", "VARCHAR", "as it came"),
+    ],
 )
 _NAMES = ("feature_id", "module_id", "product_id")
 _LOOKUP_ROWS = 50_000
@@ -59,7 +89,9 @@ class FeatureLoader(Loader):
     def __init__(self, context: LoadContext) -> None:
         self.connection = context.connection
         self.settings = context.settings.features
-        self.rows = Incoming(self.connection, "incoming_feature_events", f"{PLACE}, {COLUMNS}, key BLOB")
+        self.rows = Incoming(
+            self.connection, FEATURE_EVENTS, [*FEATURE_EVENTS.columns, *FEATURE_KEYS.columns]
+        )
         self.incoming = [self.rows]
         self.slots: dict[str, set[str]] = {"feature": set(), "module": set()}
         for kind, name in self.connection.execute("SELECT kind, name FROM raw.feature_slots").fetchall():
@@ -299,15 +331,7 @@ def _key(event_id: object) -> bytes | None:
 
 SOURCE = Source(
     folder="features",
-    table="feature_events",
-    about="Feature-usage events that count; names cut to 64 characters.",
     formats=json_records.FORMATS | table_records.CSV_FORMATS,
-    tables={
-        "feature_events": f"{PLACE}, {COLUMNS}",
-        "feature_keys": "key BLOB",
-        "feature_slots": "kind VARCHAR, name VARCHAR",
-        "feature_names": "field VARCHAR, name VARCHAR, original VARCHAR",
-    },
+    tables=[FEATURE_EVENTS, FEATURE_KEYS, FEATURE_SLOTS, FEATURE_NAMES],
     loader=FeatureLoader,
-    subjects={"account_id": "company", "user_id": "user"},
 )

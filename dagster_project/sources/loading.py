@@ -20,10 +20,11 @@ from dagster_project.readers.redact import redact
 from dagster_project.readers.values import start_of, time_of
 from dagster_project.settings import Settings, token_key
 from dagster_project.warehouse import registry
-from dagster_project.warehouse.database import Connection, append_rows, transaction
+from dagster_project.warehouse.columns import comments, definitions
+from dagster_project.warehouse.database import Connection, DatabaseError, append_rows, transaction
 from dagster_project.warehouse.pseudonyms import keyed_hash, replace_values
 
-from . import PLACE, Source
+from . import RawColumn, RawTable, Source
 from .erasures import Erasures
 
 _BATCH_BYTES = 512 * 1024**2
@@ -76,13 +77,20 @@ class FileLoad:
 
 
 class Incoming:
-    """The rows of a batch, in temporary tables: one that rows are added to in bulk, and whole files' own."""
+    """The rows of a batch, in temporary tables: one that rows are added to in bulk, and whole files' own.
 
-    def __init__(self, connection: Connection, name: str, columns: str) -> None:
-        self.connection, self.name = connection, name
+    table: the raw table that they are for. columns: where they are others than the table's.
+    """
+
+    def __init__(
+        self, connection: Connection, table: RawTable, columns: Sequence[RawColumn] | None = None
+    ) -> None:
+        self.connection, self.table, self.name = connection, table, f"incoming_{table.name}"
         self._rows: list[tuple[Any, ...]] = []
         self._files: dict[int, FileLoad] = {}
-        connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} ({columns})")
+        connection.execute(
+            f"CREATE OR REPLACE TEMP TABLE {self.name} ({definitions(columns or table.columns)})"
+        )
 
     def add(self, row: tuple[Any, ...]) -> None:
         self._rows.append(row)
@@ -188,10 +196,25 @@ class LoadSummary:
 
 
 def prepare(connection: Connection, sources: Iterable[Source]) -> None:
-    """Make the raw tables that are missing."""
-    for source in sources:
-        for table, columns in source.tables.items():
-            connection.execute(f"CREATE TABLE IF NOT EXISTS raw.{table} ({columns})")
+    """Make the raw tables that are missing. Raises DatabaseError where one has other columns than its source says."""
+    found: dict[str, dict[str, str]] = {}
+    for table, column, kind in connection.execute(
+        "SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE database_name = 'raw'"
+    ).fetchall():
+        found.setdefault(table, {})[column] = kind
+    for raw in (table for source in sources for table in source.tables):
+        wanted = {column.name: column.type for column in raw.columns}
+        if raw.name not in found:
+            connection.execute(
+                f"CREATE TABLE raw.{raw.name} ({definitions(raw.columns)});"
+                + comments(f"raw.{raw.name}", {c.name: c.about for c in raw.columns}, raw.about)
+            )
+        elif wanted != found[raw.name]:
+            differing = dict(wanted.items() ^ found[raw.name].items())
+            raise DatabaseError(
+                f"raw.{raw.name} has other columns than its source says: {', '.join(sorted(differing))}. What is loaded "
+                "needs a step in warehouse/migrations.py"
+            )
 
 
 def load(
@@ -225,11 +248,13 @@ def load(
             for table in loader.incoming:
                 table.flush()
         with transaction(connection):
-            for name in (name for incoming in loader.incoming for name in incoming.tables):
-                if key and "session_token" in source.columns:
-                    replace_values(connection, name, "session_token", partial(keyed_hash, key))
-                if erasures:
-                    erasures.keep_out(source, name)
+            for incoming in loader.incoming:
+                for name in incoming.tables:
+                    for column, kind in incoming.table.ids.items():
+                        if key and kind == "token":
+                            replace_values(connection, name, column, partial(keyed_hash, key))
+                    if erasures:
+                        erasures.keep_out(source, incoming.table, name)
             if erasures:
                 for one in loads:
                     erasures.blank(one.rejects, 6, 7)
@@ -239,7 +264,7 @@ def load(
                 erasures.sweep(source, first)
             _account(connection, loads, unreadable)
             # What could not be read again changes no rows: nothing that follows from them is out of date.
-            rows = [*source.tables, "rejects", "repairs", "paths"] if loads else []
+            rows = [*(table.name for table in source.tables), "rejects", "repairs", "paths"] if loads else []
             registry.bump(connection, [*rows, "files"])
         for table in loader.incoming:
             table.clear()
@@ -346,7 +371,6 @@ def _kind(value: Any) -> str:
 
 
 __all__ = [
-    "PLACE",
     "FileLoad",
     "Incoming",
     "LoadContext",

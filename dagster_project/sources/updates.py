@@ -16,22 +16,28 @@ from dagster_project.readers import json_records
 from dagster_project.readers.files import Record
 from dagster_project.readers.values import id_of, is_future, time_of
 
-from . import PLACE
+from . import POSITION, RawColumn, RawTable
 from .loading import FileLoad, Incoming, LoadContext, Loader, objects, received
 
 COLUMNS = (
-    "company_id VARCHAR, user_id VARCHAR, session_token VARCHAR, effective_at TIMESTAMP, company_domain VARCHAR, "
-    "metadata VARCHAR, campaign VARCHAR, raw VARCHAR"
+    *POSITION,
+    RawColumn("company_id", "VARCHAR", "the company", holds="company"),
+    RawColumn("user_id", "VARCHAR", "the user", holds="user"),
+    RawColumn("session_token", "VARCHAR", "the token that it claims", holds="token"),
+    RawColumn("effective_at", "TIMESTAMP", "modified_time, else when it was received or first seen, UTC"),
+    RawColumn("company_domain", "VARCHAR", "as it was given at top level"),
+    RawColumn("metadata", "VARCHAR", "JSON object, dots in keys replaced"),
+    RawColumn("campaign", "VARCHAR", "JSON object"),
+    RawColumn("raw", "VARCHAR", "the update, where it has metadata", as_it_came=True),
 )
-DDL = f"{PLACE}, {COLUMNS}"
 
 
 class UpdateLoader(Loader):
     """Reads updates of one entity; `id_key` is the id without which an update is none."""
 
-    def __init__(self, context: LoadContext, table: str, id_key: str) -> None:
+    def __init__(self, context: LoadContext, table: RawTable, id_key: str) -> None:
         self.connection, self.table, self.id_key = context.connection, table, id_key
-        self.rows = Incoming(context.connection, f"incoming_{table}", DDL)
+        self.rows = Incoming(context.connection, table)
         self.incoming = [self.rows]
 
     def read(self, load: FileLoad) -> None:
@@ -67,7 +73,7 @@ class UpdateLoader(Loader):
         self.rows.add(row)
 
     def finish(self, loads: Sequence[FileLoad]) -> None:
-        self.connection.execute(f"INSERT INTO raw.{self.table} SELECT * FROM {self.rows.name}")
+        self.connection.execute(f"INSERT INTO raw.{self.table.name} FROM {self.rows.all}")
 
 
 def _object_text(

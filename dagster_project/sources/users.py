@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from dagster_project.readers import json_records
+from dagster_project.readers.values import email_key
 
-from . import PLACE, Source
-from .erasures import CLAIMS
-from .updates import DDL, UpdateLoader
+from . import Owns, RawTable, Source
+from .updates import COLUMNS, UpdateLoader
 
-CLAIMS_DDL = f"{PLACE}, company_id VARCHAR, user_id VARCHAR, session_token VARCHAR, effective_at TIMESTAMP"
+USER_UPDATES = RawTable(
+    "user_updates",
+    "User updates as they came, dots in metadata keys replaced.",
+    [replace(c, erases_row=c.name == "user_id") for c in COLUMNS],
+)
+# A company's calls must not change because one who made them is gone: who claimed which token stays.
+_CLAIM = ("load_seq", "file_seq", "line", "element", "company_id", "user_id", "session_token", "effective_at")
+ERASED_CLAIMS = RawTable(
+    "erased_claims",
+    "What updates of erased users claimed, with a pseudonym for the user.",
+    [c for c in COLUMNS if c.name in _CLAIM],
+)
 
 SOURCE = Source(
     folder="users",
-    table="user_updates",
-    about="User updates as they came, dots in metadata keys replaced.",
     formats=json_records.FORMATS,
-    tables={"user_updates": DDL, CLAIMS: CLAIMS_DDL},
-    loader=lambda context: UpdateLoader(context, "user_updates", "user_id"),
-    subjects={"user_id": "user"},
+    tables=[USER_UPDATES, ERASED_CLAIMS],
+    loader=lambda context: UpdateLoader(context, USER_UPDATES, "user_id"),
+    owns=[
+        # Usage follows the user's pseudonym, whoever else claims the token.
+        Owns("user", "token", "session_token", keeps_shared=False),
+        Owns("user", "email", "json_extract_string(metadata, '$.email')", email_key),
+    ],
+    remains=ERASED_CLAIMS,
 )

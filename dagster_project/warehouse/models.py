@@ -40,6 +40,7 @@ from typing import Any
 
 import duckdb
 
+from .columns import Column
 from .database import parser
 from .functions import written_out
 
@@ -55,13 +56,6 @@ QUERY_FOLDERS = ("cohorts", "outbound", "examples")
 
 class ModelError(Exception):
     """A model file that cannot be used. Names the file and what to change."""
-
-
-@dataclass(frozen=True)
-class Column:
-    name: str
-    type: str
-    about: str
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable
 
+from .columns import identifier
 from .database import Connection, append_rows
 
 
@@ -19,15 +20,14 @@ def keyed_hash(key: bytes, text: str) -> str:
 
 def replace_values(connection: Connection, table: str, column: str, by: Callable[[str], str | None]) -> bool:
     """Put other values in a column, each distinct one asked for once; None leaves it. Returns whether any changed."""
-    values = connection.execute(
-        f"SELECT DISTINCT {column} FROM {table} WHERE {column} IS NOT NULL"
-    ).fetchall()
+    name = identifier(column)
+    values = connection.execute(f"SELECT DISTINCT {name} FROM {table} WHERE {name} IS NOT NULL").fetchall()
     replaced = [(value, new) for (value,) in values if (new := by(value)) is not None and new != value]
     if replaced:
         connection.execute("CREATE OR REPLACE TEMP TABLE replaced (value VARCHAR, new VARCHAR)")
         append_rows(connection, "replaced", replaced)
         connection.execute(
-            f"UPDATE {table} AS t SET {column} = r.new FROM replaced AS r WHERE r.value = t.{column}"
+            f"UPDATE {table} AS t SET {name} = r.new FROM replaced AS r WHERE r.value = t.{name}"
         )
         connection.execute("DROP TABLE replaced")
     return bool(replaced)

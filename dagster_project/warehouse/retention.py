@@ -12,6 +12,7 @@ from datetime import date
 
 import duckdb
 
+from .columns import definitions, identifier
 from .database import Connection, transaction, value
 from .models import Model
 
@@ -23,10 +24,10 @@ class RetentionError(Exception):
     """Rows cannot be dropped, or a table cannot be computed without those that were. Says why, and what to do."""
 
 
-def drop(connection: Connection, models: Mapping[str, Model], table: str, before: date) -> int:
+def drop(connection: Connection, models: Mapping[str, Model], table: str, by: str, before: date) -> int:
     """Drop the rows of a raw table that are older than a day and merged into all that is computed from them.
 
-    Returns how many. Raises RetentionError, with nothing dropped.
+    by: the column that says how old. Returns how many. Raises RetentionError, with nothing dropped.
     """
     readers = [model for model in models.values() if f"raw.{table}" in model.inputs]
     for model in readers:
@@ -36,7 +37,7 @@ def drop(connection: Connection, models: Mapping[str, Model], table: str, before
                 "needs rows of all ages. Let it read sums, or set the retention to 0"
             )
     merged = _merged_through(connection, readers)
-    old = f"event_at < DATE '{before.isoformat()}' AND load_seq <= {merged}"
+    old = f"{identifier(by)} < DATE '{before.isoformat()}' AND load_seq <= {merged}"
     rows: int = value(connection, f"SELECT count(*) FROM raw.{table} WHERE {old}")
     if not rows:
         return 0
@@ -46,8 +47,7 @@ def drop(connection: Connection, models: Mapping[str, Model], table: str, before
         )
         for model in readers:
             kept = _table(table, model)
-            columns = ", ".join(f"{c.name} {c.type}" for c in model.columns)
-            connection.execute(f"CREATE TABLE IF NOT EXISTS {kept} ({columns})")
+            connection.execute(f"CREATE TABLE IF NOT EXISTS {kept} ({definitions(model.columns)})")
             connection.execute(f"INSERT INTO {kept} BY NAME {_over(model, 'rows_to_drop')}", {"since": 0})
         # A warehouse.duckdb from before this, such as a backup, lacks these rows: see build.
         connection.execute(
