@@ -15,6 +15,7 @@ from datetime import date
 from functools import partial
 
 from dagster_project import nightly
+from dagster_project.destinations import all_destinations
 from dagster_project.settings import Settings
 from dagster_project.sources import all_sources, erasures, loading
 from dagster_project.warehouse import continuity, forgetting, registry
@@ -33,7 +34,8 @@ class CannotErase(Exception):
 class Erasure:
     """What is to be erased, and where it was found. rows: table to how many rows name it.
 
-    hubspot: records of HubSpot that are theirs, (object, id). files: below raw/, with records of theirs.
+    elsewhere: records of other systems that are theirs, (kind of record, id), by system.
+    files: below raw/, with records of theirs.
     """
 
     theirs: erasures.Belongings
@@ -41,7 +43,7 @@ class Erasure:
     run: str = field(default_factory=lambda: uuid.uuid4().hex)
     rows: dict[str, int] = field(default_factory=dict)
     rows_of: dict[tuple[str, str], int] = field(default_factory=dict)
-    hubspot: list[tuple[str, str]] = field(default_factory=list)
+    elsewhere: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     files: list[str] = field(default_factory=list)
 
     @property
@@ -96,16 +98,28 @@ def look(
             ).fetchall():
                 erasure.rows_of[kind, id_] = erasure.rows_of.get((kind, id_), 0) + rows
     erasure.rows |= forgetting.rows_naming(connection, nightly.models(), theirs.ids)
-    erasure.hubspot = _in_hubspot(connection, theirs)
+    for destination in all_destinations():
+        rows = connection.execute(
+            f"SELECT DISTINCT * FROM ({destination.records_of}) ORDER BY ALL"
+        ).fetchall()
+        if rows:
+            erasure.elsewhere[destination.title] = rows
     return erasure
 
 
 def carry_out(connection: Connection, settings: Settings, erasure: Erasure) -> None:
-    """Erase what was found, and build all tables anew. The files are rewritten when the warehouse is next opened."""
+    """Erase what was found, and build all tables anew. The files are rewritten when the warehouse is next opened.
+
+    What fails leaves both databases as they were: neither transaction ends before the work of both is done. (One of DuckDB
+    writes to one database only.) After a crash between their ends, the raw tables still know what is theirs, and the same
+    command goes on.
+    """
     _log.debug("erasing")
-    forgetting.forget(connection, nightly.models(), erasure.theirs.ids)
-    with transaction(connection):
-        erasures.Erasures(connection).erase(erasure.theirs, erasure.rows_of, erasure.run)
+    with connection.cursor() as raw, transaction(raw):
+        raw.execute("SET TimeZone = 'UTC'")
+        erasures.Erasures(raw).erase(erasure.theirs, erasure.rows_of, erasure.run)
+        with transaction(connection):
+            forgetting.forget(connection, nightly.models(), erasure.theirs.ids)
     _build(connection, settings, erasure)
     files = nightly.raw_place(settings).listing().files
     erasure.files = [
@@ -127,19 +141,6 @@ def publish_without(settings: Settings) -> None:
 def _build(connection: Connection, settings: Settings, erasure: Erasure) -> None:
     """Bring all tables up to date, with the windows where they are."""
     nightly.build_tables(connection, settings, as_of=erasure.as_of, run_id=f"erase {erasure.run}")
-
-
-def _in_hubspot(connection: Connection, theirs: erasures.Belongings) -> list[tuple[str, str]]:
-    """The HubSpot records that exports and pushes name with their emails and domains."""
-    found: set[tuple[str, str]] = set()
-    for thing, kind in (("companies", "domain"), ("contacts", "email")):
-        for query in (
-            f"SELECT record_id FROM raw.crm_{thing} WHERE {_one_of('match_key', theirs.ids[kind])}",
-            f"SELECT hubspot_id FROM ops.hubspot_records WHERE object = '{thing}' AND {_one_of('key', theirs.ids[kind])}",
-            f"SELECT hubspot_id FROM ops.hubspot_ledger WHERE object = '{thing}' AND {_one_of('key', theirs.ids[kind])}",
-        ):
-            found |= {(thing, row[0]) for row in connection.execute(query).fetchall() if row[0]}
-    return sorted(found)
 
 
 def _one_of(column: str, texts: Iterable[str]) -> str:

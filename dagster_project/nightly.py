@@ -19,7 +19,7 @@ from dagster_project.sources import all_sources, loading, require_known_retentio
 from dagster_project.sources.loading import LoadSummary
 from dagster_project.warehouse import compaction, continuity, forgetting, registry, retention
 from dagster_project.warehouse.build import Built, build
-from dagster_project.warehouse.database import Connection
+from dagster_project.warehouse.database import Connection, transaction
 from dagster_project.warehouse.models import Model, read_models
 from dagster_project.warehouse.pseudonyms import keyed_hash
 
@@ -116,7 +116,8 @@ def load_new_files(
         result.summaries.setdefault(folder, LoadSummary()).merge(summary)
     if compaction.is_due(connection):
         # Something is not to be kept any more: no table may hold it on as what was before.
-        forgetting.forget(connection, models(), {})
+        with transaction(connection):
+            forgetting.forget(connection, models(), {})
     return result
 
 

@@ -296,10 +296,10 @@ def show_erased(settings: Settings, erasure: Erasure) -> None:
         )
         for path in erasure.files:
             _console.print(f"    {_safe(path)}")
-    if erasure.hubspot:
-        _attend("HubSpot is not touched. Delete there, for good:")
-        for thing, record in erasure.hubspot:
-            _console.print(f"    {thing} {_safe(record)}")
+    for title, records in erasure.elsewhere.items():
+        _attend(f"{title} is not touched. Delete there, for good:")
+        for thing, record in records:
+            _console.print(f"    {_safe(thing)} {_safe(record)}")
 
 
 def _attend(line: str) -> None:

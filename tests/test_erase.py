@@ -131,7 +131,7 @@ def erased(
 ) -> erase.Erasure:
     with open_warehouse(warehouse.settings) as connection:
         erasure = erase.look(connection, warehouse.settings, users, companies, lambda _: None)
-        erase.carry_out(connection, warehouse.settings, erasure, lambda _: None)
+        erase.carry_out(connection, warehouse.settings, erasure)
     erase.publish_without(warehouse.settings, lambda _: None)
     return erasure
 
@@ -184,7 +184,7 @@ def test_a_user_goes_and_the_companies_calls_stay(warehouse: Warehouse) -> None:
     user, *_ = [r for r in warehouse.table("ops.erasures") if r["entity"] == "user"]
     assert (user["rows_removed"], user["run"]) == (6, erasure.run)
     assert len(user["id_hash"]) == 64
-    assert erasure.hubspot == [("contacts", "21"), ("contacts", "31")]
+    assert erasure.elsewhere == {"HubSpot": [("contacts", "21"), ("contacts", "31")]}
     assert erasure.files == [
         "actions/a.jsonl",
         "crm/contacts/a.csv",
@@ -275,6 +275,28 @@ def test_an_id_that_is_not_known_is_said_and_kept_out(warehouse: Warehouse) -> N
     warehouse.put("events/n.jsonl", [call(40, user_id="nobody-yet")])
     warehouse.night(DAY, NIGHT)
     assert not [r for r in warehouse.table("marts.user_profiles") if r["user_id"] == "nobody-yet"]
+
+
+@pytest.mark.parametrize("moment", ["in the raw tables", "in what is kept as history"])
+def test_an_erase_that_fails_changes_nothing(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    def fails(*_: object) -> None:
+        raise ValueError("of a source")
+
+    raw = ("raw.api_calls", "raw.user_updates", "raw.rejects", "raw.versions", "raw.erasures")
+    before = every_table(warehouse), [warehouse.query(f"FROM {table} ORDER BY ALL") for table in raw]
+    owner = erase.erasures.registry if moment == "in the raw tables" else erase.forgetting
+    monkeypatch.setattr(owner, "bump" if owner is erase.erasures.registry else "_names", fails)
+    with open_warehouse(warehouse.settings) as connection:
+        erasure = erase.Erasure(erase.erasures.Belongings(), DAY)
+        erasure.theirs.ids["user"] = {USER}
+        with pytest.raises(ValueError, match="of a source"):
+            erase.carry_out(connection, warehouse.settings, erasure)
+    assert (
+        every_table(warehouse),
+        [warehouse.query(f"FROM {table} ORDER BY ALL") for table in raw],
+    ) == before
 
 
 class Crash(BaseException):

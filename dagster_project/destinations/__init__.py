@@ -1,6 +1,34 @@
-"""Where the warehouse's results go: one package a destination, of plain functions that take the settings.
+"""Destinations: what is published, told to other systems, one package each.
 
-Here belongs what reads the published tables and talks to somebody else's system: its rules, its HTTP, its account
-of what was acknowledged. Not here: what is computed from raw files (`sql/`, `frames/`), the orchestrator, the
-command line.
+A package says what the rest of the warehouse must know of it in a DESTINATION; it is found by itself.
 """
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from dataclasses import dataclass
+from functools import cache
+
+
+@dataclass(frozen=True)
+class Destination:
+    """title: what people call it. records_of: a SELECT that tells what is to be deleted there, by hand, when somebody is
+    erased: the kind of record and its id, for people. It reads `forgotten` (kind, id), with the kinds of
+    `warehouse.columns.Kind`, and whatever tables know.
+
+    What was sent is kept in tables below `sql/ops/` with `history: true`; their headers say what of them an erase takes.
+    """
+
+    title: str
+    records_of: str
+
+
+@cache
+def all_destinations() -> tuple[Destination, ...]:
+    found = []
+    for module in pkgutil.iter_modules(__path__):
+        destination = getattr(importlib.import_module(f"{__name__}.{module.name}"), "DESTINATION", None)
+        if destination is not None:
+            found.append(destination)
+    return tuple(found)

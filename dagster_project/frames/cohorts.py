@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import takewhile
@@ -17,6 +18,7 @@ from dagster_project.settings import project_root
 from dagster_project.warehouse.build import Build, BuildError
 from dagster_project.warehouse.database import Connection, value
 from dagster_project.warehouse.models import ModelError, bare, tables_in
+from dagster_project.warehouse.python_models import PythonModel
 
 _PROFILES = re.compile(r'\b"?marts"?\s*\.\s*"?(company_profiles|user_profiles)\b"?', re.IGNORECASE)
 
@@ -45,7 +47,27 @@ def cohorts(folder: Path | None = None) -> list[Cohort]:
     return found
 
 
-def reads() -> dict[str, str]:
+class Cohorts:
+    """Who is in which cohort; who entered and who left since the last build."""
+
+    obeys = None
+
+    def reads(self) -> Mapping[str, str]:
+        return _reads()
+
+    def fingerprint(self) -> str:
+        return hashlib.sha256(
+            "\n".join(f"{c.entity} {c.name} {c.query}" for c in cohorts()).encode()
+        ).hexdigest()
+
+    def build(self, work: Build) -> set[str]:
+        return _build(work)
+
+
+MODEL: PythonModel = Cohorts()
+
+
+def _reads() -> dict[str, str]:
     """The tables that cohorts read, of this build, and a file that names each."""
     found: dict[str, str] = {}
     for cohort in cohorts():
@@ -57,11 +79,7 @@ def reads() -> dict[str, str]:
     return found
 
 
-def fingerprint() -> str:
-    return hashlib.sha256("\n".join(f"{c.entity} {c.name} {c.query}" for c in cohorts()).encode()).hexdigest()
-
-
-def build(work: Build) -> set[str]:
+def _build(work: Build) -> set[str]:
     """Compute who is in which cohort, and record who entered and left. Returns the tables that changed."""
     connection = work.connection
     changed = {"marts.cohorts"} if _describe(connection) else set()

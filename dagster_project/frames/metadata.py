@@ -7,15 +7,15 @@ are looked at for locks, and only the companies and users that they name are mer
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
 from dagster_project.readers.json_text import read_text
 from dagster_project.readers.values import domain_key, email_key
 from dagster_project.warehouse.build import Build
+from dagster_project.warehouse.python_models import PythonModel
 
-OBEYS = "metadata"  # the section of the settings on which the tables depend
 TABLES = (
     "core.company_metadata",
     "core.user_metadata",
@@ -34,7 +34,25 @@ LockKey = tuple[str, str, str]  # entity, id ('' and '' for the organisation), k
 Lock = tuple[str, bool, int | None, int | None]  # type, pinned, first file_seq and line
 
 
-def build(work: Build) -> set[str]:
+class Metadata:
+    """Metadata by the locks and merges of `[metadata]`."""
+
+    obeys = "metadata"
+
+    def reads(self) -> Mapping[str, str]:
+        return {}
+
+    def fingerprint(self) -> str:
+        return ""
+
+    def build(self, work: Build) -> set[str]:
+        return _build(work)
+
+
+MODEL: PythonModel = Metadata()
+
+
+def _build(work: Build) -> set[str]:
     """Bring the tables of metadata up to date with the updates loaded since. Returns those that changed."""
     connection = work.connection
     since = min(work.since(table) for table in TABLES)

@@ -15,14 +15,13 @@ from functools import cache
 from typing import TYPE_CHECKING, Literal
 
 from dagster_project.settings import Settings, unknown_key
-from dagster_project.warehouse.columns import Column, canonical_type
+from dagster_project.warehouse.columns import Column, Kind, canonical_type
 from dagster_project.warehouse.registry import Folder
 
 if TYPE_CHECKING:
     from .loading import LoadContext, Loader
 
 Person = Literal["company", "user"]
-Kind = Literal["company", "user", "token", "email", "domain"]
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from typing import Any
 
 from dagster_project.readers import table_records
 from dagster_project.readers.files import Record
+from dagster_project.warehouse.columns import Kind
 
-from . import POSITION, Kind, RawColumn, RawTable
+from . import POSITION, RawColumn, RawTable
 from .loading import FileLoad, Incoming, LoadContext, Loader
 
 _RECORD_ID = ("Record ID", "hs_object_id")

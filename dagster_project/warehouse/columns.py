@@ -9,10 +9,14 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal
 
 import duckdb
 
 from .database import parser
+
+# What an erase knows: ids of companies and users, and what is theirs.
+Kind = Literal["company", "user", "token", "email", "domain"]
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from .build import remembers
-from .database import Connection, transaction, value
+from .columns import literal
+from .database import Connection, value
 from .models import Model
-
-# What names whom in tables that are kept: a condition for each pair of columns, over `forgotten` (kind, id).
-_KINDS = {"companies": ("company", "domain"), "contacts": ("user", "email")}
 
 
 def rows_naming(
@@ -24,29 +21,28 @@ def rows_naming(
     return {
         model.name: value(connection, f"SELECT count(*) FROM {model.name} WHERE {_names(model)}")
         for model in models.values()
-        if remembers(model)
+        if model.is_history
     }
 
 
 def forget(connection: Connection, models: Mapping[str, Model], ids: Mapping[str, Iterable[str]]) -> None:
-    """Remove what names these ids, in one transaction. The next build computes all else anew."""
+    """Remove what names these ids. To be called in a transaction. The next build computes all else anew."""
     built = {
         f"{schema}.{table}"
         for schema, table in connection.execute(
             "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = current_database()"
         ).fetchall()
     }
-    with transaction(connection):
-        _give(connection, ids)
-        for model in (model for model in models.values() if model.name in built):
-            if remembers(model) or model.stamp:
-                connection.execute(f"DELETE FROM {model.name} WHERE {_names(model)}")
-            else:
-                connection.execute(f"DELETE FROM {model.name}")
-            if not remembers(model):
-                connection.execute("UPDATE core.builds SET code = '' WHERE model = ?", [model.name])
-        if built:
-            connection.execute("DELETE FROM core.check_results")
+    _give(connection, ids)
+    for model in (model for model in models.values() if model.name in built):
+        if model.is_history or model.stamp:
+            connection.execute(f"DELETE FROM {model.name} WHERE {_names(model)}")
+        else:
+            connection.execute(f"DELETE FROM {model.name}")
+        if not model.is_history:
+            connection.execute("UPDATE core.builds SET code = '' WHERE model = ?", [model.name])
+    if built:
+        connection.execute("DELETE FROM core.check_results")
 
 
 def _give(connection: Connection, ids: Mapping[str, Iterable[str]]) -> None:
@@ -56,19 +52,8 @@ def _give(connection: Connection, ids: Mapping[str, Iterable[str]]) -> None:
 
 
 def _names(model: Model) -> str:
-    """The condition under which a row of a table names a forgotten one."""
-    columns = {column.name for column in model.columns}
-    found = [
-        f"{name} IN (SELECT id FROM forgotten WHERE kind = '{kind}')"
-        for kind in ("company", "user")
-        for name in sorted(columns)
-        if name.startswith(f"{kind}_id")
-    ]
-    if {"entity", "id"} <= columns:
-        found.append("(entity, id) IN (SELECT (kind, id) FROM forgotten)")
-    if "object" in columns:
-        for name, which in (("id", 0), ("key", 1)):
-            if name in columns:
-                cases = " ".join(f"WHEN '{thing}' THEN '{kinds[which]}'" for thing, kinds in _KINDS.items())
-                found.append(f"(CASE object {cases} END, {name}) IN (SELECT (kind, id) FROM forgotten)")
+    """The condition under which a row of a table names a forgotten one: what its header says under `erases:`."""
+    found = (
+        f"({text}) IN (SELECT id FROM forgotten WHERE kind = {literal(kind)})" for kind, text in model.erases
+    )
     return " OR ".join(found) or "false"

@@ -31,4 +31,8 @@ MIGRATIONS: tuple[Migration, ...] = (
         "files may end before a line that was half-written",
         raw="ALTER TABLE IF EXISTS raw.files ADD COLUMN IF NOT EXISTS end_byte BIGINT",
     ),
+    Migration(
+        "checks run when what they read has changed",
+        warehouse="ALTER TABLE IF EXISTS core.check_results ADD COLUMN IF NOT EXISTS inputs VARCHAR",
+    ),
 )

@@ -5,6 +5,8 @@
     -- rebuild: day
     -- columns:
     --   day         DATE     GMT day
+    -- erases:
+    --   company: company_id
     -- checks:
     --   name: SELECT the rows that should not be
     --   name (warn): ...
@@ -19,7 +21,10 @@ or in those named by `days:`, are computed again) or `append` (the query's rows 
 change). `previous:` names tables that the query reads as they were before this build. `stamp:` names a column
 that tells when the rest of the row last changed. A line `* core.example` below `columns:` stands for all columns of
 that model. `by:` names the module that computes the table instead of a
-query, and `from:` what it reads. `page:` puts the table's rows on the portal's page of each company or user (or of
+query, and `from:` what it reads. `history: true`: its rows tell what was, and cannot be computed again; they stay when
+the file changes. (With neither query nor `by:`, somebody else writes it: a destination.) `erases:` says what of a table
+whose rows stay (history, or with a `stamp:`) goes when somebody is erased: a kind of id, and an SQL expression that
+gives it, or null; or `erases: nothing`. `page:` puts the table's rows on the portal's page of each company or user (or of
 both) that they are about, by `company_id` or `user_id`; `draws:` names the measures that are drawn there, day by day.
 `chart:` is a query for what is drawn of the table after a build: a bar for each row, named by the first column, made
 of the others. What a query reads is taken from the query itself. A query may use the functions of `functions.py`.
@@ -29,25 +34,25 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import importlib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import duckdb
 
-from .columns import Column
+from .columns import Column, Kind, identifiers, leading_type, names_of
 from .database import parser
 from .functions import written_out
+from .python_models import NotAModel, python_model
 
 REBUILDS = ("whole", "merge", "day", "append")
 _KEYS = (
-    *("grain", "rebuild", "merge", "previous", "days", "stamp", "by", "from", "columns", "checks"),
-    *("page", "draws", "chart"),
+    *("grain", "rebuild", "merge", "previous", "days", "stamp", "by", "from", "history", "erases"),
+    *("columns", "checks", "page", "draws", "chart"),
 )
 PAGES = ("company", "user")
 # Folders of sql/ that hold queries of their users' own making; they are no tables.
@@ -84,6 +89,8 @@ class Model:
     page: tuple[str, ...] = ()  # of whom it is shown
     draws: tuple[str, ...] = ()
     chart: str | None = None
+    is_history: bool = False
+    erases: tuple[tuple[Kind, str], ...] = ()
     inputs: tuple[str, ...] = ()
     code: str = ""
 
@@ -94,6 +101,15 @@ class Model:
     @property
     def table(self) -> str:
         return self.name.split(".")[1]
+
+    @property
+    def column_names(self) -> str:
+        """As SQL takes them."""
+        return names_of(self.columns)
+
+    @property
+    def grain_names(self) -> str:
+        return identifiers(self.grain)
 
     @property
     def uses_as_of(self) -> bool:
@@ -109,9 +125,10 @@ def read_models(folder: Path) -> dict[str, Model]:
             model = _read(folder, f"{path.parent.name}.{path.stem}")
             if model.by:
                 # A module may read what its users' files name.
-                more: dict[str, str] = getattr(
-                    importlib.import_module(f"dagster_project.{model.by}"), "reads", dict
-                )()
+                try:
+                    more = python_model(model.by).reads()
+                except NotAModel as error:
+                    raise ModelError(f"{model.name}: by: {error}") from error
                 named |= more
                 model = replace(model, inputs=tuple(sorted({*model.inputs, *more})))
             models[model.name] = model
@@ -203,8 +220,18 @@ def parse_model(name: str, text: str, columns_of: Callable[[str], Sequence[Colum
         raise ModelError(f"{name}: rebuild: {rebuild}: must be one of {', '.join(REBUILDS)}")
     if not columns or not header["about"]:
         raise ModelError(f"{name}: the header needs a description and `columns:`")
-    if bool(by) == bool(query):
-        raise ModelError(f"{name}: needs either a query or `by:`")
+    if word("history") not in (None, "true"):
+        raise ModelError(f"{name}: history: {word('history')}: must be `true`, or left out")
+    is_history = rebuild == "append" or word("history") == "true"
+    if (by and query) or not (by or query or is_history):
+        raise ModelError(
+            f"{name}: needs either a query or `by:`, or is `history: true` that somebody else writes"
+        )
+    erases = _erases(name, header.get("erases", []))
+    if erases is None and (is_history or word("stamp")):
+        raise ModelError(
+            f"{name}: its rows stay when somebody is erased: say in `erases:` what of it names whom, or `erases: nothing`"
+        )
     grain = names("grain")
     known = {c.name for c in columns}
     for column in (*grain, *([word("stamp")] if word("stamp") else [])):
@@ -228,7 +255,9 @@ def parse_model(name: str, text: str, columns_of: Callable[[str], Sequence[Colum
         page=page,
         draws=draws,
         chart=" ".join(line.strip() for line in header.get("chart", [])) or None,
-        inputs=names("from") if by else tables_in(query),
+        is_history=is_history,
+        erases=erases or (),
+        inputs=tables_in(query) if query else names("from"),
         code=hashlib.sha256(f"{text}\n{query}\n{columns}".encode()).hexdigest()[:16],
     )
 
@@ -263,10 +292,30 @@ def tables_in(query: str) -> tuple[str, ...]:
 
 
 def _column(model: str, line: str) -> Column:
-    match = re.match(r"\s+(\w+)\s+([A-Z]+(?:\([\d, ]+\))?(?:\[\])?)\s*(.*)$", line)
-    if not match:
-        raise ModelError(f"{model}: column line {line.strip()!r}: must be: name TYPE description")
-    return Column(match[1], match[2], match[3].strip())
+    match = re.match(r"\s+(\w+)\s+(.*)$", line)
+    try:
+        if not match:
+            raise ValueError("no name and type")
+        return Column(match[1], *leading_type(match[2]))
+    except ValueError as error:
+        raise ModelError(
+            f"{model}: column line {line.strip()!r}: must be: name TYPE description; {error}"
+        ) from error
+
+
+def _erases(model: str, lines: Sequence[str]) -> tuple[tuple[Kind, str], ...] | None:
+    """Kinds of id with the expressions that give them; None where the header does not say."""
+    found: list[tuple[Kind, str]] = []
+    given = [line.strip() for line in lines if line.strip()]
+    for line in given if given != ["nothing"] else []:
+        kind, _, expression = (part.strip() for part in line.partition(":"))
+        known = [k for k in get_args(Kind) if k == kind]
+        if not known or not expression:
+            raise ModelError(
+                f"{model}: erases: {line!r}: must be: kind: expression; kinds are {', '.join(get_args(Kind))}"
+            )
+        found.append((known[0], expression))
+    return tuple(found) if given else None
 
 
 def _check_page(

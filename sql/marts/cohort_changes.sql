@@ -1,6 +1,10 @@
 -- Who entered and left which cohort, and when. Kept as history.
 -- grain: cohort, entity, id, changed_at
 -- by: frames.cohorts
+-- history: true
+-- erases:
+--   company: CASE entity WHEN 'company' THEN id END
+--   user: CASE entity WHEN 'user' THEN id END
 -- from: core.company_profiles, core.user_profiles
 -- columns:
 --   cohort      VARCHAR    name of the cohort

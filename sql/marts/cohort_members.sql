@@ -1,6 +1,10 @@
 -- Who is in which cohort, as of the as-of day.
 -- grain: cohort, entity, id
 -- by: frames.cohorts
+-- history: true
+-- erases:
+--   company: CASE entity WHEN 'company' THEN id END
+--   user: CASE entity WHEN 'user' THEN id END
 -- from: core.company_profiles, core.user_profiles
 -- columns:
 --   cohort      VARCHAR    name, from the file sql/cohorts/<entity>__<name>.sql

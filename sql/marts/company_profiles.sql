@@ -2,6 +2,8 @@
 -- only seen in events, or only named by an update.
 -- grain: company_id
 -- stamp: updated_at
+-- erases:
+--   company: company_id
 -- columns:
 --   * core.company_profiles
 --   cohorts             VARCHAR[]  the cohorts it is in, sorted

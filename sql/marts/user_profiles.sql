@@ -2,6 +2,9 @@
 -- only seen in events, or only named by an update.
 -- grain: user_id
 -- stamp: updated_at
+-- erases:
+--   user: user_id
+--   company: company_id
 -- columns:
 --   * core.user_profiles
 --   cohorts             VARCHAR[]  the cohorts it is in, sorted

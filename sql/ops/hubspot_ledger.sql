@@ -1,6 +1,9 @@
 -- What HubSpot holds because it said so: the last acknowledged value of each property of each record that was pushed.
 -- grain: portal_id, object, key, property
--- by: destinations.history
+-- history: true
+-- erases:
+--   email: CASE object WHEN 'contacts' THEN key END
+--   domain: CASE object WHEN 'companies' THEN key END
 -- columns:
 --   portal_id        BIGINT     HubSpot account; null: it did not say
 --   object           VARCHAR    companies or contacts

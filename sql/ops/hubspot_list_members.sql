@@ -1,6 +1,9 @@
 -- Who is in which list because HubSpot said so: what a push has added to the list of a cohort.
 -- grain: portal_id, object, cohort, key
--- by: destinations.history
+-- history: true
+-- erases:
+--   email: CASE object WHEN 'contacts' THEN key END
+--   domain: CASE object WHEN 'companies' THEN key END
 -- columns:
 --   portal_id        BIGINT     HubSpot account; null: it did not say
 --   object           VARCHAR    companies or contacts

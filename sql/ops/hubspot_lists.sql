@@ -1,6 +1,7 @@
 -- The list in HubSpot that stands for a cohort, where `[hubspot] lists = true`.
 -- grain: portal_id, object, cohort
--- by: destinations.history
+-- history: true
+-- erases: nothing
 -- columns:
 --   portal_id  BIGINT   HubSpot account; null: it did not say
 --   object     VARCHAR  companies or contacts

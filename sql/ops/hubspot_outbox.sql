@@ -1,7 +1,12 @@
 -- What the push that goes on, or was killed, has to send. Empty between pushes, but for records whose outcome is
 -- unknown: they are looked up in HubSpot before anything else is sent.
 -- grain: record
--- by: destinations.history
+-- history: true
+-- erases:
+--   company: CASE object WHEN 'companies' THEN id END
+--   user: CASE object WHEN 'contacts' THEN id END
+--   domain: CASE object WHEN 'companies' THEN key END
+--   email: CASE object WHEN 'contacts' THEN key END
 -- columns:
 --   record       BIGINT     number within the push
 --   portal_id    BIGINT     HubSpot account; null: it did not say

@@ -1,6 +1,7 @@
 -- The properties of the HubSpot account, as the last push found them.
 -- grain: object, name
--- by: destinations.history
+-- history: true
+-- erases: nothing
 -- columns:
 --   object            VARCHAR    companies or contacts
 --   name              VARCHAR    name in HubSpot

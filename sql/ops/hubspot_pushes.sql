@@ -1,6 +1,7 @@
 -- One row a push, with the accounts of its records: planned = acknowledged + rejected + skipped.
 -- grain: push
--- by: destinations.history
+-- history: true
+-- erases: nothing
 -- columns:
 --   push          BIGINT     its number
 --   started_at    TIMESTAMP  UTC

@@ -1,7 +1,10 @@
 -- Which HubSpot record a key belongs to: as HubSpot last said, by a read or by acknowledging a write. Several for one
 -- key: it is ambiguous, and skipped.
 -- grain: portal_id, object, key, hubspot_id
--- by: destinations.history
+-- history: true
+-- erases:
+--   email: CASE object WHEN 'contacts' THEN key END
+--   domain: CASE object WHEN 'companies' THEN key END
 -- columns:
 --   portal_id   BIGINT     HubSpot account; null: it did not say
 --   object      VARCHAR    companies or contacts

@@ -1,6 +1,11 @@
 -- Every value, and every record, that HubSpot refused or would refuse, with its reason. It is tried again when the
 -- value or the property's definition changes.
--- by: destinations.history
+-- history: true
+-- erases:
+--   company: CASE object WHEN 'companies' THEN id END
+--   user: CASE object WHEN 'contacts' THEN id END
+--   domain: CASE object WHEN 'companies' THEN key END
+--   email: CASE object WHEN 'contacts' THEN key END
 -- columns:
 --   object          VARCHAR    companies or contacts
 --   id              VARCHAR    company_id or user_id

@@ -1,5 +1,10 @@
 -- Every record that the last push did not send, and why.
--- by: destinations.history
+-- history: true
+-- erases:
+--   company: CASE object WHEN 'companies' THEN id END
+--   user: CASE object WHEN 'contacts' THEN id END
+--   domain: CASE object WHEN 'companies' THEN key END
+--   email: CASE object WHEN 'contacts' THEN key END
 -- columns:
 --   object  VARCHAR  companies or contacts
 --   id      VARCHAR  company_id or user_id

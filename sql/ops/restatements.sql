@@ -1,6 +1,9 @@
 -- Which days' usage moved from one company to another because of claims that arrived after it.
 -- grain: run, day, company_id_before, company_id_after
 -- rebuild: append
+-- erases:
+--   company: company_id_before
+--   company: company_id_after
 -- columns:
 --   run                VARCHAR  the run that found it (Dagster's run id)
 --   day                DATE     GMT day of the usage

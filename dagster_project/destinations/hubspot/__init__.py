@@ -8,6 +8,8 @@ pending_query(published, "companies")  what HubSpot has not acknowledged yet, fo
 
 from __future__ import annotations
 
+from dagster_project.destinations import Destination
+
 from .errors import HubspotError, MissingToken
 from .init import InitResult, init_properties
 from .pending import pending_query
@@ -15,7 +17,25 @@ from .plan import Change, Counts, Plan, Skip
 from .preflight import LeftOut
 from .push import PushResult, Tally, is_up_to_date, load_fields, make_plan, push, rehearsal
 
+# The records that exports and pushes name with the emails and domains of erased ones.
+DESTINATION = Destination(
+    "HubSpot",
+    """
+    WITH named AS (
+        SELECT CASE kind WHEN 'domain' THEN 'companies' ELSE 'contacts' END AS object, id AS key
+        FROM forgotten WHERE kind IN ('domain', 'email')
+    )
+    SELECT object, record_id FROM named JOIN raw.crm_companies ON match_key = key AND object = 'companies'
+    UNION
+    SELECT object, record_id FROM named JOIN raw.crm_contacts ON match_key = key AND object = 'contacts'
+    UNION
+    SELECT object, hubspot_id FROM named JOIN ops.hubspot_records USING (object, key) WHERE hubspot_id IS NOT NULL
+    UNION
+    SELECT object, hubspot_id FROM named JOIN ops.hubspot_ledger USING (object, key) WHERE hubspot_id IS NOT NULL""",
+)
+
 __all__ = [
+    "DESTINATION",
     "Change",
     "Counts",
     "HubspotError",

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from functools import cache
 
 from dagster_project.settings import project_root
-from dagster_project.warehouse.database import Connection, quoted
+from dagster_project.warehouse.columns import comments, definitions
+from dagster_project.warehouse.database import Connection
 from dagster_project.warehouse.models import Model, parse_model
 
 
@@ -21,14 +22,13 @@ def prepare(connection: Connection) -> None:
     for model in _models().values():
         lacking = [c for c in model.columns if c.name not in existing.get(model.table, set())]
         if model.table not in existing:
-            columns = ", ".join(f"{c.name} {c.type}" for c in model.columns)
-            connection.execute(f"CREATE TABLE {model.name} ({columns})")
-            connection.execute(f"COMMENT ON TABLE {model.name} IS '{quoted(model.about)}'")
+            connection.execute(f"CREATE TABLE {model.name} ({definitions(model.columns)})")
+            connection.execute(comments(model.name, {}, model.about))
         else:
             for column in lacking:
-                connection.execute(f"ALTER TABLE {model.name} ADD COLUMN {column.name} {column.type}")
-        for column in lacking:
-            connection.execute(f"COMMENT ON COLUMN {model.name}.{column.name} IS '{quoted(column.about)}'")
+                connection.execute(f"ALTER TABLE {model.name} ADD COLUMN {definitions([column])}")
+        if lacking:
+            connection.execute(comments(model.name, {c.name: c.about for c in lacking}))
 
 
 @cache
