@@ -219,11 +219,11 @@ def _last_run() -> LastRun | None:
         )
 
 
-def user_interface(settings: Settings, options: Sequence[str]) -> NoReturn:
-    """Become Dagster's UI and daemon: who stops this process stops them."""
+def user_interface(settings: Settings, options: Sequence[str]) -> list[str]:
+    """The command that is Dagster's UI and daemon; it is also told an address, by --host and --port."""
     prepare_dagster_home(settings)
     os.chdir(project_root())
-    os.execv(Path(sys.executable).with_name("dg"), ["dg", "dev", *options])
+    return [_tool("dg"), "dev", *options]
 
 
 _PARTS = {
@@ -238,6 +238,12 @@ _PARTS = {
 
 def serve(settings: Settings, part: str, options: Sequence[str]) -> NoReturn:
     """Become one part of a standing Dagster, with the storage that `warehouse run` uses."""
+    command = part_command(settings, part, options)
+    os.execv(command[0], [Path(command[0]).name, *command[1:]])
+
+
+def part_command(settings: Settings, part: str, options: Sequence[str]) -> list[str]:
+    """The command that is one part of a standing Dagster."""
     prepare_dagster_home(settings)
     tool, *given = _PARTS[part]
     if {"-w", "--workspace"} & set(options) and "-w" in given:
@@ -246,4 +252,9 @@ def serve(settings: Settings, part: str, options: Sequence[str]) -> NoReturn:
     if settings.logging.format == "json" or not sys.stderr.isatty():
         given += ["--log-format", "json"]
     os.chdir(project_root())
-    os.execv(Path(sys.executable).with_name(tool), [tool, *given, *options])
+    return [_tool(tool), *given, *options]
+
+
+def _tool(name: str) -> str:
+    """A command that is installed beside this Python."""
+    return str(Path(sys.executable).with_name(name))

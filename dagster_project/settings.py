@@ -224,6 +224,11 @@ def portal_password() -> str | None:
     return os.environ.get("WAREHOUSE_PORTAL_PASSWORD") or None
 
 
+def ui_password() -> str | None:
+    """What Dagster's UI asks for, or None: it asks for nothing."""
+    return os.environ.get("WAREHOUSE_UI_PASSWORD") or None
+
+
 def token_key(settings: Settings) -> bytes | None:
     """The key of the hashes that stand for session tokens, or None: tokens are kept as they are.
 
@@ -279,6 +284,7 @@ _SECRETS = (
     "WAREHOUSE_TOKEN_KEY",
     "WAREHOUSE_ALERT_WEBHOOK",
     "WAREHOUSE_PORTAL_PASSWORD",
+    "WAREHOUSE_UI_PASSWORD",
     "HUBSPOT_ACCESS_TOKEN",
     "HUBSPOT_CLIENT_SECRET",
     "HUBSPOT_REFRESH_TOKEN",

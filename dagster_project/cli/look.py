@@ -1,4 +1,4 @@
-"""`sql`, `portal`, `docs`: ways to look at what is published."""
+"""`sql`, `docs`: ways to look at what is published."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from dagster_project.settings import Settings, portal_password
+from dagster_project.settings import Settings
 
 from .root import Failed, explained, main
 
@@ -23,29 +23,6 @@ def sql(settings: Settings, query: str) -> None:
     try:
         summary.show_query(settings, query)
     except duckdb.Error as error:
-        raise Failed(str(error)) from error
-
-
-@main.command()
-@click.option("--host", help="The address to listen on. Default: [portal] host, which is this machine only.")
-@click.option("--port", type=click.IntRange(0, 65535), help="Default: [portal] port. 0: any that is free.")
-@explained
-def portal(settings: Settings, host: str | None, port: int | None) -> None:
-    """Companies, users, cohorts, features and data quality as web pages, from the published database.
-
-    With WAREHOUSE_PORTAL_PASSWORD set, it asks for that password (any user name).
-    """
-    from dagster_project import portal as pages
-
-    try:
-        pages.serve(
-            settings,
-            host=settings.portal.host if host is None else host,
-            port=settings.portal.port if port is None else port,
-            password=portal_password(),
-            tell=click.echo,
-        )
-    except pages.PortalError as error:
         raise Failed(str(error)) from error
 
 

@@ -7,6 +7,6 @@ parameters and an escaping template; there is no script in it, and the browser i
 from __future__ import annotations
 
 from .app import make_app
-from .server import PortalError, serve
+from .server import NotOpen, PortalError, serve
 
-__all__ = ["PortalError", "make_app", "serve"]
+__all__ = ["NotOpen", "PortalError", "make_app", "serve"]

@@ -21,7 +21,7 @@ from dagster_project.settings import Settings
 from dagster_project.warehouse.database import DatabaseError
 
 from . import cohorts, features, hubspot, overview, people, profile, quality, show
-from .access import Guard
+from .access import Guard, Rules
 from .asking import Answer, Ask, Csv, Moved, NotHere, WrongAddress
 from .entities import COMPANY, USER
 from .published import Published, Rows
@@ -108,6 +108,12 @@ class Portal:
 
 def make_app(settings: Settings, *, password: str | None = None, names: set[str] | None = None) -> ASGIApp:
     """The portal as an ASGI application. names: host names that it answers to, beside this machine's own."""
+    rules = Rules("The portal", frozenset(names or ()), frozenset(settings.portal.names), password)
+    return Guard(make_pages(settings), rules)
+
+
+def make_pages(settings: Settings) -> ASGIApp:
+    """The portal's pages, for whoever gets so far."""
     portal = Portal(settings)
 
     def route(path: str, make: Callable[[Ask], Answer]) -> Route:
@@ -116,14 +122,13 @@ def make_app(settings: Settings, *, password: str | None = None, names: set[str]
 
         return Route(path, endpoint, methods=["GET"])
 
-    pages = Starlette(
+    return Starlette(
         routes=[
             *(route(path, make) for path, make in PAGES.items()),
             Mount("/static", StaticFiles(directory=show.FOLDER / "static")),
         ],
         exception_handlers={HTTPException: portal.failure, 500: portal.failure},
     )
-    return Guard(pages, {*settings.portal.names, *(names or set())}, password)
 
 
 def _download(answer: Csv, stack: ExitStack) -> Response:

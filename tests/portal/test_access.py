@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from harness import Warehouse
 
 from dagster_project.cli import main
+from dagster_project.portal.access import Guesses
 from dagster_project.portal.published import Published, Rows
 from dagster_project.warehouse.database import DatabaseError
 
@@ -136,10 +137,52 @@ def test_the_command_serves_this_machine_only(filled: Warehouse) -> None:
     process = Served(filled.folder)
     assert process.address.startswith("http://127.0.0.1:")
     assert process.stop() in (0, -15)
-    process = Served(filled.folder, "--host", "0.0.0.0")
-    assert process.process.stdout is not None
-    assert "WAREHOUSE_PORTAL_PASSWORD" in process.process.stdout.readline()
-    process.stop()
+    process = Served(filled.folder, "--host", "0.0.0.0", "--open")
+    assert process.stop() in (0, -15)
+    process = Served(filled.folder, "--host", "0.0.0.0", WAREHOUSE_PORTAL_PASSWORD="sesame")
+    assert process.stop() in (0, -15)
+
+
+def test_a_page_elsewhere_gets_nothing_and_a_link_is_followed(filled: Warehouse) -> None:
+    portal = client(filled)
+    link = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
+    assert portal.get("/companies", headers=link).status_code == 200
+    for headers in (
+        {**link, "sec-fetch-dest": "iframe"},
+        {"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors", "sec-fetch-dest": "script"},
+        {"sec-fetch-site": "same-site", "sec-fetch-mode": "cors"},
+        {"origin": "http://evil.example"},
+        {"origin": "http://127.0.0.1:8000"},
+    ):
+        assert portal.get("/companies.csv", headers=headers).status_code == 403, headers
+    ours = {"origin": "http://127.0.0.1", "sec-fetch-site": "same-origin"}
+    assert portal.get("/companies", headers=ours).status_code == 200
+
+
+def test_guesses_are_limited_and_logged(filled: Warehouse, caplog: pytest.LogCaptureFixture) -> None:
+    portal = client(filled, password="sesame")
+    answers = [portal.get("/companies", headers=_login(f"me:{i}")).status_code for i in range(15)]
+    assert answers == [401] * 10 + [429] * 5
+    assert int(portal.get("/companies", headers=_login("me:sesame")).headers["retry-after"]) <= 4
+    assert portal.get("/companies").status_code == 401  # a browser that was not asked yet has guessed nothing
+    said = [record.getMessage() for record in caplog.records if "wrong password" in record.getMessage()]
+    assert len(said) == 10
+    assert "sesame" not in "".join(said)
+
+
+def test_guesses_come_back_with_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    guesses = Guesses()
+    for _ in range(10):
+        assert guesses.wait("a") == 0
+        guesses.wrong("a")
+    assert guesses.wait("a") == 3
+    assert guesses.wait("b") == 0
+    now += 3.1
+    assert guesses.wait("a") == 0
+    guesses.wrong("a")
+    assert guesses.wait("a") > 0
 
 
 def test_a_port_that_is_taken_is_explained(filled: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import http.server
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date
@@ -19,6 +21,7 @@ from dagster_project.portal.asking import address
 from dagster_project.settings import project_root
 
 from .conftest import HOSTILE, Served
+from .test_front import Fronted
 
 PATIENCE = 20_000  # milliseconds, for machines that are busy
 expect.set_options(timeout=PATIENCE)
@@ -198,6 +201,95 @@ def test_the_password_is_asked_for(browser: Browser, filled: Warehouse) -> None:
             expect(page.locator("h1")).to_have_text("Acme Ltd")
     finally:
         served.stop()
+
+
+_ATTACK = """<!doctype html><title>A page elsewhere</title><body><form method="post" enctype="text/plain" target="frame"
+action="TARGET/graphql"><input name='{"query":"mutation{x}","' value='":1}'></form><iframe name="frame"></iframe>
+<img src="TARGET/graphql?query=mutation%7Bx%7D"><script src="TARGET/graphql?query=mutation%7Bx%7D"></script>
+<link rel="prefetch" href="TARGET/graphql?query=mutation%7Bx%7D"><script>
+const query = JSON.stringify({query: "mutation{x}"});
+const tries = [
+  fetch("TARGET/graphql?query=mutation%7Bx%7D", {mode: "no-cors", credentials: "include"}),
+  fetch("TARGET/graphql", {method: "POST", body: query, mode: "no-cors", credentials: "include"}),
+  fetch("TARGET/graphql", {method: "POST", body: query, headers: {"content-type": "application/json"}}),
+  fetch("TARGET/report_asset_materialization/a?metadata=1", {method: "POST", mode: "no-cors"}),
+  new Promise(done => { navigator.sendBeacon("TARGET/graphql", new Blob([query], {type: "text/plain"})); done(); }),
+  new Promise(done => { const s = new WebSocket("TARGET/graphql".replace("http", "ws"), "graphql-ws");
+                        s.onopen = () => { window.opened = true; done(); }; s.onerror = done; }),
+];
+document.forms[0].submit();
+Promise.allSettled(tries).then(() => setTimeout(() => document.title = "Done", 500));
+</script>"""
+
+
+def test_a_page_elsewhere_cannot_command_dagster(browser: Browser, tmp_path: Path) -> None:
+    fronted = Fronted(tmp_path)
+    try:
+        for name in ("127.0.0.1", "localhost"):  # another port of the same name; another name
+            with _page_elsewhere(_ATTACK.replace("TARGET", fronted.address)) as port:
+                context = browser.new_context()
+                page = context.new_page()
+                before = [line for line in fronted.reached() if not line.startswith("GET /favicon")]
+                page.goto(f"http://{name}:{port}/")
+                expect(page).to_have_title("Done")
+                assert page.evaluate("window.opened") is None
+                # A window of its own, which a page may open: a link that is followed, but no command.
+                page.evaluate(f"window.open('{fronted.address}/graphql?query=mutation%7Bx%7D')")
+                page.wait_for_timeout(500)
+                commands = [line for line in fronted.reached() if not line.startswith("GET /favicon")]
+                assert commands == before
+                context.close()
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(fronted.address + "/runs")
+        sent = (
+            "fetch('/graphql', {method: 'POST', body: '{}', headers: {'content-type': 'application/json'}})"
+        )
+        assert page.evaluate(sent + ".then(a => a.status)") == 200
+        heard = (
+            "new Promise(done => { const s = new WebSocket('ws://' + location.host + '/graphql', 'graphql-ws');"
+            " s.onopen = () => s.send('you'); s.onmessage = m => done(m.data); s.onerror = () => done('error'); })"
+        )
+        assert page.evaluate(heard) == "heard you"
+        context.close()
+    finally:
+        fronted.stop()
+
+
+def test_websockets_work_with_a_password(browser: Browser, tmp_path: Path) -> None:
+    fronted = Fronted(tmp_path, "sesame")
+    try:
+        context = browser.new_context(http_credentials={"username": "me", "password": "sesame"})
+        page = context.new_page()
+        page.goto(fronted.address + "/runs")
+        heard = (
+            "new Promise(done => { const s = new WebSocket('ws://' + location.host + '/graphql', 'graphql-ws');"
+            " s.onopen = () => s.send('you'); s.onmessage = m => done(m.data); s.onerror = () => done('error'); })"
+        )
+        assert page.evaluate(heard) == "heard you"
+        context.close()
+    finally:
+        fronted.stop()
+
+
+@contextmanager
+def _page_elsewhere(text: str) -> Iterator[int]:
+    """A web server on this machine that is not ours. Its port."""
+
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("content-type", "text/html")
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
 
 
 def test_from_nothing_published_to_a_first_and_a_second_publish(browser: Browser, tmp_path: Path) -> None:
