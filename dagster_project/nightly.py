@@ -17,7 +17,16 @@ from dagster_project.readers.places import Place, place_at
 from dagster_project.settings import Settings, project_root, token_key
 from dagster_project.sources import all_sources, loading, require_known_retention, retained_tables
 from dagster_project.sources.loading import LoadSummary
-from dagster_project.warehouse import compaction, continuity, forgetting, registry, retention
+from dagster_project.warehouse import (
+    compaction,
+    continuity,
+    discovery,
+    forgetting,
+    registry,
+    replay,
+    retention,
+    tails,
+)
 from dagster_project.warehouse.build import Built, build
 from dagster_project.warehouse.database import Connection, transaction
 from dagster_project.warehouse.models import Model, read_models
@@ -88,17 +97,18 @@ def load_new_files(
     key = token_key(settings)
     fingerprint = keyed_hash(key, "the key's own fingerprint")[:16] if key else None
     result = LoadResult()
+    waited = tails.waiting(connection)
     place = raw_place(settings)
     place.tidy()
     if full:
         tables = [f"raw.{table.name}" for source in sources for table in source.tables]
         tables += retention.tables(connection)
-        result.replayed_files = registry.forget_loaded(connection, place, folders, tables, fingerprint)
+        result.replayed_files = replay.forget_loaded(connection, place, folders, tables, fingerprint)
         _log.info("full rebuild: %d files are loaded again", result.replayed_files)
     else:
         registry.require_token_key(connection, fingerprint)
         _drop_old_rows(connection, settings, now.date())
-    found = registry.discover(connection, place, folders, now)
+    found = discovery.discover(connection, place, folders, now)
     result.new_files, result.known_files, result.warnings = found.new_files, found.known_files, found.warnings
     result.unknown = found.unknown
     wanted = {s.folder: s for s in sources if selected is None or s.table in selected}
@@ -114,6 +124,7 @@ def load_new_files(
             steps,
         )
         result.summaries.setdefault(folder, LoadSummary()).merge(summary)
+    tails.refuse(connection, waited)
     if compaction.is_due(connection):
         # Something is not to be kept any more: no table may hold it on as what was before.
         with transaction(connection):

@@ -18,7 +18,7 @@ from dagster_project.nightly import raw_place, utc_now
 from dagster_project.readers.places import PlaceError
 from dagster_project.settings import Settings
 from dagster_project.sources import all_sources
-from dagster_project.warehouse import registry
+from dagster_project.warehouse import discovery
 from dagster_project.warehouse.database import Connection, DatabaseError, open_published
 
 Severity = Literal["error", "warning"]
@@ -173,7 +173,7 @@ def _folders_in_trouble(view: Look) -> Iterator[Finding]:
             tuple(listing.troubles),
             "make them readable for this user; the next run loads them",
         )
-    unknown = tuple(path for path in listing.files if registry.folder_of(path, folders) is None)
+    unknown = tuple(path for path in listing.files if discovery.folder_of(path, folders) is None)
     if unknown:
         yield Finding(
             "warning",

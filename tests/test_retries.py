@@ -12,7 +12,7 @@ from dagster_project.defs.steps import RETRIES, RETRIES_TAG, explained
 from dagster_project.settings import SettingsError, load_settings
 from dagster_project.warehouse.build import BuildError
 from dagster_project.warehouse.database import DatabaseError
-from dagster_project.warehouse.registry import MissingFiles
+from dagster_project.warehouse.replay import MissingFiles
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ from dagster_project.readers.places import PlaceError
 from dagster_project.settings import SettingsError, load_settings
 from dagster_project.warehouse.build import BuildError
 from dagster_project.warehouse.database import TRANSIENT, DatabaseError
-from dagster_project.warehouse.registry import MissingFiles
+from dagster_project.warehouse.replay import MissingFiles
 from dagster_project.warehouse.retention import RetentionError
 
 from .orphans import hold

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -18,10 +19,14 @@ if TYPE_CHECKING:
     from .places import RawFile
 
 BOM = b"\xef\xbb\xbf"
+PACKED = (".gz", ".zst")  # endings of formats that are unpacked
+_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+_MOST_PACKED = 2
+_CHUNK = 1 << 22
 # How files begin that are no text, whatever their ending says.
 _NO_TEXT = {
-    b"\x1f\x8b": "gzip",
-    b"\x28\xb5\x2f\xfd": "Zstandard",
+    _GZIP: "gzip",
+    _ZSTD: "Zstandard",
     b"PK\x03\x04": "a ZIP archive or a workbook",
     b"PAR1": "Parquet",
     b"\xd0\xcf\x11\xe0": "an old Office document",
@@ -43,11 +48,13 @@ class UnreadableFile(Exception):
 
 @dataclass(frozen=True, slots=True)
 class FilePart:
-    """A raw file, or the part of one that was added since it was last loaded.
+    """A raw file, or the part of one that was added since it was last loaded. All bytes are those of its content, unpacked.
 
     file_seq: its number in order O. path: below raw/, with `/`. start_byte, start_line: what precedes the part
     (0, 0 for a whole file). end_byte: where it ends. received: the date of its folder, if any. first_seen: UTC.
-    size, sha256: of all that the file held when it was numbered.
+    size, sha256: what its content must begin with to be what was numbered. is_final: a last record without an end is
+    refused; else it waits for its end. grown_from: the file whose content precedes the part. tail_byte, tail_sha256: where
+    a last line without an end begins, and the hash of what precedes it.
     """
 
     file_seq: int
@@ -61,6 +68,10 @@ class FilePart:
     first_seen: datetime
     size: int
     sha256: str
+    is_final: bool = False
+    grown_from: int | None = None
+    tail_byte: int | None = None
+    tail_sha256: str | None = None
 
     @property
     def file(self) -> Path:
@@ -69,7 +80,23 @@ class FilePart:
 
     def at_hand(self) -> AbstractContextManager[None]:
         """A context in which it can be read. Raises UnreadableFile if the file is no longer what was numbered."""
-        return self.raw.at_hand(self.size, self.sha256)
+        return self.raw.at_hand(self._is_what_was_numbered)
+
+    def hash_of(self, size: int) -> str:
+        """The hash of how its content begins. To be called while it is at hand."""
+        digest = hashlib.sha256()
+        with open_bytes(replace(self, start_byte=0, end_byte=size)) as stream:
+            while chunk := stream.read(_CHUNK):
+                digest.update(chunk)
+        return digest.hexdigest()
+
+    def _is_what_was_numbered(self, raw: IO[bytes]) -> bool:
+        digest, left = hashlib.sha256(), self.size
+        with open_content(raw, self.format, self.file.stat().st_size) as stream:
+            while left and (chunk := stream.read(min(_CHUNK, left))):
+                digest.update(chunk)
+                left -= len(chunk)
+        return digest.hexdigest() == self.sha256
 
     @property
     def format(self) -> str:
@@ -81,7 +108,8 @@ class FilePart:
 class Record:
     """One record at its place. value is what was read, or None where `bad` says why nothing could be.
 
-    raw gives the record's text as it came, when it is needed.
+    raw gives the record's text as it came, when it is needed. unfinished: how many bytes at the end of the file it takes
+    where the file seems to end in the middle of it; 0: it is whole.
     """
 
     line: int
@@ -90,6 +118,8 @@ class Record:
     raw: Callable[[], str]
     repairs: list[tuple[str, str]] = field(default_factory=list)
     bad: str | None = None
+    bad_reason: str = "bad_json"
+    unfinished: int = 0
 
 
 def format_of(path: str) -> str:
@@ -102,20 +132,56 @@ def format_of(path: str) -> str:
 
 @contextmanager
 def open_bytes(part: FilePart) -> Iterator[IO[bytes]]:
-    """The part's bytes, decompressed. Raises UnreadableFile, also while it is being read."""
+    """The part's bytes, unpacked. Raises UnreadableFile, also while it is being read."""
+    with (
+        _explained(),
+        part.file.open("rb") as raw,
+        open_content(raw, part.format, part.file.stat().st_size) as stream,
+    ):
+        if part.format.endswith(PACKED):
+            skip(stream, part.start_byte)
+        else:
+            _require_text(raw)
+            raw.seek(part.start_byte)
+        yield io.BufferedReader(_Limited(stream, part.end_byte - part.start_byte), 1 << 20)
+
+
+@contextmanager
+def open_content(raw: IO[bytes], kind: str, size: int) -> Iterator[IO[bytes]]:
+    """A file's content: its bytes, unpacked where its format is a packed one, and once more where it was packed twice.
+
+    size: of the file as it is. Raises UnreadableFile, also while it is being read.
+    """
+    with _explained():
+        if not kind.endswith(PACKED):
+            yield raw
+            return
+        stream: IO[bytes] = _unpacked(raw, kind.endswith(".gz"), size)
+        for _ in range(_MOST_PACKED - 1):
+            mark = next((mark for mark in (_GZIP, _ZSTD) if stream.peek(4).startswith(mark)), None)  # type: ignore[attr-defined]
+            if mark is None:
+                break
+            stream = _unpacked(stream, mark == _GZIP, size)
+        yield stream
+
+
+def _unpacked(raw: IO[bytes], is_gzip: bool, size: int) -> IO[bytes]:
+    stream = gzip.GzipFile(fileobj=raw) if is_gzip else _WholeFrames(raw)
+    return io.BufferedReader(_Unpacked(stream, size), 1 << 20)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
     try:
-        with part.file.open("rb") as raw:
-            if part.format.endswith(".gz"):
-                with gzip.GzipFile(fileobj=raw) as stream:
-                    yield io.BufferedReader(_Unpacked(stream, part.size), 1 << 20)
-            elif part.format.endswith(".zst"):
-                yield io.BufferedReader(_Unpacked(_WholeFrames(raw), part.size), 1 << 20)
-            else:
-                _require_text(raw)
-                raw.seek(part.start_byte)
-                yield io.BufferedReader(_Limited(raw, part.end_byte - part.start_byte), 1 << 20)
+        yield
     except (OSError, EOFError, zstandard.ZstdError, zlib.error) as error:
         raise UnreadableFile(f"{type(error).__name__}: {_plain(error)}") from error
+
+
+def skip(stream: IO[bytes], size: int) -> None:
+    """Go on in a stream that cannot seek."""
+    while size and (skipped := stream.read(min(size, 1 << 20))):
+        size -= len(skipped)
 
 
 def _require_text(raw: IO[bytes]) -> None:

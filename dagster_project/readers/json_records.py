@@ -170,6 +170,7 @@ def _long_line(part: FilePart, line: _Line, exact: bool) -> Iterator[Record]:
 
 
 def _line(line: bytes, line_number: int, exact: bool) -> Iterator[Record]:
+    unfinished = 0 if line.endswith(b"\n") else len(line)  # the last of a file that may be written to
     line = line.rstrip(b"\n").removesuffix(b"\r")
     try:
         if line.lstrip(_BLANK)[:1] == b"[":
@@ -177,7 +178,14 @@ def _line(line: bytes, line_number: int, exact: bool) -> Iterator[Record]:
             return
         value, repairs = parse(line, exact=exact)
     except BadJson as error:
-        yield Record(line_number, 1, None, lambda: line.decode("utf-8", "replace"), bad=str(error))
+        yield Record(
+            line_number,
+            1,
+            None,
+            lambda: line.decode("utf-8", "replace"),
+            bad=str(error),
+            unfinished=unfinished,
+        )
         return
     yield Record(line_number, 1, value, lambda: line.decode("utf-8", "replace"), repairs)
 

@@ -11,7 +11,7 @@ import os
 import shutil
 import stat
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -61,9 +61,9 @@ class RawFile(ABC):
         """Its bytes, in their order."""
 
     @abstractmethod
-    def at_hand(self, size: int, sha256: str) -> AbstractContextManager[None]:
-        """A context in which `path` can be read. Raises UnreadableFile unless, before and after, it begins with
-        `size` bytes of this hash: what is loaded is what was numbered."""
+    def at_hand(self, holds: Callable[[IO[bytes]], bool]) -> AbstractContextManager[None]:
+        """A context in which `path` can be read. Raises UnreadableFile unless it is, before and after, as it was listed
+        or still `holds` what was numbered: what is loaded is what was numbered."""
 
 
 @dataclass
@@ -116,17 +116,18 @@ class LocalFile(RawFile):
         return self.path.open("rb")
 
     @contextmanager
-    def at_hand(self, size: int, sha256: str) -> Iterator[None]:
+    def at_hand(self, holds: Callable[[IO[bytes]], bool]) -> Iterator[None]:
         before = self._look()
         if before != self._stamp:
-            self._require(size, sha256)
+            self._require(holds)
         yield
         if self._look() != before:
-            self._require(size, sha256)
+            self._require(holds)
 
-    def _require(self, size: int, sha256: str) -> None:
-        if _hash_of(self.open(), size) != sha256:
-            raise UnreadableFile("it was written to while it was read")
+    def _require(self, holds: Callable[[IO[bytes]], bool]) -> None:
+        with self.open() as stream:
+            if not holds(stream):
+                raise UnreadableFile("it was written to while it was read")
 
     def _look(self) -> Stamp:
         found = os.stat(self._file)
@@ -198,13 +199,17 @@ class StoredObject(RawFile):
         return self._store.open(self._key)
 
     @contextmanager
-    def at_hand(self, size: int, sha256: str) -> Iterator[None]:
+    def at_hand(self, holds: Callable[[IO[bytes]], bool]) -> Iterator[None]:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with self.path.open("wb") as copy:
-                found = _hash_of(self.open(), size, copy)
-            if found != sha256:
-                raise UnreadableFile("it was written to while it was read")
+            with self.path.open("wb") as copy, self.open() as stream:
+                left = self._stamp.bytes
+                while left and (chunk := stream.read(min(_CHUNK, left))):
+                    copy.write(chunk)
+                    left -= len(chunk)
+            with self.path.open("rb") as stream:
+                if not holds(stream):
+                    raise UnreadableFile("it was written to while it was read")
             yield
         finally:
             self.path.unlink(missing_ok=True)
@@ -312,15 +317,3 @@ class ObjectStore(Place):
 
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:300]
-
-
-def _hash_of(stream: IO[bytes], size: int, copy: IO[bytes] | None = None) -> str:
-    """The hash of the first `size` bytes, which are copied, if so wished."""
-    digest = hashlib.sha256()
-    with stream:
-        while size and (chunk := stream.read(min(_CHUNK, size))):
-            digest.update(chunk)
-            size -= len(chunk)
-            if copy:
-                copy.write(chunk)
-    return digest.hexdigest()

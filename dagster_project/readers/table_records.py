@@ -47,7 +47,7 @@ def read(part: FilePart) -> Iterator[Record]:
     else:
         header = _header_line(part) if part.start_byte else None
         with open_bytes(part) as stream:
-            yield from _csv(_TextLines(stream), part.start_line, header)
+            yield from _csv(_TextLines(stream), part.start_line, header, may_go_on=True)
 
 
 def _header_line(part: FilePart) -> list[str]:
@@ -64,11 +64,13 @@ class _TextLines:
         self._stream = stream
         self.count = 0
         self.row: list[str] = []
+        self.row_bytes = 0
         self.damaged = False
 
     def __iter__(self) -> Iterator[str]:
         while line := self._stream.readline(_LONGEST_LINE):
             self.count += 1
+            self.row_bytes += len(line)
             if len(line) == _LONGEST_LINE:
                 raise UnreadableFile(f"not a readable CSV file: line {self.count} is longer than 64 MiB")
             if self.count == 1:
@@ -85,11 +87,15 @@ class _TextLines:
             yield text
 
 
-def _csv(lines: _TextLines, lines_before: int, header: list[str] | None) -> Iterator[Record]:
+def _csv(
+    lines: _TextLines, lines_before: int, header: list[str] | None, *, may_go_on: bool = False
+) -> Iterator[Record]:
+    """may_go_on: a last row that is short of cells and has no line end may be one that is being written."""
     reader = csv.reader(iter(lines))
     start = 0
     while True:
         lines.row.clear()
+        lines.row_bytes = 0
         lines.damaged = False
         try:
             row = next(reader)
@@ -100,10 +106,21 @@ def _csv(lines: _TextLines, lines_before: int, header: list[str] | None) -> Iter
                 f"not a readable CSV file: line {lines_before + start + 1}: {error}"
             ) from error
         line_number, start = lines_before + start + 1, reader.line_num
+        is_cut = may_go_on and not lines.row[-1].endswith(("\n", "\0"))
         raw = "".join(lines.row).rstrip("\r\n").replace("\0", "\r")
         row = [cell.replace("\0", "\r") for cell in row]
         if header is None:
             header = _names(row)
+        elif raw.strip() and is_cut and len(row) < len(header):
+            yield Record(
+                line_number,
+                1,
+                None,
+                lambda r=raw: r,  # type: ignore[misc]
+                bad=f"the last row has no end and {len(row)} of {len(header)} cells",
+                bad_reason="bad_csv_row",
+                unfinished=lines.row_bytes,
+            )
         elif raw.strip():
             repairs = [("invalid_text", "bytes that are not UTF-8 became U+FFFD")] if lines.damaged else []
             yield Record(line_number, 1, _row(header, row), lambda r=raw: r, repairs)  # type: ignore[misc]

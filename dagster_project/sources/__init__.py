@@ -46,6 +46,10 @@ POSITION = (
 )
 
 
+# Of tables that remember what was there first: a withdrawn file takes what it brought with it.
+FIRST_LOAD = RawColumn("load_seq", "BIGINT", "the load that brought it; null: one of an older release")
+
+
 @dataclass(frozen=True)
 class RawTable:
     """A table of raw rows. about: one sentence for people.

@@ -9,7 +9,7 @@ from dagster_project.readers import json_records
 from dagster_project.readers.files import Record
 from dagster_project.readers.values import id_of, is_future, start_of, time_of
 
-from . import POSITION, RawColumn, RawTable, Source, typed
+from . import FIRST_LOAD, POSITION, RawColumn, RawTable, Source, typed
 from .events import EVENT_COLUMNS, KEY, insert_new, key_of
 from .loading import FileLoad, Incoming, LoadContext, Loader, objects, received
 
@@ -22,7 +22,7 @@ ACTIONS = RawTable(
 ACTION_KEYS = RawTable(
     "action_keys",
     "Hashes of the keys by which actions are told apart.",
-    [RawColumn("key", "UHUGEINT", "128 bits")],
+    [RawColumn("key", "UHUGEINT", "128 bits"), FIRST_LOAD],
 )
 # An action without a time came when it was received.
 _QUERY = """WITH texts AS (

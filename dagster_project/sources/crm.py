@@ -11,7 +11,7 @@ from dagster_project.readers.files import Record
 from dagster_project.warehouse.columns import Kind
 
 from . import POSITION, RawColumn, RawTable
-from .loading import FileLoad, Incoming, LoadContext, Loader
+from .loading import FileLoad, Incoming, LoadContext, Loader, objects
 
 _RECORD_ID = ("Record ID", "hs_object_id")
 
@@ -48,9 +48,8 @@ class ExportLoader(Loader):
         self.incoming = [self.rows]
 
     def read(self, load: FileLoad) -> None:
-        for record in table_records.read(load.part):
-            load.records += 1
-            self._accept(load, record, record.value)
+        for record, row in objects(load, table_records.read(load.part)):
+            self._accept(load, record, row)
 
     def _accept(self, load: FileLoad, record: Record, row: dict[str, str]) -> None:
         record_id = first(row, _RECORD_ID)

@@ -14,7 +14,7 @@ from dagster_project.readers import json_records
 from dagster_project.readers.files import Record
 from dagster_project.readers.values import LARGEST_INTEGER, id_of, is_future, time_of
 
-from . import POSITION, RawColumn, RawTable, Source, typed
+from . import FIRST_LOAD, POSITION, RawColumn, RawTable, Source, typed
 from .loading import FileLoad, Incoming, LoadContext, Loader, objects, received
 
 TRANSACTION_HEADER = "x-moesif-transaction-id"
@@ -43,7 +43,7 @@ API_CALLS = RawTable(
 API_CALL_KEYS = RawTable(
     "api_call_keys",
     "Hashes of the keys by which calls are told apart.",
-    [RawColumn("key", "UHUGEINT", "128 bits")],
+    [RawColumn("key", "UHUGEINT", "128 bits"), FIRST_LOAD],
 )
 # Of a batch's rows only: what makes two of them one.
 KEY = RawColumn("key", "VARCHAR", "what makes two records the same event")
@@ -170,7 +170,7 @@ def insert_new(connection: Any, rows: Incoming, table: str, keys: str, loads: Se
         load.duplicates += counts.get(load.load_seq, 0)
     first = "ANTI JOIN duplicates USING (load_seq, line, element)" if counts else ""
     connection.execute(f"INSERT INTO {table} SELECT * EXCLUDE (key) FROM {rows.all} {first}")
-    connection.execute(f"INSERT INTO {keys} SELECT key FROM incoming_keys {first}")
+    connection.execute(f"INSERT INTO {keys} SELECT key, load_seq FROM incoming_keys {first}")
 
 
 def key_of(value: dict[str, Any], request: dict[str, Any]) -> str | None:

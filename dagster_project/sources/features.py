@@ -16,7 +16,7 @@ from dagster_project.readers.files import Record
 from dagster_project.readers.values import LARGEST_INTEGER, id_of, is_future, time_of
 from dagster_project.warehouse.database import append_rows, value
 
-from . import POSITION, RawColumn, RawTable, Source, typed
+from . import FIRST_LOAD, POSITION, RawColumn, RawTable, Source, typed
 from .loading import FileLoad, Incoming, LoadContext, Loader, objects, received
 
 NAME_LENGTH = 64
@@ -38,12 +38,12 @@ FEATURE_EVENTS = RawTable(
 FEATURE_KEYS = RawTable(
     "feature_keys",
     "Hashes of the event ids by which events are told apart.",
-    [RawColumn("key", "BLOB", "md5")],
+    [RawColumn("key", "BLOB", "md5"), FIRST_LOAD],
 )
 FEATURE_SLOTS = RawTable(
     "feature_slots",
     "The features and modules that are tracked.",
-    [RawColumn("kind", "VARCHAR", "feature or module"), RawColumn("name", "VARCHAR", "its id")],
+    [RawColumn("kind", "VARCHAR", "feature or module"), RawColumn("name", "VARCHAR", "its id"), FIRST_LOAD],
 )
 FEATURE_NAMES = RawTable(
     "feature_names",
@@ -52,6 +52,7 @@ FEATURE_NAMES = RawTable(
         RawColumn("field", "VARCHAR", "feature_id, module_id or product_id"),
         RawColumn("name", "VARCHAR", "as it is kept"),
         RawColumn("original", "VARCHAR", "as it came"),
+        FIRST_LOAD,
     ],
 )
 _NAMES = ("feature_id", "module_id", "product_id")
@@ -90,7 +91,7 @@ class FeatureLoader(Loader):
         self.connection = context.connection
         self.settings = context.settings.features
         self.rows = Incoming(
-            self.connection, FEATURE_EVENTS, [*FEATURE_EVENTS.columns, *FEATURE_KEYS.columns]
+            self.connection, FEATURE_EVENTS, [*FEATURE_EVENTS.columns, FEATURE_KEYS.columns[0]]
         )
         self.incoming = [self.rows]
         self.slots: dict[str, set[str]] = {"feature": set(), "module": set()}
@@ -98,16 +99,19 @@ class FeatureLoader(Loader):
             self.slots[kind].add(name)
         # Every original of a name that fills all 64 characters: two of them that fall together are listed.
         self.originals: dict[tuple[str, str], set[str]] = {}
-        for field, name, original in self.connection.execute("SELECT * FROM raw.feature_names").fetchall():
+        for field, name, original in self.connection.execute(
+            "SELECT field, name, original FROM raw.feature_names"
+        ).fetchall():
             self.originals.setdefault((field, name), set()).add(original)
         self.keys: set[bytes] = set()  # event ids that are known to be taken
+        self.load_seq = 0  # of the file that is being read
         self.new: dict[str, list[tuple[Any, ...]]] = {"feature_slots": [], "feature_names": []}
 
     def read(self, load: FileLoad) -> None:
         slots = {kind: set(names) for kind, names in self.slots.items()}
         originals = {key: set(names) for key, names in self.originals.items()}
         new = {table: len(rows) for table, rows in self.new.items()}
-        self.keys = set()
+        self.keys, self.load_seq = set(), load.load_seq
         try:
             self._read(load)
         except BaseException:
@@ -263,7 +267,7 @@ class FeatureLoader(Loader):
         """Take a slot for a name that has none yet."""
         if name and name not in self.slots[kind]:
             self.slots[kind].add(name)
-            self.new["feature_slots"].append((kind, name))
+            self.new["feature_slots"].append((kind, name, self.load_seq))
 
     def _cuts(self, given: dict[str, str]) -> list[tuple[str, str]]:
         """What cutting the names changed, and which other names they became one with."""
@@ -288,13 +292,13 @@ class FeatureLoader(Loader):
                         )
                     )
                 known.add(digest)
-                self.new["feature_names"].append((field, name, digest))
+                self.new["feature_names"].append((field, name, digest, self.load_seq))
         return repairs
 
     def finish(self, loads: Sequence[FileLoad]) -> None:
         self.connection.execute(f"INSERT INTO raw.feature_events SELECT * EXCLUDE (key) FROM {self.rows.all}")
         self.connection.execute(
-            f"INSERT INTO raw.feature_keys SELECT key FROM {self.rows.all} WHERE key IS NOT NULL"
+            f"INSERT INTO raw.feature_keys SELECT key, load_seq FROM {self.rows.all} WHERE key IS NOT NULL"
         )
         for table, rows in self.new.items():
             append_rows(self.connection, f"raw.{table}", rows)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from functools import partial
 from typing import Any
@@ -19,7 +19,7 @@ from dagster_project.readers.files import FilePart, Record, UnreadableFile
 from dagster_project.readers.redact import redact
 from dagster_project.readers.values import start_of, time_of
 from dagster_project.settings import Settings, token_key
-from dagster_project.warehouse import registry
+from dagster_project.warehouse import registry, tails
 from dagster_project.warehouse.columns import comments, definitions
 from dagster_project.warehouse.database import Connection, DatabaseError, append_rows, transaction
 from dagster_project.warehouse.pseudonyms import keyed_hash, replace_values
@@ -34,7 +34,11 @@ _FLUSH_ROWS = 50_000
 
 @dataclass
 class FileLoad:
-    """One file on its way in, and the account of its records."""
+    """One file on its way in, and the account of its records.
+
+    end_…: where what is loaded of its content ends. end_line, end_sha256 are None where they are what they were when it
+    was numbered. waits: what stands behind that is the beginning of a record.
+    """
 
     part: FilePart
     load_seq: int
@@ -44,6 +48,10 @@ class FileLoad:
     rejected: int = 0
     repaired: int = 0
     error: str | None = None
+    end_byte: int = 0
+    end_line: int | None = None
+    end_sha256: str | None = None
+    waits: bool = False
     rejects: list[tuple[Any, ...]] = field(default_factory=list)
     repairs: list[tuple[Any, ...]] = field(default_factory=list)
 
@@ -54,8 +62,8 @@ class FileLoad:
     def place(self, record: Record) -> tuple[int, int, int, int]:
         return self.load_seq, self.part.file_seq, record.line, record.element
 
-    def reject(self, record: Record, reason: str, detail: str | None = None) -> None:
-        self.rejected += 1
+    def reject(self, record: Record, reason: str, detail: str | None = None, *, waits: bool = False) -> None:
+        self.rejected += not waits
         self.rejects.append(
             (
                 self.load_seq,
@@ -64,8 +72,17 @@ class FileLoad:
                 reason,
                 detail and self.redacted(detail),
                 self.redacted(record.raw()),
+                waits,
             )
         )
+
+    def unfinished(self, record: Record) -> None:
+        """The file ends in the middle of a record: that is no part of what is loaded. It is refused now, or waits."""
+        self.end_byte = self.part.end_byte - record.unfinished if record.line > 1 else 0
+        self.end_line = record.line - 1
+        self.waits = not self.part.is_final
+        self.records += not self.waits
+        self.reject(record, record.bad_reason, record.bad, waits=self.waits)
 
     def repair(self, record: Record, repairs: Iterable[tuple[str, str]]) -> None:
         rows = [
@@ -232,12 +249,14 @@ def load(
         load_seq = first = registry.next_load_seq(connection)
         loader = source.loader(LoadContext(connection, settings))
         # Reading fills temporary tables only: an error in there may end a statement, but no transaction.
-        loads, unreadable = [], []
+        loads: list[FileLoad] = []
+        unreadable: list[FileLoad] = []
         with _no_garbage_collection():
-            for part in batch:
+            for numbered in batch:
                 if steps is not None:
-                    steps.next(part.path)
-                one = FileLoad(part, load_seq, hides_tokens=key is not None)
+                    steps.next(numbered.path)
+                part = _goes_on(connection, numbered, loads)
+                one = FileLoad(part, load_seq, hides_tokens=key is not None, end_byte=part.end_byte)
                 _read(loader, one)
                 if one.error is None:
                     loads.append(one)
@@ -287,6 +306,12 @@ def _read(loader: Loader, load: FileLoad) -> None:
     try:
         with load.part.at_hand():
             loader.read(load)
+            if load.end_byte not in (load.part.end_byte, load.part.tail_byte):
+                load.end_sha256 = load.part.hash_of(load.end_byte)
+            elif load.end_byte == load.part.tail_byte:
+                load.end_sha256 = load.part.tail_sha256
+            elif load.end_byte == load.part.size:
+                load.end_sha256 = load.part.sha256
     except (UnreadableFile, OSError) as error:
         load.error = str(error)
         for table in loader.incoming:
@@ -302,31 +327,59 @@ def _account(connection: Connection, loads: Sequence[FileLoad], unreadable: Sequ
     append_rows(connection, "raw.repairs", [row for load in loads for row in load.repairs])
     connection.execute(
         "CREATE OR REPLACE TEMP TABLE counted (file_seq BIGINT, load_seq BIGINT, records BIGINT, "
-        "loaded BIGINT, duplicates BIGINT, rejected BIGINT, repaired BIGINT)"
+        "loaded BIGINT, duplicates BIGINT, rejected BIGINT, repaired BIGINT, start_byte BIGINT, start_line BIGINT, "
+        "grown_from BIGINT, end_byte BIGINT, end_line BIGINT, end_sha256 VARCHAR, tail VARCHAR, loaded_under VARCHAR)"
     )
-    append_rows(
-        connection,
-        "counted",
-        [
-            (
-                one.part.file_seq,
-                one.load_seq,
-                one.records,
-                one.records - one.duplicates - one.rejected,
-                one.duplicates,
-                one.rejected,
-                one.repaired,
-            )
-            for one in loads
-        ],
-    )
+    append_rows(connection, "counted", [_counted(one) for one in loads])
     connection.execute("""UPDATE raw.files SET load_seq = c.load_seq, records = c.records, loaded = c.loaded,
         duplicates = c.duplicates, rejected = c.rejected, repaired = c.repaired, error = NULL,
-        replay_position = NULL, replay_path = NULL
+        start_byte = c.start_byte, start_line = c.start_line, grown_from = c.grown_from,
+        end_line = CASE WHEN c.end_line IS NOT NULL THEN c.end_line WHEN c.end_byte = files.bytes THEN files.lines
+                   ELSE files.end_line END,
+        end_byte = c.end_byte, end_sha256 = coalesce(c.end_sha256, files.end_sha256), tail = c.tail,
+        replay_position = NULL, replay_path = NULL, replay_byte = NULL, replay_sha256 = NULL
         FROM counted c WHERE c.file_seq = files.file_seq""")
     connection.execute(
         "UPDATE raw.paths SET loaded_seq = file_seq WHERE file_seq IN (SELECT file_seq FROM counted)"
     )
+    tails.give_up_continued(connection)
+
+
+def _counted(one: FileLoad) -> tuple[Any, ...]:
+    part = one.part
+    tail = None if one.end_byte == part.end_byte else "waits" if one.waits else "rejected"
+    return (
+        *(part.file_seq, one.load_seq, one.records, one.records - one.duplicates - one.rejected),
+        *(one.duplicates, one.rejected, one.repaired, part.start_byte, part.start_line, part.grown_from),
+        *(one.end_byte, one.end_line, one.end_sha256, tail, None),
+    )
+
+
+def _goes_on(connection: Connection, part: FilePart, loads: Sequence[FileLoad]) -> FilePart:
+    """The part behind what was loaded of the file that it was grown from.
+
+    That file may turn out to end before a record without an end, or not to be readable: then it is what precedes it.
+    """
+    base = part.grown_from
+    while base is not None:
+        one = next((load for load in loads if load.part.file_seq == base), None)
+        if one is not None:
+            end_byte, end_line, before = one.end_byte, one.end_line, one.part.grown_from
+        else:
+            is_loaded, end_byte, end_line, before = connection.execute(
+                "SELECT load_seq IS NOT NULL AND withdrawn_at IS NULL, coalesce(end_byte, bytes), end_line, grown_from "
+                "FROM raw.files WHERE file_seq = ?",
+                [base],
+            ).fetchall()[0]
+            if not is_loaded:
+                base = before
+                continue
+        if end_byte == part.start_byte:
+            return replace(part, grown_from=base)
+        if end_byte < part.start_byte:
+            return replace(part, start_byte=end_byte, start_line=end_line or 0, grown_from=base)
+        base = before
+    return replace(part, start_byte=0, start_line=0, grown_from=None)
 
 
 def _batches(parts: Sequence[FilePart]) -> Iterator[list[FilePart]]:
@@ -346,9 +399,12 @@ def _batches(parts: Sequence[FilePart]) -> Iterator[list[FilePart]]:
 def objects(load: FileLoad, records: Iterable[Record]) -> Iterator[tuple[Record, dict[str, Any]]]:
     """The records that are JSON objects; the others are counted and rejected."""
     for record in records:
+        if record.unfinished:
+            load.unfinished(record)
+            continue
         load.records += 1
         if record.bad is not None:
-            load.reject(record, "bad_json", record.bad)
+            load.reject(record, record.bad_reason, record.bad)
         elif not isinstance(record.value, dict):
             load.reject(record, "not_object", f"the record is {_kind(record.value)}")
         else:

@@ -101,8 +101,8 @@ def read(
         # A few odd lines are cheaper than another reading; many are not.
         most_odd = max(lines * _MOST_ODD, 1000) if reading is readings[-1] else lines / 100
         try:
-            with _whole_file(connection, part) as file:
-                _read(connection, part, file, reading, table, given or {})
+            with _whole_file(connection, part) as (file, compression):
+                _read(connection, part, file, compression, reading, table, given or {})
         except (duckdb.Error, UnicodeDecodeError):
             # DuckDB met something it will not read (a list in a line, a repeated key, …) and says so for the whole
             # file. It quotes the line, and cuts it within a character at times: its words then do not decode.
@@ -127,10 +127,12 @@ def read(
 
 
 @contextmanager
-def _whole_file(connection: Any, part: FilePart) -> Iterator[Path]:
-    """A file that holds the part and no more: DuckDB reads files from their beginning to their end."""
-    if part.start_byte == 0 and part.end_byte == part.file.stat().st_size:
-        yield part.file
+def _whole_file(connection: Any, part: FilePart) -> Iterator[tuple[Path, str]]:
+    """A file that holds the part and no more, and how it is packed: DuckDB reads files from their beginning to their end."""
+    compression = _FORMATS[part.format]
+    ends = part.size if compression != "none" else part.file.stat().st_size
+    if part.start_byte == 0 and part.end_byte == ends:
+        yield part.file, compression
         return
     folder = Path(value(connection, "SELECT current_setting('temp_directory')"))
     folder.mkdir(exist_ok=True)
@@ -138,11 +140,17 @@ def _whole_file(connection: Any, part: FilePart) -> Iterator[Path]:
         with open_bytes(part) as stream:
             shutil.copyfileobj(stream, copy)
         copy.flush()
-        yield Path(copy.name)
+        yield Path(copy.name), "none"
 
 
 def _read(
-    connection: Any, part: FilePart, file: Path, reading: Reading, table: str, given: Mapping[str, object]
+    connection: Any,
+    part: FilePart,
+    file: Path,
+    compression: str,
+    reading: Reading,
+    table: str,
+    given: Mapping[str, object],
 ) -> None:
     # A row's number is its line: DuckDB keeps the order of what it inserts.
     statement = f"""CREATE OR REPLACE TEMP TABLE {table} AS
@@ -153,7 +161,7 @@ def _read(
         SELECT * REPLACE (coalesce(is_odd, true) AS is_odd) FROM taken"""
     known = {
         "file": str(file),
-        "compression": _FORMATS[part.format],
+        "compression": compression,
         "latest": latest_time(part.received, part.first_seen),
         **given,
     }

@@ -25,9 +25,9 @@ def require_loaded_files(connection: Connection) -> None:
         SELECT count(*), min_by(path, file_seq) FROM ops.files AS built
         WHERE records > 0 AND NOT EXISTS (
             SELECT 1 FROM raw.files AS held
-            WHERE held.file_seq = built.file_seq AND held.sha256 = built.sha256
+            WHERE held.file_seq = built.file_seq AND built.sha256 IN (held.sha256, held.packed_sha256)
               AND held.first_seen_at = built.first_seen_at
-              AND (held.load_seq IS NOT NULL OR held.replay_position IS NOT NULL))""").fetchall()
+              AND (held.load_seq IS NOT NULL OR held.replay_position IS NOT NULL OR held.withdrawn_at IS NOT NULL))""").fetchall()
     (lost, path) = rows[0]
     if lost:
         raise DatabaseError(

@@ -25,6 +25,25 @@ class Migration:
     warehouse: str = ""
 
 
+_CONTENTS = "".join(
+    f"ALTER TABLE IF EXISTS raw.{table} ADD COLUMN IF NOT EXISTS {column};\n"
+    for table, columns in {
+        "files": (
+            "lines BIGINT, head VARCHAR, tail_byte BIGINT, tail_sha256 VARCHAR, end_line BIGINT, end_sha256 VARCHAR, "
+            "tail VARCHAR, grown_from BIGINT, packed_sha256 VARCHAR, replay_byte BIGINT, replay_sha256 VARCHAR, "
+            "withdrawn_at TIMESTAMP, loaded_under VARCHAR"
+        ),
+        "paths": "gone BOOLEAN",
+        "rejects": "waits BOOLEAN",
+        "api_call_keys": "load_seq BIGINT",
+        "action_keys": "load_seq BIGINT",
+        "feature_keys": "load_seq BIGINT",
+        "feature_slots": "load_seq BIGINT",
+        "feature_names": "load_seq BIGINT",
+    }.items()
+    for column in columns.split(", ")
+)
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration("schema versions are kept"),
     Migration(
@@ -34,5 +53,9 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration(
         "checks run when what they read has changed",
         warehouse="ALTER TABLE IF EXISTS core.check_results ADD COLUMN IF NOT EXISTS inputs VARCHAR",
+    ),
+    Migration(
+        "files are known by what they unpack to; unfinished records wait; files can be withdrawn",
+        raw=_CONTENTS,
     ),
 )

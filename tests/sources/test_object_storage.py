@@ -19,7 +19,7 @@ from dagster_project.nightly import LoadResult
 from dagster_project.readers.places import PlaceError
 from dagster_project.settings import load_settings
 from dagster_project.warehouse.database import open_warehouse
-from dagster_project.warehouse.registry import MissingFiles
+from dagster_project.warehouse.replay import MissingFiles
 
 NOW = datetime(2026, 4, 1, 3, 30)
 BUCKET = "usage"
@@ -109,7 +109,7 @@ def test_an_object_that_is_replaced_before_it_is_read_is_loaded_next_time(
     bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bucket.put("events/a.jsonl", text("a"))
-    number = nightly.registry.discover
+    number = nightly.discovery.discover
 
     def then_replace(*args: Any) -> Any:
         found = number(*args)
@@ -117,7 +117,7 @@ def test_an_object_that_is_replaced_before_it_is_read_is_loaded_next_time(
         return found
 
     with monkeypatch.context() as patch:
-        patch.setattr(nightly.registry, "discover", then_replace)
+        patch.setattr(nightly.discovery, "discover", then_replace)
         bucket.load()
     assert bucket.places() == []
     bucket.load()

@@ -1,0 +1,149 @@
+"""What a raw file holds, its bytes unpacked, read once: its hash, and what tells whether it is another file grown."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import IO, Any
+
+from .files import PACKED, UnreadableFile, format_of, open_content
+from .places import RawFile
+
+_CHUNK = 1 << 22
+# Files that begin alike this far are compared further; short ones always.
+HEAD = 1024
+_WIDE = {b"\xff\xfe": b"\n\0", b"\xfe\xff": b"\0\n"}  # UTF-16: the byte order mark, and how its lines end
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """The beginning of a content. lines: ends of lines in there. is_cut: it ends where a line does. line_at: where its
+    last line begins."""
+
+    sha256: str
+    lines: int
+    is_cut: bool
+    line_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """head: the hash of its first bytes. prefixes: the beginnings that were asked for, by their length.
+
+    tail: the beginning before a last line that has no end, and its length; None where the last line has one.
+    packed_sha256: the hash of the file itself, where that was asked for. error: why it could not be unpacked; the rest
+    is then of the file itself.
+    """
+
+    sha256: str
+    bytes: int
+    lines: int = 0
+    head: str = ""
+    prefixes: Mapping[int, Prefix] = field(default_factory=dict)
+    tail: tuple[int, Prefix] | None = None
+    packed_sha256: str | None = None
+    error: str | None = None
+
+
+def read_content(
+    path: str,
+    file: RawFile,
+    lengths: Callable[[str], Collection[int]] = lambda _: (),
+    *,
+    wants_packed: bool = False,
+) -> Content:
+    """Read a file from its beginning to the end that it had when it was listed. Raises OSError.
+
+    lengths: given the head, the lengths of the beginnings that are of interest.
+    """
+    kind = format_of(path)
+    if not kind.endswith(PACKED):
+        with file.open() as stream:
+            return _read(_Limited(stream, file.stamp.bytes), kind, lengths)
+    try:
+        with file.open() as stream:
+            raw = _Limited(stream, file.stamp.bytes, hashlib.sha256() if wants_packed else None)
+            with open_content(raw, kind, file.stamp.bytes) as unpacked:  # type: ignore[arg-type]
+                content = _read(unpacked, kind, lengths)
+            if raw.digest is None:
+                return content
+            while raw.read(_CHUNK):
+                pass
+            return replace(content, packed_sha256=raw.digest.hexdigest())
+    except UnreadableFile as error:
+        with file.open() as stream:
+            content = _read(_Limited(stream, file.stamp.bytes), "", lambda _: ())
+        return replace(content, packed_sha256=content.sha256, error=str(error), tail=None)
+
+
+class _Limited:
+    """The first bytes of a stream, as many as its file had when it was listed; hashed, if so wished."""
+
+    def __init__(self, stream: IO[bytes], size: int, digest: Any = None) -> None:
+        self._stream, self._left, self.digest = stream, size, digest
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._stream.read(self._left if size < 0 else min(size, self._left))
+        self._left -= len(data)
+        if self.digest is not None:
+            self.digest.update(data)
+        return data
+
+
+def _chunks(stream: Any) -> Iterator[bytes]:
+    head = stream.read(HEAD)
+    while len(head) < HEAD and (more := stream.read(HEAD - len(head))):
+        head += more
+    yield head
+    while chunk := stream.read(_CHUNK):
+        yield chunk
+
+
+def _read(stream: Any, kind: str, lengths: Callable[[str], Collection[int]]) -> Content:
+    digest = hashlib.sha256()
+    done = lines = returns = 0
+    head, marks, newline = "", [], b"\n"
+    prefixes: dict[int, Prefix] = {}
+    last_line = 0, Prefix(digest.hexdigest(), 0, is_cut=True, line_at=0)
+    before = b""  # what precedes what is looked at: an end of a line, perhaps
+    for chunk in _chunks(stream):
+        if done == 0:
+            head = hashlib.sha256(chunk).hexdigest()
+            marks = sorted(length for length in lengths(head) if length > 0)
+            newline = _WIDE.get(chunk[:2], b"\n")
+        view, start = memoryview(chunk), 0
+        if done in prefixes:  # it ends where the chunk before it did
+            prefixes[done] = _cut(prefixes[done], chunk, newline)
+        cuts = {mark - done for mark in marks if done < mark <= done + len(chunk)}
+        last = chunk.rfind(newline) + len(newline)
+        if last >= len(newline):
+            cuts.add(last)
+        for cut in sorted(cuts):
+            digest.update(view[start:cut])
+            lines += chunk.count(b"\n", start, cut)
+            returns += chunk.count(b"\r", start, cut) if kind.startswith("csv") and not lines else 0
+            before = (before + bytes(view[max(start, cut - 2) : cut]))[-2:]
+            start = cut
+            here = digest.copy().hexdigest()
+            if done + cut in marks:
+                ends = before.endswith(newline) or (before.endswith(b"\r") and bool(returns) and not lines)
+                at = chunk.rfind(newline, 0, cut) + len(newline)
+                line_at = done + at if at >= len(newline) else last_line[0]
+                prefix = Prefix(here, lines or returns, ends, line_at)
+                prefixes[done + cut] = _cut(prefix, chunk[cut : cut + 2], newline)
+            if cut == last:
+                last_line = done + cut, Prefix(here, lines, True, done + cut)
+        digest.update(view[start:])
+        lines += chunk.count(b"\n", start)
+        returns += chunk.count(b"\r", start) if kind.startswith("csv") and not lines else 0
+        before = (before + bytes(view[max(start, len(chunk) - 2) :]))[-2:]
+        done += len(chunk)
+    ends = last_line[0] == done or (before.endswith(b"\r") and bool(returns) and not lines)
+    return Content(digest.hexdigest(), done, lines or returns, head, prefixes, None if ends else last_line)
+
+
+def _cut(prefix: Prefix, behind: bytes, newline: bytes) -> Prefix:
+    """The beginning also ends where a line does if what follows begins with the end of one."""
+    follows = behind.startswith((newline, b"\r"))
+    return replace(prefix, is_cut=prefix.is_cut or follows)

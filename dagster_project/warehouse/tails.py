@@ -1,0 +1,70 @@
+"""Records without an end, at the end of a file that may still be written to: they wait, go on, or are refused in the end.
+
+Such a record is no part of what was loaded of its file. Its text stands in `raw.rejects`, marked as waiting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from .database import Connection, transaction
+from .registry import bump
+
+
+def waiting(connection: Connection) -> set[int]:
+    """The files with a record that waits and with which an earlier run ended well."""
+    if not connection.execute("SELECT 1 FROM raw.files WHERE tail = 'waits' LIMIT 1").fetchall():
+        return set()
+    built = connection.execute(
+        "SELECT 1 FROM duckdb_tables() WHERE database_name = current_database() AND schema_name = 'core' "
+        "AND table_name = 'builds'"
+    ).fetchall()
+    if not built:
+        return set()
+    return {
+        row[0]
+        for row in connection.execute("""
+            SELECT file_seq FROM raw.files WHERE tail = 'waits' AND load_seq <= (
+                SELECT coalesce(max(through_load), 0) FROM core.builds WHERE generation =
+                    (SELECT coalesce(max(version), 0) FROM raw.versions WHERE name = 'generation'))""").fetchall()
+    }
+
+
+def refuse(connection: Connection, waited: Collection[int]) -> int:
+    """Refuse the records of these files that still wait: the run before found them as they are. Returns how many."""
+    still = [
+        row[0]
+        for row in connection.execute(
+            "SELECT file_seq FROM raw.files WHERE tail = 'waits' AND load_seq IS NOT NULL "
+            "AND withdrawn_at IS NULL AND file_seq IN (SELECT unnest(?::BIGINT[]))",
+            [sorted(waited)],
+        ).fetchall()
+    ]
+    if still:
+        with transaction(connection):
+            connection.execute(
+                "UPDATE raw.rejects SET waits = false WHERE waits AND file_seq IN (SELECT unnest(?::BIGINT[]))",
+                [still],
+            )
+            connection.execute(
+                "UPDATE raw.files SET tail = 'rejected', records = records + 1, rejected = rejected + 1 "
+                "WHERE file_seq IN (SELECT unnest(?::BIGINT[]))",
+                [still],
+            )
+            bump(connection, ["files", "rejects"])
+    return len(still)
+
+
+def give_up_continued(connection: Connection) -> None:
+    """What stood without an end in a file that went on was no record. To be called in a transaction."""
+    rows = connection.execute("""
+        SELECT DISTINCT base.file_seq, base.end_line + 1, base.tail FROM raw.files AS base
+        JOIN raw.files AS more ON more.grown_from = base.file_seq AND more.load_seq IS NOT NULL
+        WHERE base.tail IS NOT NULL AND base.load_seq IS NOT NULL""").fetchall()
+    for file_seq, line, tail in rows:
+        connection.execute("DELETE FROM raw.rejects WHERE file_seq = ? AND line = ?", [file_seq, line])
+        counted = int(tail == "rejected")
+        connection.execute(
+            "UPDATE raw.files SET tail = NULL, records = records - ?, rejected = rejected - ? WHERE file_seq = ?",
+            [counted, counted, file_seq],
+        )
