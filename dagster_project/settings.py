@@ -162,6 +162,11 @@ class LoggingSettings(_Section):
     format: Literal["text", "json"] = "text"
 
 
+class HubspotObjectSettings(_Section):
+    match: str | None = Field(None, pattern=r"^[a-z][a-z0-9_]*$")
+    mode: Literal["upsert", "update", "create"] = "upsert"
+
+
 class HubspotSettings(_Section):
     live: bool = False
     portal_id: int | None = Field(None, ge=1)
@@ -170,6 +175,12 @@ class HubspotSettings(_Section):
     timeout_seconds: int = Field(30, ge=1, le=600)
     recreate_deleted: bool = False
     lists: bool = False
+    associate: bool = False
+    clear: list[str] = Field(default_factory=list)
+    free_mail_domains: list[str] = Field(default_factory=list)
+    refused_share: float = Field(0.2, ge=0, le=1)
+    companies: HubspotObjectSettings = Field(default_factory=HubspotObjectSettings)
+    contacts: HubspotObjectSettings = Field(default_factory=HubspotObjectSettings)
 
 
 class PortalSettings(_Section):

@@ -150,18 +150,38 @@ def show_status(status: Status) -> None:
             _console.print(table)
 
 
+_PLANNED = ("creates", "updates", "unchanged", "held_back", "skipped", "rejected", "calls")
+
+
+def _held_back(reasons: Sequence[hubspot.HeldBack]) -> None:
+    """Why records wait: what HubSpot said the last time."""
+    rows = (
+        (r.object, r.property or "the whole record", f"{r.records:,}", r.code, r.message) for r in reasons
+    )
+    _print_some(
+        "Held back: HubSpot refused the same before",
+        ("object", "property", "records", "code", "HubSpot said"),
+        rows,
+    )
+    if reasons:
+        _console.print(
+            "They are tried again when the value or the property changes. Every one: "
+            '[bold]warehouse sql "FROM ops.hubspot_rejects"[/]'
+        )
+
+
 def show_plan(plan: hubspot.Plan) -> None:
     """What a push would write: counts, changes, what is left out, skipped and refused, calls and digest."""
     table = _table(
         "HubSpot plan",
         "object",
-        *(f">{n}" for n in ("creates", "updates", "unchanged", "skipped", "rejected", "calls")),
+        *(f">{n.replace('_', ' ')}" for n in _PLANNED),
     )
     for name, c in plan.counts.items():
-        table.add_row(
-            name, *(f"{n:,}" for n in (c.creates, c.updates, c.unchanged, c.skipped, c.rejected, c.calls))
-        )
+        table.add_row(name, *(f"{getattr(c, n):,}" for n in _PLANNED))
     _console.print(table)
+    for line in plan.unreadable:
+        _attend(line)
     changes = ((c.object, c.action, c.key, c.property, c.old, c.new) for c in plan.rows())
     _print_some("Changes", ("object", "what", "key", "property", "old", "new"), changes)
     _left_out(plan.left_out)
@@ -171,6 +191,7 @@ def show_plan(plan: hubspot.Plan) -> None:
     _print_some("HubSpot would refuse", ("object", "id", "key", "property", "value", "code"), refused)
     lists = ((one.object, one.name, f"{one.added:,}", f"{one.removed:,}") for one in plan.lists)
     _print_some("Lists", ("object", "list", "added", "removed"), lists)
+    _held_back(plan.held_back)
     where = "offline: against what HubSpot last acknowledged" if plan.offline else f"account {plan.account}"
     _console.print(
         f"{plan.calls} write calls, digest {plan.digest} ({where}). Nothing was written to HubSpot."
@@ -204,13 +225,14 @@ def _print_some(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
 
 def show_push(result: hubspot.PushResult) -> None:
     """What a push, or its rehearsal, came to."""
-    names = ("planned", "acknowledged", "created", "updated", "unchanged", "skipped", "rejected")
+    names = ("planned", "acknowledged", "created", "updated", "unchanged", "held_back", "skipped", "rejected")
     title = "Pushed to HubSpot" if result.live else "Rehearsal: nothing was written to HubSpot"
     table = _table(title, "object", *(f">{n}" for n in names))
     for name, tally in result.objects.items():
         table.add_row(name, *(f"{getattr(tally, n):,}" for n in names))
     _console.print(table)
     _left_out(result.left_out)
+    _held_back(result.held_back)
     if result.unknown:
         _console.print(
             f"[yellow]![/] the outcome of {result.unknown} records is unknown; the next push looks them up first"

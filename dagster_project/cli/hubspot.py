@@ -44,20 +44,43 @@ def plan(settings: Settings, offline: bool, file: Path | None) -> None:
             raise Failed(f"cannot write {file}: {error.strerror}") from error
     if made.offline and not offline:
         raise Failed(f"this is the offline part only: {hubspot.MissingToken()}")
-    sys.exit(int(bool(made.left_out)))
+    sys.exit(int(bool(made.left_out or made.unreadable)))
 
 
 @main.command()
 @click.option("--live", is_flag=True, help="Write to HubSpot. Without it this is a rehearsal.")
 @click.option("--digest", metavar="HEX", help="Push only if the plan still has this digest.")
+@click.option(
+    "--resend",
+    is_flag=True,
+    help="Send what HubSpot has acknowledged once more: of the named properties, or all.",
+)
+@click.option("--company", "companies", multiple=True, metavar="ID", help="Resend only this company's.")
+@click.option("--user", "users", multiple=True, metavar="ID", help="Resend only this user's.")
+@click.argument("properties", nargs=-1, metavar="[PROPERTY]...")
 @explained
-def push(settings: Settings, live: bool, digest: str | None) -> None:
+def push(
+    settings: Settings,
+    live: bool,
+    digest: str | None,
+    resend: bool,
+    companies: tuple[str, ...],
+    users: tuple[str, ...],
+    properties: tuple[str, ...],
+) -> None:
     """Write to HubSpot what the plan says, or rehearse it."""
+    if (companies or users or properties) and not resend:
+        raise click.UsageError("a property, --company and --user go with --resend only")
     from dagster_project import summary
     from dagster_project.destinations import hubspot
 
     with _hubspot_errors(), summary.progress():
-        result = hubspot.push(settings, live=live, digest=digest)
+        result = hubspot.push(
+            settings,
+            live=live,
+            digest=digest,
+            resend=hubspot.Resend(properties, companies, users) if resend else None,
+        )
     summary.show_push(result)
     sys.exit(result.exit_status)
 

@@ -2,7 +2,7 @@
 
 Facts from the properties API: type and field type come in fixed pairs; ``bool`` has exactly the options true
 and false; a PATCH of ``options`` replaces the list; an existing name is a 409; a group must exist first, and
-cannot be deleted while it holds properties; making an archived property again restores it.
+cannot be deleted while it holds properties; making an archived property again makes another one, without values.
 """
 
 from __future__ import annotations
@@ -222,12 +222,8 @@ class Schema:
             created=now,
             updated=now,
         )
-        before = self.archived.pop(prop.name, None)
-        if before is not None and before.type == prop.type:
-            prop.created, prop.slot = before.created, before.slot
-            self.properties[prop.name] = prop
-        else:
-            self._place(prop)
+        self.archived.pop(prop.name, None)
+        self._place(prop)
         return prop
 
     def update(self, name: str, body: Json, now: int) -> Property:

@@ -14,5 +14,6 @@
 --   has_unique_value  BOOLEAN    no two records may have the same value
 --   is_writable       BOOLEAN    a push may write to it
 --   definition        VARCHAR    hash of all that decides whether a value fits
+--   created_at        TIMESTAMP  when the property was made, UTC
 --   portal_id         BIGINT     HubSpot account; null: it did not say
 --   loaded_at         TIMESTAMP  UTC

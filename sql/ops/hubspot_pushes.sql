@@ -14,6 +14,8 @@
 --   rejected      BIGINT     records of which it took none; see ops.hubspot_rejects
 --   skipped       BIGINT     records that were not sent; see ops.hubspot_skips
 --   unchanged     BIGINT     records with nothing to send
+--   held_back     BIGINT     records that wait, since HubSpot refused the same before; see ops.hubspot_rejects
+--   listed        BIGINT     companies that were listed to find who is who
 --   created       BIGINT     of the acknowledged: made anew
 --   updated       BIGINT     of the acknowledged: changed
 --   unknown       BIGINT     of the rejected: HubSpot did not say what became of them

@@ -9,4 +9,4 @@
 --   object  VARCHAR  companies or contacts
 --   id      VARCHAR  company_id or user_id
 --   key     VARCHAR  domain or email, as match key
---   reason  VARCHAR  no_key; duplicate_key or same_record: another profile of it was seen later; ambiguous: several HubSpot records; daily_limit or stopped: not reached; column_left_out: nothing left to send
+--   reason  VARCHAR  no_key; duplicate_key or same_record: another profile of it was seen later; free_mail_domain: of a mail provider; ambiguous: several HubSpot records; not_in_hubspot or in_hubspot_already: [hubspot] mode; not_readable: HubSpot refuses to show it; daily_limit or stopped: not reached; column_left_out: nothing left to send

@@ -10,7 +10,7 @@ import duckdb
 from harness import hearing
 
 from dagster_project.destinations import hubspot
-from dagster_project.destinations.hubspot import Plan, PushResult, init, planner, tables
+from dagster_project.destinations.hubspot import Plan, PushResult, init, outbound, tables
 from dagster_project.settings import Settings, project_root
 from dagster_project.warehouse.database import open_warehouse, transaction
 from dagster_project.warehouse.publish import publish
@@ -88,8 +88,8 @@ class Desk:
                 )
             publish(connection, self.settings)
 
-    def plan(self) -> Plan:
-        return hubspot.make_plan(self.settings)
+    def plan(self, **more: Any) -> Plan:
+        return hubspot.make_plan(self.settings, **more)
 
     def push(self, tell: Callable[[str], None] = lambda _: None, **more: Any) -> PushResult:
         """Push, and check what must hold after every push. tell: is called with what is logged meanwhile."""
@@ -119,7 +119,7 @@ class Desk:
 
 def use_project_of(desk: Desk) -> None:
     """Read outbound SELECTs and cohorts from the test's folder, in this process, for good."""
-    planner.project_root = init.project_root = lambda: desk.root  # type: ignore[assignment]
+    outbound.project_root = init.project_root = lambda: desk.root  # type: ignore[assignment]
 
 
 __all__ = ["Desk", "project_root", "use_project_of"]

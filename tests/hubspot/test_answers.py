@@ -8,13 +8,14 @@ import pytest
 
 from dagster_project.destinations.hubspot.answers import Input, problem_of, problem_of_call, verdict
 from dagster_project.destinations.hubspot.errors import Refused
+from dagster_project.destinations.hubspot.keys import key_for
 
 CREATES = [Input(i, f"p{i}@example.com", None, {"email": f"p{i}@example.com", "n": "1"}) for i in (1, 2, 3)]
 UPDATES = [Input(i, f"p{i}@example.com", f"90{i}", {"n": "1", "m": "2"}) for i in (1, 2, 3)]
 
 
 def read(inputs: list[Input], body: dict[str, Any]) -> tuple[dict[int, str], dict[int, str], set[int]]:
-    found = verdict("contacts", inputs, body)
+    found = verdict(key_for("contacts"), inputs, body)
     acknowledged = {one.record: hubspot_id for one, hubspot_id in found.acknowledged}
     refused = {one.record: problem.code for one, problem in found.refused}
     unknown = {one.record for one in found.unknown}

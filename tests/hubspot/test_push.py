@@ -210,7 +210,7 @@ def test_many_contacts_are_read_by_email_also_additional_ones(desk: Desk, hub: E
     assert by_key(hub, "contacts", "main@example.com")[0]["api_calls"] == "10"
 
 
-def test_ids_from_a_crm_export_need_no_look_up(desk: Desk, hub: Emulator) -> None:
+def test_ids_from_a_crm_export_are_looked_at_once(desk: Desk, hub: Emulator) -> None:
     company = hub.store.put("companies", {"domain": "acme.example"})
     contact = hub.store.put(
         "contacts", {"email": "main@example.com", "hs_additional_emails": "a@example.com"}
@@ -226,8 +226,18 @@ def test_ids_from_a_crm_export_need_no_look_up(desk: Desk, hub: Emulator) -> Non
     assert {call.operation for call in hub.calls} == {
         "account.details",
         "properties.list",
+        "companies.batch_read",
+        "contacts.batch_read",
         "companies.batch_update",
         "contacts.batch_update",
+    }
+    desk.companies([firm("acme", 5)])
+    hub.forget_calls()
+    desk.push()
+    assert {call.operation for call in hub.calls} == {
+        "account.details",
+        "properties.list",
+        "companies.batch_update",
     }
 
 

@@ -13,7 +13,8 @@ from dagster_project.destinations import Destination
 from .errors import HubspotError, MissingToken
 from .init import InitResult, init_properties
 from .pending import pending_query
-from .plan import Change, Counts, Plan, Skip
+from .plan import Change, Counts, HeldBack, Plan, Skip
+from .planner import Resend
 from .preflight import LeftOut
 from .push import PushResult, Tally, is_up_to_date, load_fields, make_plan, push, rehearsal
 
@@ -38,12 +39,14 @@ __all__ = [
     "DESTINATION",
     "Change",
     "Counts",
+    "HeldBack",
     "HubspotError",
     "InitResult",
     "LeftOut",
     "MissingToken",
     "Plan",
     "PushResult",
+    "Resend",
     "Skip",
     "Tally",
     "init_properties",

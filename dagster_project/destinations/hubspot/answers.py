@@ -8,9 +8,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .api import KEYS, Json
+from .api import Json
 from .errors import Refused
-from .lookup import key_of
+from .keys import Key
 
 # What HubSpot says when it is not the record's fault: a limit of the account, its plan, its payment, a scope.
 _ACCOUNT = re.compile(
@@ -58,7 +58,7 @@ class Verdict:
     unknown: list[Input] = field(default_factory=list)
 
 
-def verdict(object_type: str, inputs: Sequence[Input], body: Json) -> Verdict:
+def verdict(key: Key, inputs: Sequence[Input], body: Json) -> Verdict:
     """Read a 2xx answer: results and errors, matched by trace id, by id, by key."""
     result = Verdict()
     left = {one.record: one for one in inputs}
@@ -75,7 +75,7 @@ def verdict(object_type: str, inputs: Sequence[Input], body: Json) -> Verdict:
         hubspot_id = _text(record.get("id"))
         if hubspot_id is None:
             continue
-        match = _match(object_type, left, record, hubspot_id)
+        match = _match(key, left, record, hubspot_id)
         if match is None:
             stray_results.append((hubspot_id, record))
         else:
@@ -152,7 +152,7 @@ def _shown(record: Json) -> Mapping[str, Any]:
     return held if isinstance(held, dict) else {}
 
 
-def _match(object_type: str, left: Mapping[int, Input], record: Json, hubspot_id: str) -> Input | None:
+def _match(by: Key, left: Mapping[int, Input], record: Json, hubspot_id: str) -> Input | None:
     trace = _text(record.get("objectWriteTraceId"))
     if trace is not None and trace.isdecimal() and int(trace) in left:
         return left[int(trace)]
@@ -160,7 +160,7 @@ def _match(object_type: str, left: Mapping[int, Input], record: Json, hubspot_id
         if one.hubspot_id == hubspot_id:
             return one
     held = record.get("properties")
-    key = key_of(object_type, held.get(KEYS[object_type])) if isinstance(held, dict) else None
+    key = by.of(held.get(by.property)) if isinstance(held, dict) else None
     return next((one for one in left.values() if one.hubspot_id is None and one.key == key), None)
 
 

@@ -124,7 +124,7 @@ def _options(connection: Connection, object_type: str, column: Column) -> tuple[
     held = {
         row[0]
         for row in connection.execute(
-            f"SELECT DISTINCT unnest(CAST({name} AS VARCHAR[])) FROM selected_{object_type}"
+            f"SELECT DISTINCT unnest(CAST({name} AS VARCHAR[])) FROM plan_selected_{object_type}"
         ).fetchall()
         if row[0]
     }

@@ -28,6 +28,7 @@ class Reject:
     message: str
     correlation_id: str | None
     is_final: bool = True
+    is_for_key: bool = False  # HubSpot does not take the key, whatever the rest is
 
 
 def settle(connection: Connection, now: datetime) -> int:
@@ -50,64 +51,64 @@ def settle(connection: Connection, now: datetime) -> int:
                 return done
             connection.execute(
                 f"""
-                CREATE OR REPLACE TEMP TABLE settling AS
+                CREATE OR REPLACE TEMP TABLE push_settling AS
                 SELECT record, portal_id, object, key, hubspot_id, properties {waiting} AND record <= ?""",
                 [last],
             )
-            count = int(value(connection, "SELECT count(*) FROM settling"))
+            count = int(value(connection, "SELECT count(*) FROM push_settling"))
             for statement in _SETTLE:
                 connection.execute(statement, {"now": now} if "$now" in statement else None)
         done += count
 
 
 _SETTLE = (
-    """CREATE OR REPLACE TEMP TABLE settling_values AS
+    """CREATE OR REPLACE TEMP TABLE push_settling_values AS
        SELECT s.portal_id, s.object, s.key, s.hubspot_id, f.key AS property, f.value ->> '$' AS value
-       FROM settling s, json_each(s.properties) f""",
+       FROM push_settling s, json_each(s.properties) f""",
     # What another record acknowledged says nothing of this one: after a merge, say.
-    """DELETE FROM ops.hubspot_ledger AS l USING settling AS s
+    """DELETE FROM ops.hubspot_ledger AS l USING push_settling AS s
        WHERE l.object = s.object AND l.key = s.key AND l.portal_id IS NOT DISTINCT FROM s.portal_id
          AND l.hubspot_id <> s.hubspot_id""",
     # What another profile had told this record was written over.
-    """DELETE FROM ops.hubspot_ledger AS l USING settling AS s
+    """DELETE FROM ops.hubspot_ledger AS l USING push_settling AS s
        WHERE l.object = s.object AND l.hubspot_id = s.hubspot_id AND l.portal_id IS NOT DISTINCT FROM s.portal_id
          AND l.key <> s.key""",
-    """DELETE FROM ops.hubspot_ledger AS l USING settling_values AS s
+    """DELETE FROM ops.hubspot_ledger AS l USING push_settling_values AS s
        WHERE l.object = s.object AND l.key = s.key AND l.property = s.property
          AND l.portal_id IS NOT DISTINCT FROM s.portal_id""",
     """INSERT INTO ops.hubspot_ledger (portal_id, object, key, hubspot_id, property, value, acknowledged_at)
-       SELECT portal_id, object, key, hubspot_id, property, value, $now FROM settling_values""",
-    """DELETE FROM ops.hubspot_records AS r USING settling AS s
+       SELECT portal_id, object, key, hubspot_id, property, value, $now FROM push_settling_values""",
+    """DELETE FROM ops.hubspot_records AS r USING push_settling AS s
        WHERE r.object = s.object AND r.key = s.key AND r.portal_id IS NOT DISTINCT FROM s.portal_id""",
     """INSERT INTO ops.hubspot_records (portal_id, object, key, hubspot_id, seen_at)
-       SELECT portal_id, object, key, hubspot_id, $now FROM settling""",
+       SELECT portal_id, object, key, hubspot_id, $now FROM push_settling""",
     # What HubSpot took is no reject any more.
-    """DELETE FROM ops.hubspot_rejects AS r USING settling_values AS s
+    """DELETE FROM ops.hubspot_rejects AS r USING push_settling_values AS s
        WHERE r.object = s.object AND r.key = s.key AND r.portal_id IS NOT DISTINCT FROM s.portal_id
          AND r.property = s.property""",
-    """DELETE FROM ops.hubspot_rejects AS r USING settling AS s
+    """DELETE FROM ops.hubspot_rejects AS r USING push_settling AS s
        WHERE r.object = s.object AND r.key = s.key AND r.portal_id IS NOT DISTINCT FROM s.portal_id
          AND r.property IS NULL""",
-    "UPDATE ops.hubspot_outbox SET state = 'settled' WHERE record IN (SELECT record FROM settling)",
+    "UPDATE ops.hubspot_outbox SET state = 'settled' WHERE record IN (SELECT record FROM push_settling)",
 )
 
 
 def remember_matches(connection: Connection, portal_id: int | None, now: datetime) -> None:
     """Keep what HubSpot said of who is who (the planner's `resolved`), also where that is ambiguous."""
     connection.execute("""
-        CREATE OR REPLACE TEMP TABLE said AS
-        SELECT DISTINCT m.object, m.key, m.hubspot_id FROM matches m JOIN resolved r USING (object, key, source)
+        CREATE OR REPLACE TEMP TABLE push_said AS
+        SELECT DISTINCT m.object, m.key, m.hubspot_id FROM plan_matches m JOIN plan_resolved r USING (object, key, source)
         WHERE m.source = 2""")
     connection.execute(
         """
-        DELETE FROM ops.hubspot_records AS r USING said AS s
+        DELETE FROM ops.hubspot_records AS r USING push_said AS s
         WHERE r.object = s.object AND r.key = s.key AND r.portal_id IS NOT DISTINCT FROM ?""",
         [portal_id],
     )
     connection.execute(
         """
         INSERT INTO ops.hubspot_records (portal_id, object, key, hubspot_id, seen_at)
-        SELECT ?, object, key, hubspot_id, ? FROM said""",
+        SELECT ?, object, key, hubspot_id, ? FROM push_said""",
         [portal_id, now],
     )
 
@@ -117,7 +118,7 @@ def remember_preflight(connection: Connection, portal_id: int | None, now: datet
     connection.execute(
         """
         DELETE FROM ops.hubspot_rejects WHERE portal_id IS NOT DISTINCT FROM ? AND (attempts = 0 OR NOT EXISTS (
-            FROM sendable s LEFT JOIN wanted w
+            FROM plan_sendable s LEFT JOIN plan_wanted w
                 ON w.object = s.object AND w.key = s.key AND w.property = hubspot_rejects.property
             WHERE s.object = hubspot_rejects.object AND s.key = hubspot_rejects.key
               AND (hubspot_rejects.property IS NULL OR w.value = hubspot_rejects.value)))""",
@@ -129,7 +130,7 @@ def remember_preflight(connection: Connection, portal_id: int | None, now: datet
         INSERT INTO ops.hubspot_rejects
             (object, id, key, hubspot_id, property, value, code, message, attempts, rejected_at, portal_id)
         SELECT object, id, key, hubspot_id, property, value, code, coalesce(said, CASE code {explained} END), 0, ?, ?
-        FROM refused""",
+        FROM plan_refused""",
         [now, portal_id],
     )
 
@@ -139,29 +140,33 @@ def note_rejects(connection: Connection, rejects: list[Reject], now: datetime) -
     if not rejects:
         return
     connection.execute("""
-        CREATE OR REPLACE TEMP TABLE new_rejects (
+        CREATE OR REPLACE TEMP TABLE push_new_rejects (
             record BIGINT, property VARCHAR, value VARCHAR, code VARCHAR, message VARCHAR, correlation_id VARCHAR,
-            is_final BOOLEAN)""")
+            is_final BOOLEAN, is_for_key BOOLEAN)""")
     append_rows(
         connection,
-        "new_rejects",
-        [(r.record, r.property, r.value, r.code, r.message, r.correlation_id, r.is_final) for r in rejects],
+        "push_new_rejects",
+        [
+            (r.record, r.property, r.value, r.code, r.message, r.correlation_id, r.is_final, r.is_for_key)
+            for r in rejects
+        ],
     )
     connection.execute("""
-        CREATE OR REPLACE TEMP TABLE noted AS
+        CREATE OR REPLACE TEMP TABLE push_noted AS
         SELECT o.object, o.id, o.key, o.hubspot_id, n.property, n.value, n.code, n.message, n.correlation_id,
                o.attempts + coalesce(r.attempts, 0) AS attempts, o.portal_id,
-               CASE WHEN NOT n.is_final THEN NULL WHEN n.property IS NULL THEN md5(CAST(o.properties AS VARCHAR))
+               CASE WHEN NOT n.is_final THEN NULL WHEN n.is_for_key THEN 'key'
+                    WHEN n.property IS NULL THEN md5(CAST(o.properties AS VARCHAR))
                     ELSE coalesce(p.definition, '') END AS attempted
-        FROM new_rejects n
+        FROM push_new_rejects n
         JOIN ops.hubspot_outbox o ON o.record = n.record
-        LEFT JOIN account_properties p ON p.object = o.object AND p.name = n.property
+        LEFT JOIN plan_properties p ON p.object = o.object AND p.name = n.property
         LEFT JOIN ops.hubspot_rejects r
             ON r.object = o.object AND r.key = o.key AND r.portal_id IS NOT DISTINCT FROM o.portal_id
             AND r.property IS NOT DISTINCT FROM n.property AND r.value IS NOT DISTINCT FROM n.value
         QUALIFY row_number() OVER (PARTITION BY n.record, n.property) = 1""")
     connection.execute("""
-        DELETE FROM ops.hubspot_rejects AS r USING noted AS n
+        DELETE FROM ops.hubspot_rejects AS r USING push_noted AS n
         WHERE r.object = n.object AND r.key = n.key AND r.portal_id IS NOT DISTINCT FROM n.portal_id
           AND r.property IS NOT DISTINCT FROM n.property""")
     connection.execute(
@@ -170,6 +175,6 @@ def note_rejects(connection: Connection, rejects: list[Reject], now: datetime) -
             (object, id, key, hubspot_id, property, value, code, message, correlation_id, attempts, rejected_at,
              portal_id, attempted)
         SELECT object, id, key, hubspot_id, property, value, code, message, correlation_id, attempts, ?, portal_id, attempted
-        FROM noted""",
+        FROM push_noted""",
         [now],
     )

@@ -42,7 +42,7 @@ def planned_changes(connection: Connection, portal_id: int | None) -> list[ListC
     for object_type, cohort, added, removed, is_known in connection.execute(
         """
         SELECT c.object, c.cohort, count(*) FILTER (is_added), count(*) FILTER (NOT is_added), any_value(l.list_id) IS NOT NULL
-        FROM list_changes c LEFT JOIN ops.hubspot_lists l
+        FROM plan_list_changes c LEFT JOIN ops.hubspot_lists l
             ON l.object = c.object AND l.cohort = c.cohort AND l.portal_id IS NOT DISTINCT FROM ?
         GROUP BY ALL ORDER BY ALL""",
         [portal_id],
@@ -62,7 +62,7 @@ class Lists:
     def send(self) -> None:
         """Send what `list_changes` says. Raises HubspotError where HubSpot does not go on."""
         for object_type, cohort in self.connection.execute(
-            "SELECT DISTINCT object, cohort FROM list_changes ORDER BY ALL"
+            "SELECT DISTINCT object, cohort FROM plan_list_changes ORDER BY ALL"
         ).fetchall():
             name = list_name(object_type, cohort)
             _log.debug("bringing the list %s up to date", name)
@@ -132,12 +132,12 @@ class Lists:
     def _remember(self, object_type: str, cohort: str, batch: Sequence[Change], missing: set[str]) -> None:
         now = utc_now()
         with transaction(self.connection):
-            self.connection.execute("CREATE OR REPLACE TEMP TABLE told (key VARCHAR)")
-            append_rows(self.connection, "told", [(key,) for key, _, _ in batch])
+            self.connection.execute("CREATE OR REPLACE TEMP TABLE push_told (key VARCHAR)")
+            append_rows(self.connection, "push_told", [(key,) for key, _, _ in batch])
             self.connection.execute(
                 """
                 DELETE FROM ops.hubspot_list_members WHERE object = ? AND cohort = ? AND portal_id IS NOT DISTINCT FROM ?
-                    AND key IN (FROM told)""",
+                    AND key IN (FROM push_told)""",
                 [object_type, cohort, self.portal_id],
             )
             append_rows(
@@ -163,10 +163,10 @@ class Lists:
 
 # Who is skipped as ambiguous stays where he is.
 _COMPARE = """
-    CREATE OR REPLACE TEMP TABLE list_changes AS
+    CREATE OR REPLACE TEMP TABLE plan_list_changes AS
     WITH wanted AS (
         SELECT s.object, c.cohort, s.key, s.hubspot_id
-        FROM cohort_members c JOIN sendable s ON s.object = c.object AND s.id = c.id
+        FROM plan_cohort_members c JOIN plan_sendable s ON s.object = c.object AND s.id = c.id
     ),
     held AS (FROM ops.hubspot_list_members WHERE portal_id IS NOT DISTINCT FROM $portal_id)
     SELECT w.object, w.cohort, w.key, true AS is_added, CAST(NULL AS VARCHAR) AS hubspot_id FROM wanted w
@@ -176,11 +176,11 @@ _COMPARE = """
     UNION ALL
     SELECT h.object, h.cohort, h.key, false, h.hubspot_id FROM held h
     WHERE NOT EXISTS (FROM wanted w WHERE w.object = h.object AND w.cohort = h.cohort AND w.key = h.key)
-      AND NOT EXISTS (FROM skips s WHERE s.object = h.object AND s.key = h.key AND s.reason = 'ambiguous')"""
+      AND NOT EXISTS (FROM plan_skips s WHERE s.object = h.object AND s.key = h.key AND s.reason = 'ambiguous')"""
 # Records that HubSpot did not take have no id, and are added when they have one.
 _WITH_IDS = """
     SELECT c.key, coalesce(c.hubspot_id, r.hubspot_id), c.is_added
-    FROM list_changes c LEFT JOIN (
+    FROM plan_list_changes c LEFT JOIN (
         SELECT object, key, min(hubspot_id) AS hubspot_id FROM ops.hubspot_records
         WHERE portal_id IS NOT DISTINCT FROM $portal_id AND hubspot_id IS NOT NULL
         GROUP BY ALL HAVING count(DISTINCT hubspot_id) = 1

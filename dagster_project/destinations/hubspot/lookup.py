@@ -7,10 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
-from dagster_project.readers.values import domain_key, email_key
-
-from .api import BATCH, KEYS, MORE_KEYS, Api, Json
+from .api import BATCH, Api, Json
 from .errors import Refused
+from .keys import Key
 from .pace import MOST_IN_FLIGHT
 
 T = TypeVar("T")
@@ -27,57 +26,50 @@ class Found:
     properties: Mapping[str, str | None]
 
 
-def key_of(object_type: str, text: object) -> str | None:
-    """A domain or an email as match key."""
-    return domain_key(text) if object_type == "companies" else email_key(text)
-
-
-def all_records(api: Api, object_type: str) -> Iterator[tuple[list[Found], bool]]:
+def all_records(api: Api, key: Key) -> Iterator[tuple[list[Found], bool]]:
     """Every record of the account with its keys, page by page, each with whether it is the last.
 
     (Nothing else is asked for: the names would stand in the address, which may not be long.)
     """
-    asked = _asked(object_type, ())
-    for page, is_last in api.pages(object_type, asked):
-        yield [_found(object_type, record) for record in page if record.get("id")], is_last
+    for page, is_last in api.pages(key.object, _asked(key, ())):
+        yield [_found(key, record) for record in page if record.get("id")], is_last
 
 
-def by_email(
+def by_key(
     api: Api,
-    emails: Sequence[str],
+    key: Key,
+    texts: Sequence[str],
     properties: Iterable[str] = (),
     refused: dict[str, Refused] | None = None,
 ) -> dict[str, Found]:
-    """The contacts of up to a hundred emails, by the email that was asked for: primary or additional.
+    """The records of up to a hundred emails (or values of an own unique property), by what was asked for.
 
-    refused: see `Api.batch_read`.
+    An email may be primary or additional. refused: see `Api.batch_read`.
     """
-    asked = _asked("contacts", properties)
+    asked = _asked(key, properties)
     records = [
-        _found("contacts", r)
-        for r in api.batch_read("contacts", emails, asked, "email", refused)
-        if r.get("id")
+        _found(key, r) for r in api.batch_read(key.object, texts, asked, key.property, refused) if r.get("id")
     ]
     found: dict[str, Found] = {}
     nameless = []
     for record in records:
-        matches = [key for key in record.keys if key in set(emails)]
+        matches = [text for text in record.keys if text in set(texts)]
         found.update(dict.fromkeys(matches, record))
         if not matches:
             nameless.append(record)
-    missing = [email for email in emails if email not in found]
-    if nameless and len(emails) == 1:
-        found[emails[0]] = nameless[0]  # HubSpot knows the email, and does not say from where
+    missing = [text for text in texts if text not in found]
+    if nameless and len(texts) == 1:
+        found[texts[0]] = nameless[0]  # HubSpot knows the key, and does not say from where
     elif nameless and missing:
         half = max(len(missing) // 2, 1)
         for part in (missing[:half], missing[half:]):
-            found.update(by_email(api, part, properties, refused) if part else {})
+            found.update(by_key(api, key, part, properties, refused) if part else {})
     return found
 
 
 def by_id(
     api: Api,
-    object_type: str,
+    key: Key,
     ids: Sequence[str],
     properties: Iterable[str] = (),
     refused: dict[str, Refused] | None = None,
@@ -86,10 +78,8 @@ def by_id(
 
     refused: see `Api.batch_read`.
     """
-    asked = [*_asked(object_type, properties), MERGED]
-    records = [
-        _found(object_type, r) for r in api.batch_read(object_type, ids, asked, None, refused) if r.get("id")
-    ]
+    asked = [*_asked(key, properties), MERGED]
+    records = [_found(key, r) for r in api.batch_read(key.object, ids, asked, None, refused) if r.get("id")]
     found = {record.hubspot_id: record for record in records if record.hubspot_id in set(ids)}
     others = [record for record in records if record.hubspot_id not in found]
     for record in others:
@@ -103,7 +93,7 @@ def by_id(
     elif unclaimed and missing:
         half = max(len(missing) // 2, 1)
         for part in (missing[:half], missing[half:]):
-            found.update(by_id(api, object_type, part, properties, refused) if part else {})
+            found.update(by_id(api, key, part, properties, refused) if part else {})
     return found
 
 
@@ -129,18 +119,17 @@ def in_batches(items: Sequence[T], size: int = BATCH) -> Iterator[Sequence[T]]:
         yield items[start : start + size]
 
 
-def _asked(object_type: str, properties: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys([KEYS[object_type], MORE_KEYS[object_type], *properties]))
+def _asked(key: Key, properties: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys([key.property, *([key.more] if key.more else []), *properties]))
 
 
-def _found(object_type: str, record: Json) -> Found:
+def _found(key: Key, record: Json) -> Found:
     held = record.get("properties")
     properties = (
         {str(k): None if v is None else str(v) for k, v in held.items()} if isinstance(held, dict) else {}
     )
-    texts = [
-        properties.get(KEYS[object_type]),
-        *(properties.get(MORE_KEYS[object_type]) or "").replace(",", ";").split(";"),
-    ]
-    keys = [key for text in texts if (key := key_of(object_type, text))]
+    texts = [properties.get(key.property)]
+    if key.more:
+        texts += (properties.get(key.more) or "").replace(",", ";").split(";")
+    keys = [one for text in texts if (one := key.of(text))]
     return Found(str(record["id"]), tuple(dict.fromkeys(keys)), properties)

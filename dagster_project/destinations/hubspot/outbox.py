@@ -12,10 +12,11 @@ from typing import Any
 
 import orjson
 
-from dagster_project.warehouse.database import Connection, append_rows, value
+from dagster_project.warehouse.database import Connection, append_rows, quoted, value
 
 from .answers import Input
-from .api import BATCH, KEYS
+from .api import BATCH, OBJECTS
+from .keys import Key, key_for
 
 _AT_ONCE = 4 * BATCH
 
@@ -23,8 +24,11 @@ _AT_ONCE = 4 * BATCH
 class Outbox:
     """The records of one account. Methods that write leave the transaction to the caller."""
 
-    def __init__(self, connection: Connection, portal_id: int | None) -> None:
+    def __init__(
+        self, connection: Connection, portal_id: int | None, keys: Mapping[str, Key] | None = None
+    ) -> None:
         self.connection, self.portal_id = connection, portal_id
+        self.keys = keys or {one: key_for(one) for one in OBJECTS}
 
     def fill(self) -> None:
         """Take what the planner planned."""
@@ -34,7 +38,7 @@ class Outbox:
                 (record, portal_id, object, action, id, key, hubspot_id, properties, state, attempts)
             SELECT record + (SELECT coalesce(max(record), 0) FROM ops.hubspot_outbox), ?, object, action, id, key,
                    hubspot_id, properties, 'ready', 0
-            FROM planned""",
+            FROM plan_planned""",
             [self.portal_id],
         )
 
@@ -116,10 +120,13 @@ class Outbox:
                 "state = 'acknowledged', hubspot_id = n.hubspot_id", "hubspot_id VARCHAR", acknowledged
             )
 
-    def retry_as_update(self, records: Sequence[tuple[int, str]], object_type: str) -> None:
-        """Records to create turned out to exist already: with which ids."""
+    def retry_as_update(
+        self, records: Sequence[tuple[int, str]], object_type: str, only_if_empty: Iterable[str] = ()
+    ) -> None:
+        """Records to create turned out to exist already: with which ids. only_if_empty: what may stand there already."""
         if records:
-            without_key = orjson.dumps({KEYS[object_type]: None}).decode()
+            gone = [self.keys[object_type].property, *only_if_empty]
+            without_key = quoted(orjson.dumps(dict.fromkeys(gone)).decode())
             self._update(
                 "action = 'update', hubspot_id = n.hubspot_id, "
                 # Where only the key was to be sent, it is there already.
@@ -155,24 +162,26 @@ class Outbox:
 
     def plan_anew(self, records: Mapping[int, str | None], object_type: str) -> None:
         """Send everything of these records, to another record of HubSpot's (None: to a new one)."""
+        key = quoted(self.keys[object_type].property)
         self._update(
             f"""state = 'ready', hubspot_id = n.hubspot_id,
                 action = CASE WHEN n.hubspot_id IS NULL THEN 'create' ELSE 'update' END,
                 properties = json_merge_patch(
-                    CASE WHEN n.hubspot_id IS NULL THEN to_json(map(['{KEYS[object_type]}'], [key])) ELSE '{{}}'::JSON END,
+                    CASE WHEN n.hubspot_id IS NULL THEN to_json(map(['{key}'], [key])) ELSE '{{}}'::JSON END,
                     (SELECT coalesce(to_json(map(
                          list(w.property ORDER BY w.property), list(w.value ORDER BY w.property))), '{{}}'::JSON)
-                     FROM wanted w WHERE w.object = hubspot_outbox.object AND w.key = hubspot_outbox.key
-                       AND w.code IS NULL AND w.value <> ''))""",
+                     FROM plan_wanted w WHERE w.object = hubspot_outbox.object AND w.key = hubspot_outbox.key
+                       AND w.code IS NULL AND w.value <> ''
+                       AND NOT (w.only_if_empty AND n.hubspot_id IS NOT NULL)))""",
             "hubspot_id VARCHAR",
             list(records.items()),
         )
 
     def _update(self, change: str, column: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        self.connection.execute(f"CREATE OR REPLACE TEMP TABLE news (record BIGINT, {column})")
-        append_rows(self.connection, "news", rows)
+        self.connection.execute(f"CREATE OR REPLACE TEMP TABLE push_news (record BIGINT, {column})")
+        append_rows(self.connection, "push_news", rows)
         self.connection.execute(
-            f"UPDATE ops.hubspot_outbox SET {change} FROM news n WHERE hubspot_outbox.record = n.record"
+            f"UPDATE ops.hubspot_outbox SET {change} FROM push_news n WHERE hubspot_outbox.record = n.record"
         )
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
 
 from dagster_project.warehouse.database import Connection, transaction
 
 from .answers import Input, Problem
 from .api import OBJECTS, Api
 from .errors import NotAllowed, Refused
+from .keys import Key
 from .ledger import settle
-from .lookup import Found, all_records, by_email, by_id, in_batches, side_by_side
+from .lookup import Found, all_records, by_id, by_key, in_batches, side_by_side
 from .progress import Progress
 from .values import utc_now
 
@@ -40,15 +40,16 @@ def _look_up(api: Api, progress: Progress, object_type: str, inputs: Sequence[In
     """inputs: only updates, or only creates."""
     if not inputs:
         return
-    if object_type == "companies" and inputs[0].hubspot_id is None:
+    key = progress.keys[object_type]
+    if inputs[0].hubspot_id is None and not key.can_be_read:
         if any(map(progress.has_timed_out, inputs)):
             time.sleep(SETTLE_SECONDS)
         refused: dict[str, Refused] = {}
-        found = _by_domain(api, inputs, refused=refused)
+        found = _by_domain(api, key, inputs, refused=refused)
         _compare(progress, object_type, inputs, found, refused)
         return
-    read = _by_email if inputs[0].hubspot_id is None else partial(_by_id, object_type)
-    for batch, (found, refused) in side_by_side(in_batches(inputs), lambda b: _read(api, read, b)):
+    read = _by_key if inputs[0].hubspot_id is None else _by_id
+    for batch, (found, refused) in side_by_side(in_batches(inputs), lambda b: _read(api, key, read, b)):
         _compare(progress, object_type, batch, found, refused)
 
 
@@ -60,15 +61,16 @@ def find_gone(api: Api, progress: Progress, recreate: bool) -> None:
             continue
         refused: dict[str, Refused] = {}
         found: dict[str, list[Found]] = {}
+        key = progress.keys[object_type]
         try:
-            if object_type == "contacts":
+            if key.can_be_read:
                 for batch in in_batches(gone):
-                    found |= _by_email(api, batch, values=False, refused=refused)
+                    found |= _by_key(api, key, batch, values=False, refused=refused)
             else:
                 # A listing is dear: not for what was gone before already.
                 known = _known_as_gone(progress.connection)
                 if recreate or any(one.key not in known for one in gone):
-                    found = _by_domain(api, gone, values=False)
+                    found = _by_domain(api, key, gone, values=False)
         except (NotAllowed, Refused) as error:
             if isinstance(error, NotAllowed) and error.status == 401:
                 raise
@@ -95,17 +97,17 @@ def plan_repairs(progress: Progress) -> None:
     settle(connection, utc_now())
     with transaction(connection):
         connection.execute(
-            "CREATE OR REPLACE TEMP TABLE merged (object VARCHAR, key VARCHAR, hubspot_id VARCHAR)"
+            "CREATE OR REPLACE TEMP TABLE push_merged (object VARCHAR, key VARCHAR, hubspot_id VARCHAR)"
         )
         connection.executemany(
-            "INSERT INTO merged VALUES (?, ?, ?)", [list(one) for one in sorted(progress.merged)]
+            "INSERT INTO push_merged VALUES (?, ?, ?)", [list(one) for one in sorted(progress.merged)]
         )
         connection.execute("""
-            UPDATE sendable SET hubspot_id = m.hubspot_id FROM merged m
-            WHERE sendable.object = m.object AND sendable.key = m.key""")
+            UPDATE plan_sendable SET hubspot_id = m.hubspot_id FROM push_merged m
+            WHERE plan_sendable.object = m.object AND plan_sendable.key = m.key""")
         assert progress.planner is not None
         progress.planner.want(
-            "(_object, _key) IN (SELECT (object, key) FROM sendable SEMI JOIN merged USING (object, hubspot_id))"
+            "(_object, _key) IN (SELECT (object, key) FROM plan_sendable SEMI JOIN push_merged USING (object, hubspot_id))"
         )
         connection.execute(_REPAIRS, {"portal_id": progress.portal_id})
     progress.merged.clear()
@@ -118,10 +120,11 @@ _REPAIRS = """
               s.key, s.hubspot_id,
               to_json(map(list(w.property ORDER BY w.property), list(w.value ORDER BY w.property))), 'ready', 0
        FROM (
-           FROM sendable SEMI JOIN merged USING (object, hubspot_id)
+           FROM plan_sendable SEMI JOIN push_merged USING (object, hubspot_id)
            QUALIFY row_number() OVER (PARTITION BY object, hubspot_id ORDER BY seen DESC NULLS LAST, id) = 1
        ) s
-       JOIN wanted w ON w.object = s.object AND w.key = s.key AND w.code IS NULL AND w.value <> ''
+       JOIN plan_wanted w ON w.object = s.object AND w.key = s.key AND w.code IS NULL AND w.value <> ''
+        AND NOT w.only_if_empty
        WHERE NOT EXISTS (
            FROM ops.hubspot_ledger l
            WHERE l.portal_id IS NOT DISTINCT FROM $portal_id AND l.object = w.object AND l.key = w.key
@@ -177,46 +180,55 @@ def _holds(progress: Progress, object_type: str, one: Input, record: Found) -> b
     )
 
 
-Read = Callable[[Api, Sequence[Input], dict[str, Refused]], dict[str, list[Found]]]
+Read = Callable[[Api, Key, Sequence[Input], dict[str, Refused]], dict[str, list[Found]]]
 
 
-def _read(api: Api, read: Read, inputs: Sequence[Input]) -> tuple[dict[str, list[Found]], dict[str, Refused]]:
+def _read(
+    api: Api, key: Key, read: Read, inputs: Sequence[Input]
+) -> tuple[dict[str, list[Found]], dict[str, Refused]]:
     refused: dict[str, Refused] = {}
-    return read(api, inputs, refused), refused
+    return read(api, key, inputs, refused), refused
 
 
 def _by_id(
-    object_type: str, api: Api, inputs: Sequence[Input], refused: dict[str, Refused]
+    api: Api, key: Key, inputs: Sequence[Input], refused: dict[str, Refused]
 ) -> dict[str, list[Found]]:
     ids = list(dict.fromkeys(one.hubspot_id for one in inputs if one.hubspot_id is not None))
-    found = by_id(api, object_type, ids, _names(inputs), refused)
+    found = by_id(api, key, ids, _names(inputs), refused)
     return {hubspot_id: [record] for hubspot_id, record in found.items()}
 
 
-def _by_email(
-    api: Api, inputs: Sequence[Input], refused: dict[str, Refused], *, values: bool = True
+def _by_key(
+    api: Api, key: Key, inputs: Sequence[Input], refused: dict[str, Refused], *, values: bool = True
 ) -> dict[str, list[Found]]:
-    found = by_email(api, [one.key for one in inputs], _names(inputs) if values else (), refused)
-    return {email: [record] for email, record in found.items()}
+    found = by_key(api, key, [one.key for one in inputs], _names(inputs) if values else (), refused)
+    return {text: [record] for text, record in found.items()}
 
 
 def _by_domain(
-    api: Api, inputs: Sequence[Input], *, refused: dict[str, Refused] | None = None, values: bool = True
+    api: Api,
+    key: Key,
+    inputs: Sequence[Input],
+    *,
+    refused: dict[str, Refused] | None = None,
+    values: bool = True,
 ) -> dict[str, list[Found]]:
     """By listing all companies, as search lags behind writes; the values of those found by a read a hundred."""
     wanted = {one.key for one in inputs}
     found: dict[str, list[Found]] = {}
-    for records, _ in all_records(api, "companies"):
+    for records, _ in all_records(api, key):
         for record in records:
-            for key in wanted.intersection(record.keys):
-                found.setdefault(key, []).append(record)
+            for text in wanted.intersection(record.keys):
+                found.setdefault(text, []).append(record)
     if not values:
         return found
     ids = sorted({record.hubspot_id for records in found.values() for record in records})
     with_values: dict[str, Found] = {}
     for batch in in_batches(ids):
-        with_values |= by_id(api, "companies", batch, _names(inputs), refused)
-    return {key: [with_values.get(one.hubspot_id, one) for one in records] for key, records in found.items()}
+        with_values |= by_id(api, key, batch, _names(inputs), refused)
+    return {
+        text: [with_values.get(one.hubspot_id, one) for one in records] for text, records in found.items()
+    }
 
 
 def _names(inputs: Iterable[Input]) -> list[str]:

@@ -7,30 +7,33 @@ from __future__ import annotations
 
 import duckdb
 
-from dagster_project.settings import project_root
+from dagster_project.settings import HubspotSettings, project_root
 from dagster_project.warehouse.database import Connection
 from dagster_project.warehouse.models import bare
 
-from .api import KEYS
 from .errors import HubspotError
-from .planner import IDS
+from .keys import keys_of
+from .outbound import IDS
 from .values import kind_of, text_of
 
 
-def pending_query(published: Connection, object_type: str) -> tuple[str, list[str]]:
+def pending_query(
+    published: Connection, object_type: str, options: HubspotSettings | None = None
+) -> tuple[str, list[str]]:
     """A query for id, key, property, acknowledged and value of each value that differs, and the properties' names.
 
     It runs on what is published.
 
     Raises HubspotError where the SELECT in sql/outbound/ cannot be used.
     """
+    by = keys_of(options or HubspotSettings())[object_type]
     file = project_root() / "sql" / "outbound" / f"hubspot_{object_type}.sql"
     try:
         selected = bare(file.read_text(encoding="utf-8"))
         columns = [(row[0], row[1]) for row in published.execute(f"DESCRIBE ({selected}\n)").fetchall()]
     except (OSError, duckdb.Error) as error:
         raise HubspotError(f"sql/outbound/{file.name}: {error}") from error
-    id_, key = IDS[object_type], KEYS[object_type]
+    id_, key = IDS[object_type], by.property
     sent = [
         (f'"{name}"', kind)
         for name, kind in columns

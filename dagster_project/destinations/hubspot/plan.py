@@ -49,15 +49,27 @@ class ListChange:
     calls: int
 
 
+@dataclass(frozen=True)
+class HeldBack:
+    """Records that wait, since HubSpot refused the same before: in its words. property None: the whole record."""
+
+    object: str
+    property: str | None
+    code: str
+    message: str | None
+    records: int
+
+
 @dataclass
 class Counts:
-    """Records of one object type. calls: writes that it takes, retries aside."""
+    """Records of one object type. calls: writes that it takes, retries aside. held_back: by an earlier refusal."""
 
     creates: int = 0
     updates: int = 0
     unchanged: int = 0
     skipped: int = 0
     rejected: int = 0
+    held_back: int = 0
     calls: int = 0
 
 
@@ -67,7 +79,8 @@ class Plan:
     id neither knows are shown as creates then.
 
     digest: hexadecimal, the same for the same writes. calls: writes, retries aside. rejected: records that the
-    preflight refuses. lists: what changes of the cohorts' lists, where the settings want these.
+    preflight refuses. lists: what changes of the cohorts' lists, where the settings want these. held_back: the most
+    frequent reasons for which records wait. unreadable: what HubSpot refuses to show, in its words.
     """
 
     offline: bool
@@ -76,6 +89,8 @@ class Plan:
     left_out: list[LeftOut]
     lists: list[ListChange]
     account: int | None
+    held_back: list[HeldBack]
+    unreadable: list[str]
     _folder: Path = field(repr=False)
 
     @property

@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
-from .api import KEYS, Api, Json
+from .api import Api, Json
 from .errors import NotAllowed, Refused
+from .keys import Key
 from .values import ACCEPTED, MADE, kind_of
 
 _UNWRITABLE = ("object_coordinates", "json")
+_YES = {"true", "yes", "y", "1", "on", "ja", "oui", "si", "sí", "sim"}
+_NO = {"false", "no", "n", "0", "off", "nein", "non", "não"}
 _SENSITIVE = ("sensitive", "highly_sensitive")
 
 
@@ -28,6 +32,34 @@ class Property:
     external_options: bool
     has_unique_value: bool
     obstacle: str | None
+    created_at: datetime | None = None
+
+    @property
+    def values_by_label(self) -> dict[str, str]:
+        """The values of options by what people see, in lower case, where that is one option's alone."""
+        labels: dict[str, list[str]] = {}
+        for option, label in self.options.items():
+            labels.setdefault(label.strip().lower(), []).append(option)
+        return {label: values[0] for label, values in labels.items() if len(values) == 1}
+
+    @property
+    def yes_no(self) -> tuple[str, str] | None:
+        """The options that stand for true and false, where that is plain."""
+        if self.type == "bool":
+            return None
+        said = {
+            word: {
+                o for o, label in self.options.items() if {o.strip().lower(), label.strip().lower()} & words
+            }
+            for word, words in (("yes", _YES), ("no", _NO))
+        }
+        if (
+            len(said["yes"]) == len(said["no"]) == 1
+            and said["yes"] != said["no"]
+            and not self.external_options
+        ):
+            return next(iter(said["yes"])), next(iter(said["no"]))
+        return None
 
     @property
     def definition(self) -> str:
@@ -69,13 +101,16 @@ def load_properties(api: Api, object_type: str, wanted: Iterable[str]) -> dict[s
 
 
 def check(
-    object_type: str, columns: Sequence[Column], properties: Mapping[str, Property]
+    by: Key, columns: Sequence[Column], properties: Mapping[str, Property]
 ) -> tuple[list[Column], list[LeftOut]]:
     """The columns that can be sent, and those that are left out. Without a usable key none can be."""
-    key = KEYS[object_type]
+    object_type, key = by.object, by.property
     left_out: list[LeftOut] = []
     usable: list[Column] = []
-    if reason := _obstacle(Column(key, "VARCHAR"), properties):
+    reason = _obstacle(Column(key, "VARCHAR"), properties)
+    if by.is_own and not reason and not properties[key].has_unique_value:
+        reason = "records are matched by it, but its values are not unique in HubSpot (hasUniqueValue)"
+    if reason:
         left_out.append(
             LeftOut(object_type, key, f"{reason}; without it nothing can be sent to {object_type}")
         )
@@ -97,6 +132,10 @@ def _obstacle(column: Column, properties: Mapping[str, Property]) -> str | None:
         return f"HubSpot has nothing for the type {column.type}; cast it in the SELECT"
     if found is None:
         return f"HubSpot has no property of this name; `warehouse hubspot-init` makes it as {MADE[kind][0]}"
+    if kind == "boolean" and found.type == "enumeration":
+        if found.yes_no:
+            return None
+        return f"a boolean, and none of the options is plainly yes or no: {', '.join(found.options) or 'there are none'}"
     if found.type not in ACCEPTED[kind]:
         hint = (
             "; cast it in the SELECT"
@@ -134,4 +173,13 @@ def _property(body: Json) -> Property:
         external_options=bool(body.get("externalOptions")),
         has_unique_value=bool(body.get("hasUniqueValue")),
         obstacle=obstacle,
+        created_at=_moment(body.get("createdAt")),
     )
+
+
+def _moment(text: Any) -> datetime | None:
+    try:
+        at = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        return None
+    return at.astimezone(UTC).replace(tzinfo=None) if at.tzinfo else at

@@ -10,10 +10,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
+from dagster_project.settings import HubspotSettings
 from dagster_project.warehouse.database import Connection, transaction, value
 
 from .answers import Input, Problem
-from .api import BATCH, KEYS, OBJECTS
+from .api import BATCH, OBJECTS
+from .keys import key_for, keys_of
 from .ledger import Reject, note_rejects
 from .outbox import Outbox
 from .planner import Planner
@@ -32,9 +34,13 @@ _ORDER = (("companies", True), ("companies", False), ("contacts", False), ("cont
 class Progress:
     """The records of one push to one account."""
 
-    def __init__(self, connection: Connection, portal_id: int | None) -> None:
+    def __init__(
+        self, connection: Connection, portal_id: int | None, options: HubspotSettings | None = None
+    ) -> None:
         self.connection, self.portal_id = connection, portal_id
-        self.outbox = Outbox(connection, portal_id)
+        self.options = options or HubspotSettings()
+        self.keys = keys_of(self.options)
+        self.outbox = Outbox(connection, portal_id, self.keys)
         self.planner: Planner | None = None  # its tables are there
         self.done = 0
         self.given_up = 0  # records that were tried as often as makes sense
@@ -68,7 +74,9 @@ class Progress:
             yield
             self.outbox.acknowledge(list(self._acknowledged.items()))
             for object_type, ids in self._updates.items():
-                self.outbox.retry_as_update(list(ids.items()), object_type)
+                selected = self.planner.selected.get(object_type) if self.planner else None
+                marked = selected.only_if_empty if selected else ()
+                self.outbox.retry_as_update(list(ids.items()), object_type, marked)
             for object_type, places in self._moves.items():
                 assert self.planner is not None
                 self.planner.want(f"(_object, _key) IN ({self.outbox.keys_of(places)})")
@@ -91,7 +99,12 @@ class Progress:
     def is_held(self, object_type: str, name: str, sent: str, found: object) -> bool:
         """Whether what HubSpot shows of a property is what was sent."""
         kind, field_type = self._types.get((object_type, name), (None, None))
-        return name == KEYS[object_type] or are_same(sent, found, kind, field_type)
+        key = key_for(object_type)
+        if name in (key.property, self.keys[object_type].property):  # HubSpot writes them in its own way
+            return (found is not None and key.of(sent) == key.of(found)) or name == self.keys[
+                object_type
+            ].property
+        return are_same(sent, found, kind, field_type)
 
     # what calls are made of
 
@@ -162,14 +175,23 @@ class Progress:
     def has_timed_out(self, one: Input) -> bool:
         return one.record in self._errors and self._errors[one.record].code == "TIMEOUT"
 
-    def reject(self, one: Input, *, is_final: bool = True) -> None:
+    def reject(self, one: Input, *, is_final: bool = True, is_for_key: bool = False) -> None:
         """The whole record, for its last problem. is_final: the same is not tried again by the next push."""
         problem = self._errors.get(one.record) or Problem(
             "OUTCOME_UNKNOWN", "HubSpot did not say what became of it"
         )
         self._states[one.record] = "rejected"
         self._rejects.append(
-            Reject(one.record, None, None, problem.code, problem.message, problem.correlation_id, is_final)
+            Reject(
+                one.record,
+                None,
+                None,
+                problem.code,
+                problem.message,
+                problem.correlation_id,
+                is_final,
+                is_for_key,
+            )
         )
 
     def reject_values(self, object_type: str, one: Input, problem: Problem) -> None:
@@ -203,9 +225,12 @@ class Progress:
 
     def turn_into_update(self, object_type: str, one: Input, hubspot_id: str) -> None:
         """It was to be made and exists. Where it is another profile's too, the next plan says whose values it gets."""
+        if getattr(self.options, object_type).mode == "create":
+            self._states[one.record] = "in_hubspot_already"
+            return
         if self.planner and value(
             self.connection,
-            "SELECT count(*) FROM sendable WHERE object = ? AND hubspot_id = ? AND key <> ?",
+            "SELECT count(*) FROM plan_sendable WHERE object = ? AND hubspot_id = ? AND key <> ?",
             [object_type, hubspot_id, one.key],
         ):
             self._states[one.record] = "same_record"

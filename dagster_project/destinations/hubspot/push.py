@@ -35,8 +35,9 @@ from .errors import (
 )
 from .ledger import remember_matches, remember_preflight, settle
 from .lists import Lists
-from .plan import Plan
-from .planner import Planner, source_of
+from .outbound import source_of
+from .plan import HeldBack, Plan
+from .planner import Planner, Resend
 from .preflight import LeftOut
 from .progress import Progress
 from .sender import Sender
@@ -57,6 +58,7 @@ class Tally:
     rejected: int = 0
     skipped: int = 0
     unchanged: int = 0
+    held_back: int = 0
     created: int = 0
     updated: int = 0
 
@@ -80,6 +82,8 @@ class PushResult:
     unknown: int = 0
     stopped: str | None = None
     portal_id: int | None = None
+    held_back: list[HeldBack] = field(default_factory=list)
+    listed: int = 0
 
     @property
     def exit_status(self) -> int:
@@ -114,13 +118,14 @@ def load_fields(settings: Settings) -> Account:
         account = api.load_account(settings.hubspot.portal_id)
         planner = Planner(connection, settings, api, utc_now())
         planner.read_columns()
+        planner.forget()
         with transaction(connection):
             planner.keep_properties()
         publish(connection, settings)
         return account
 
 
-def make_plan(settings: Settings, *, offline: bool = False) -> Plan:
+def make_plan(settings: Settings, *, offline: bool = False, resend: Resend | None = None) -> Plan:
     """What a push would write. offline, or without a token: what can be said offline. Writes nothing to HubSpot.
 
     Raises HubspotError: nothing is published yet, a SELECT cannot be used, the token is not accepted or another
@@ -134,11 +139,11 @@ def make_plan(settings: Settings, *, offline: bool = False) -> Plan:
     with _warehouse(settings) as connection:
         settle(connection, utc_now())
         if api is None:
-            return _planned(connection, settings, None).as_plan()
+            return _planned(connection, settings, None, resend).as_plan()
         with api:
             api.load_account(settings.hubspot.portal_id)
-            _recover(api, Progress(connection, api.account.portal_id))
-            return _planned(connection, settings, api).as_plan()
+            _recover(api, Progress(connection, api.account.portal_id, settings.hubspot))
+            return _planned(connection, settings, api, resend).as_plan()
 
 
 def push(
@@ -147,6 +152,7 @@ def push(
     live: bool,
     digest: str | None = None,
     show: Callable[[Plan], None] | None = None,
+    resend: Resend | None = None,
 ) -> PushResult:
     """Carry the plan out (live), or rehearse it. digest: of the plan that is meant; any other is refused.
 
@@ -154,7 +160,7 @@ def push(
     (see make_plan). What stops it later is in the result.
     """
     if not live:
-        plan = make_plan(settings)
+        plan = make_plan(settings, resend=resend)
         if plan.offline:
             raise MissingToken
         _need_digest(digest, plan.digest)
@@ -164,10 +170,10 @@ def push(
     _need_published(settings)
     with Api(settings.hubspot) as api, _warehouse(settings) as connection:
         api.load_account(settings.hubspot.portal_id)
-        progress = Progress(connection, api.account.portal_id)
+        progress = Progress(connection, api.account.portal_id, settings.hubspot)
         try:
             _recover(api, progress)
-            planner = _planned(connection, settings, api)
+            planner = _planned(connection, settings, api, resend)
             _need_digest(digest, planner.digest())
             if show:
                 show(planner.as_plan())
@@ -181,8 +187,9 @@ def push(
         else:
             sender = Sender(api, progress, settings.hubspot.recreate_deleted)
             sender.send_all()
-            if progress.halted and sender.stop is None:
-                sender.stop = AccountRefused("; ".join(dict.fromkeys(progress.halted.values())))
+            said = [*planner.unreadable.said.values(), *progress.halted.values()]
+            if said and sender.stop is None:
+                sender.stop = AccountRefused("; ".join(dict.fromkeys(said)))
             if planner.lists and isinstance(sender.stop, AccountRefused | None):
                 sender.stop = _send_lists(api, progress) or sender.stop
             result = _finish(connection, api, progress, planner, sender.stop, number)
@@ -199,23 +206,34 @@ def rehearsal(plan: Plan) -> PushResult:
             rejected=c.rejected,
             skipped=c.skipped,
             unchanged=c.unchanged,
+            held_back=c.held_back,
             created=c.creates,
             updated=c.updates,
         )
         for name, c in plan.counts.items()
     }
     return PushResult(
-        False, objects, plan.digest, plan.calls, plan.calls, plan.left_out, portal_id=plan.account
+        False,
+        objects,
+        plan.digest,
+        plan.calls,
+        plan.calls,
+        plan.left_out,
+        stopped="; ".join(plan.unreadable) or None,
+        portal_id=plan.account,
+        held_back=plan.held_back,
     )
 
 
-def _planned(connection: Connection, settings: Settings, api: Api | None) -> Planner:
-    planner = Planner(connection, settings, api, utc_now())
+def _planned(
+    connection: Connection, settings: Settings, api: Api | None, resend: Resend | None = None
+) -> Planner:
+    planner = Planner(connection, settings, api, utc_now(), resend)
     try:
         planner.make()
     except duckdb.OutOfMemoryException:  # very long texts
         connection.execute(f"SET memory_limit = '{settings.warehouse.memory_limit}'")
-        planner = Planner(connection, settings, api, utc_now())
+        planner = Planner(connection, settings, api, utc_now(), resend)
         planner.make()
     return planner
 
@@ -288,8 +306,9 @@ def _begin(connection: Connection, progress: Progress, planner: Planner) -> int:
         number = _open(connection, progress.portal_id, planner.digest(), planner.source)
         planner.keep_properties()
         connection.execute("DELETE FROM ops.hubspot_skips")
-        connection.execute("INSERT INTO ops.hubspot_skips SELECT object, id, key, reason FROM skips")
+        connection.execute("INSERT INTO ops.hubspot_skips SELECT object, id, key, reason FROM plan_skips")
         remember_matches(connection, progress.portal_id, utc_now())
+        planner.remember_others_values()
         planner.want("(_object, _key) IN (SELECT (object, key) FROM ops.hubspot_rejects)")
         remember_preflight(connection, progress.portal_id, utc_now())
         progress.outbox.fill()
@@ -352,9 +371,15 @@ def _finish(
             tally.planned += counts.skipped + counts.rejected
             tally.skipped += counts.skipped
             tally.rejected += counts.rejected
-            tally.unchanged = counts.unchanged
+            tally.unchanged, tally.held_back = counts.unchanged, counts.held_back
         result = PushResult(
-            True, tallies, planner.digest(), left_out=progress.left_out, portal_id=progress.portal_id
+            True,
+            tallies,
+            planner.digest(),
+            left_out=progress.left_out,
+            portal_id=progress.portal_id,
+            held_back=planner.held_back,
+            listed=planner.listed,
         )
         _account(result, api, stop, unknown)
         _close(connection, number, result)
@@ -399,8 +424,8 @@ def _open(connection: Connection, portal_id: int | None, digest: str, source: st
     connection.execute(
         """
         INSERT INTO ops.hubspot_pushes (push, started_at, portal_id, digest, source, planned, acknowledged, rejected, skipped,
-                                        unchanged, created, updated, unknown, calls, write_calls)
-        VALUES (?, ?, ?, ?, ?, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)""",
+                                        unchanged, held_back, created, updated, unknown, calls, write_calls)
+        VALUES (?, ?, ?, ?, ?, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)""",
         [number, utc_now(), portal_id, digest, source],
     )
     return number
@@ -411,13 +436,14 @@ def _close(connection: Connection, number: int, result: PushResult) -> None:
     total = vars(result.total)
     connection.execute(
         f"""
-        UPDATE ops.hubspot_pushes SET {", ".join(f"{name} = ?" for name in total)}, ended_at = ?, unknown = ?, calls = ?,
-            write_calls = ?, left_out = ?, stopped = ?, resumes_at = ?, exit_status = ?
+        UPDATE ops.hubspot_pushes SET {", ".join(f"{name} = ?" for name in total)}, ended_at = ?, unknown = ?, listed = ?,
+            calls = ?, write_calls = ?, left_out = ?, stopped = ?, resumes_at = ?, exit_status = ?
         WHERE push = ?""",
         [
             *total.values(),
             utc_now(),
             result.unknown,
+            result.listed,
             result.calls,
             result.write_calls,
             left_out or None,

@@ -16,9 +16,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dagster_project.warehouse.database import value
 
 from .answers import Input, Problem, problem_of_call, verdict
-from .api import KEYS, Api, Json
+from .api import Api, Json
 from .errors import HubspotError, NotAllowed, OutcomeUnknown, Refused, Unavailable
-from .lookup import by_email, in_batches
+from .lookup import by_key, in_batches
 from .outcomes import find_gone, look_up, plan_repairs
 from .pace import MOST_IN_FLIGHT
 from .progress import Progress
@@ -138,7 +138,7 @@ class Sender:
         progress = self.progress
         try:
             body = future.result()
-            read = verdict(object_type, inputs, body)
+            read = verdict(progress.keys[object_type], inputs, body)
         except OutcomeUnknown as error:
             self._unanswered += 1
             progress.note(inputs, Problem(error.code, str(error)))
@@ -194,7 +194,11 @@ class Sender:
         if len(inputs) == 1 or problem.is_account:
             for one in inputs:
                 self._record_refused(object_type, one, problem)
-        elif problem.is_conflict and object_type == "contacts" and inputs[0].hubspot_id is None:
+        elif (
+            problem.is_conflict
+            and self.progress.keys[object_type].can_be_read
+            and inputs[0].hubspot_id is None
+        ):
             self._conflicts.append((object_type, inputs, problem))
         else:
             self._halve(object_type, inputs)
@@ -204,7 +208,7 @@ class Sender:
         columns = {
             name: said
             for name, (code, said) in problem.values.items()
-            if code in _COLUMN_CODES and name != KEYS[object_type]
+            if code in _COLUMN_CODES and name != self.progress.keys[object_type].property
         }
         if columns:
             self.progress.mark(inputs, "ready")
@@ -217,7 +221,7 @@ class Sender:
         self._queue.extendleft([(object_type, list(inputs[half:])), (object_type, list(inputs[:half]))])
 
     def _record_refused(self, object_type: str, one: Input, problem: Problem) -> None:
-        key = KEYS[object_type]
+        key = self.progress.keys[object_type]
         self.progress.note([one], problem)
         if problem.is_account:
             self._halt(object_type, [one], problem)
@@ -228,11 +232,11 @@ class Sender:
         elif (
             problem.is_conflict
             and one.hubspot_id is None
-            and (problem.existing_id or (object_type == "contacts" and set(problem.values) <= {key}))
+            and (problem.existing_id or (key.can_be_read and set(problem.values) <= {key.property}))
         ):
             self._conflicts.append((object_type, [one], problem))
-        elif not problem.values or key in problem.values:
-            self.progress.reject(one)
+        elif not problem.values or key.property in problem.values:
+            self.progress.reject(one, is_for_key=key.property in problem.values)
         elif not self._leaves_columns_out(object_type, [one], problem):
             self.progress.reject_values(object_type, one, problem)
 
@@ -262,29 +266,31 @@ class Sender:
     def _resolve_conflicts(self) -> None:
         """Records that were to be made and exist: HubSpot has named them, or finds contacts by their email."""
         conflicts, self._conflicts = self._conflicts, []
-        singles = []
+        singles: dict[str, list[Input]] = {}
         with self.progress.written():
             for object_type, inputs, problem in conflicts:
                 if len(inputs) == 1 and problem.existing_id is not None:
                     self.progress.turn_into_update(object_type, inputs[0], problem.existing_id)
                 elif len(inputs) == 1:
-                    singles += inputs
-        for group in in_batches(singles):
-            missing = self._update_those_found(group)
-            with self.progress.written():
-                for one in missing:
-                    self.progress.reject(one)
-        for inputs in (inputs for _, inputs, _ in conflicts if len(inputs) > 1):
-            missing = self._update_those_found(inputs)
+                    singles.setdefault(object_type, []).extend(inputs)
+        for object_type, group in singles.items():
+            for some in in_batches(group):
+                missing = self._update_those_found(object_type, some)
+                with self.progress.written():
+                    for one in missing:
+                        self.progress.reject(one)
+        for object_type, inputs in ((o, inputs) for o, inputs, _ in conflicts if len(inputs) > 1):
+            missing = self._update_those_found(object_type, inputs)
             if len(missing) == len(inputs):
-                self._halve("contacts", missing)
+                self._halve(object_type, missing)
             elif missing:
-                self._queue.appendleft(("contacts", missing))
+                self._queue.appendleft((object_type, missing))
 
-    def _update_those_found(self, inputs: Sequence[Input]) -> list[Input]:
-        """Make updates of the contacts that HubSpot finds by their email. Returns the others."""
+    def _update_those_found(self, object_type: str, inputs: Sequence[Input]) -> list[Input]:
+        """Make updates of the records that HubSpot finds by their key. Returns the others."""
         try:
-            found = by_email(self.api, [one.key for one in inputs], (), {})
+            key = self.progress.keys[object_type]
+            found = by_key(self.api, key, [one.key for one in inputs], (), {})
         except HubspotError as error:
             self.stop = error
             with self.progress.written():
@@ -293,5 +299,5 @@ class Sender:
         with self.progress.written():
             for one in inputs:
                 if one.key in found:
-                    self.progress.turn_into_update("contacts", one, found[one.key].hubspot_id)
+                    self.progress.turn_into_update(object_type, one, found[one.key].hubspot_id)
         return [one for one in inputs if one.key not in found]

@@ -60,9 +60,18 @@ def kind_of(duckdb_type: str) -> str | None:
     return "date with time" if duckdb_type.startswith("TIMESTAMP") else None
 
 
-def text_of(column: str, duckdb_type: str) -> str:
-    """A DuckDB expression for a column's text; null stays null, an empty list becomes ''."""
+def text_of(column: str, duckdb_type: str, yes_no: tuple[str, str] | None = None) -> str:
+    """A DuckDB expression for a column's text; null stays null, blank text is null, an empty list becomes ''.
+
+    yes_no: the options that a boolean stands for, where these are not true and false.
+    """
     kind = kind_of(duckdb_type)
+    if yes_no:
+        yes, no = ("'" + one.replace("'", "''") + "'" for one in yes_no)
+        return f"CASE WHEN {column} THEN {yes} WHEN NOT {column} THEN {no} END"
+    if kind == "text":
+        text = f"CAST({column} AS VARCHAR)"
+        return f"CASE WHEN regexp_matches({text}, '\\S') THEN {text} END"
     if kind == "list":
         # Sorted: the order of options means nothing, and must not look like a change.
         held = f"list_filter(CAST({column} AS VARCHAR[]), lambda x: x IS NOT NULL)"
@@ -83,10 +92,24 @@ def text_of(column: str, duckdb_type: str) -> str:
     return f"CAST({column} AS VARCHAR)"
 
 
+# A value `u.value` of an enumeration `p` as HubSpot takes it: an option's label stands for the option.
+_BY_LABEL = (
+    "CASE WHEN list_contains(p.options, {0}) THEN {0} ELSE coalesce(p.labels[lower(trim({0}))], {0}) END"
+)
+AS_OPTIONS = f"""CASE
+    WHEN p.type IS DISTINCT FROM 'enumeration' OR p.external_options OR u.value = '' THEN u.value
+    WHEN p.field_type = 'checkbox' AND contains(u.value, ';') AND p.labels[lower(trim(u.value))] IS NULL
+        THEN array_to_string(list_transform(string_split(u.value, ';'), lambda x: {_BY_LABEL.format("x")}), ';')
+    ELSE {_BY_LABEL.format("u.value")}
+END"""
+# What plainly is no address is not worth a call.
+_WORD, _LABEL = r"[^\s@.,;:<>()\[\]\\\"]+", r"[^\s@.,;:<>()\[\]\\\"_]+"
+EMAIL = rf"{_WORD}(\.{_WORD})*@{_LABEL}(\.{_LABEL})*\.[^\s@.,;:<>()\[\]\\\"_]{{2,}}"
 # For a value `v.value` of a property `p` (a row of ops.hubspot_properties): the code that HubSpot would refuse it
 # with, or null. '' is no value: it clears.
 PROBLEM = rf"""CASE
     WHEN v.value = '' THEN NULL
+    WHEN p.name = 'email' AND NOT regexp_full_match(v.value, '{EMAIL}') THEN 'INVALID_EMAIL'
     WHEN p.type IN ('string', 'phone_number') AND length(v.value) > {LONGEST_TEXT} THEN 'VALUE_TOO_LONG'
     WHEN p.type = 'number' AND coalesce(NOT isfinite(TRY_CAST(v.value AS DOUBLE)), true) THEN 'INVALID_NUMBER'
     WHEN p.type = 'date' AND NOT regexp_full_match(v.value, '\d{{4}}-\d\d-\d\d') THEN 'INVALID_DATE'
@@ -103,9 +126,6 @@ EXPLAINED = {
     "INVALID_OPTION": "not among the options of the property; add the option in HubSpot, or change the value",
     "INVALID_EMAIL": "not an email address",
 }
-# What plainly is no address is not worth a call.
-_WORD, _LABEL = r"[^\s@.,;:<>()\[\]\\\"]+", r"[^\s@.,;:<>()\[\]\\\"_]+"
-EMAIL = rf"{_WORD}(\.{_WORD})*@{_LABEL}(\.{_LABEL})*\.[^\s@.,;:<>()\[\]\\\"_]{{2,}}"
 
 
 def are_same(sent: str, found: object, property_type: str | None, field_type: str | None = None) -> bool:

@@ -1,0 +1,11 @@
+-- Fields that a column marked `fill if empty` left as they were, since HubSpot had a value of somebody else's. They are
+-- not looked at again, until `warehouse push --resend`.
+-- grain: portal_id, object, key, property
+-- by: destinations.history
+-- columns:
+--   portal_id  BIGINT     HubSpot account
+--   object     VARCHAR    companies or contacts
+--   key        VARCHAR    domain, email or own unique property
+--   property   VARCHAR    name in HubSpot
+--   value      VARCHAR    what HubSpot held
+--   seen_at    TIMESTAMP  when that was seen, UTC
