@@ -227,6 +227,24 @@ def _push_stopped(view: Look) -> Iterator[Finding]:
         )
 
 
+def _held_back_by_hubspot(view: Look) -> Iterator[Finding]:
+    rows = view.ask(
+        """SELECT object, property, code, any_value(message), count(DISTINCT key) AS records FROM ops.hubspot_rejects
+        GROUP BY object, property, code ORDER BY records DESC, object, property, code LIMIT 8"""
+    )
+    if rows:
+        yield Finding(
+            "warning",
+            "push",
+            "HubSpot refused records or values: they wait until the value or the property changes",
+            tuple(
+                f"{records:,} of {thing}, {name or 'the whole record'}: {said or code}"
+                for thing, name, code, said, records in rows
+            ),
+            'each of them: warehouse sql "FROM ops.hubspot_rejects"; again at once: warehouse push --resend PROPERTY',
+        )
+
+
 Finder = Callable[[Look], Iterable[Finding]]
 FINDERS: tuple[Finder, ...] = (
     _last_run_failed,
@@ -234,5 +252,6 @@ FINDERS: tuple[Finder, ...] = (
     _folders_in_trouble,
     _unreadable_files,
     _push_stopped,
+    _held_back_by_hubspot,
     _checks_that_warn,
 )

@@ -1,0 +1,12 @@
+-- Which contact is associated with which company because HubSpot said so: what pushes made, where
+-- `[hubspot] associate = true`. None is ever taken away.
+-- grain: portal_id, contact_id, company_id
+-- by: destinations.history
+-- columns:
+--   portal_id        BIGINT     HubSpot account
+--   contact_key      VARCHAR    email (or own unique property), as match key
+--   company_key      VARCHAR    domain (or own unique property), as match key
+--   contact_id       VARCHAR    HubSpot's record id of the contact
+--   company_id       VARCHAR    HubSpot's record id of the company
+--   error            VARCHAR    why HubSpot refused it; it is not tried again with these ids
+--   acknowledged_at  TIMESTAMP  when HubSpot said so, UTC
