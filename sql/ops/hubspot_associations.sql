@@ -1,7 +1,12 @@
 -- Which contact is associated with which company because HubSpot said so: what pushes made, where
 -- `[hubspot] associate = true`. None is ever taken away.
 -- grain: portal_id, contact_id, company_id
--- by: destinations.history
+-- history: true
+-- erases:
+--   company: company_key
+--   user: contact_key
+--   email: contact_key
+--   domain: company_key
 -- columns:
 --   portal_id        BIGINT     HubSpot account
 --   contact_key      VARCHAR    email (or own unique property), as match key

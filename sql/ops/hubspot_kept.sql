@@ -1,7 +1,12 @@
 -- Fields that a column marked `fill if empty` left as they were, since HubSpot had a value of somebody else's. They are
 -- not looked at again, until `warehouse push --resend`.
 -- grain: portal_id, object, key, property
--- by: destinations.history
+-- history: true
+-- erases:
+--   company: CASE object WHEN 'companies' THEN key END
+--   user: CASE object WHEN 'contacts' THEN key END
+--   email: CASE object WHEN 'contacts' THEN key END
+--   domain: CASE object WHEN 'companies' THEN key END
 -- columns:
 --   portal_id  BIGINT     HubSpot account
 --   object     VARCHAR    companies or contacts

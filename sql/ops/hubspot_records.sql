@@ -3,6 +3,8 @@
 -- grain: portal_id, object, key, hubspot_id
 -- history: true
 -- erases:
+--   company: CASE object WHEN 'companies' THEN key END
+--   user: CASE object WHEN 'contacts' THEN key END
 --   email: CASE object WHEN 'contacts' THEN key END
 --   domain: CASE object WHEN 'companies' THEN key END
 -- columns:
