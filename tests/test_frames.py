@@ -627,6 +627,21 @@ def test_a_cohort_that_reads_what_is_not_there_is_named(
         read_models(project_root() / "sql")
 
 
+def test_a_very_large_cohort_after_an_empty_one_has_all_its_members(
+    warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More than DuckDB keeps in one row group; see `database.transaction`."""
+    folder = tmp_path / "sql/cohorts"
+    folder.mkdir(parents=True)
+    (folder / "company__a.sql").write_text("SELECT company_id FROM marts.company_profiles WHERE false")
+    (folder / "company__b.sql").write_text("SELECT 'c' || range AS company_id FROM range(123_000)")
+    monkeypatch.setattr("dagster_project.frames.cohorts.project_root", lambda: tmp_path)
+    warehouse.night(DAY, NIGHT[0])
+    assert warehouse.query("SELECT count(*) AS n FROM marts.cohort_members") == [{"n": 123_000}]
+    warehouse.night(DAY, NIGHT[1])
+    assert warehouse.query("SELECT count(*) AS n FROM marts.cohort_changes") == [{"n": 123_000}]
+
+
 def test_every_cohort_with_a_file_is_listed_with_what_its_comment_says(warehouse: Warehouse) -> None:
     warehouse.night(DAY, NIGHT[0])
     assert warehouse.table("marts.cohort_members") == []

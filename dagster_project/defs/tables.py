@@ -140,6 +140,13 @@ def tables(
                     for name in nightly.models()
                     if name in selected and (built[name].changed or not everything)
                 ]
+                # A check may read another table than its own, and find something when only that one changed.
+                rechecked = [
+                    _check_result(check)
+                    for name in nightly.models()
+                    if name in selected and everything and built[name].checked and not built[name].changed
+                    for check in built[name].checks
+                ]
                 if "marts.cohort_changes" in built and built["marts.cohort_changes"].changed:
                     for materialization in moved(connection):
                         context.log_event(materialization)
@@ -153,6 +160,7 @@ def tables(
             raise dg.Failure(text, allow_retries=False) from failed
     progress.results["build"] = built
     yield from results
+    yield from rechecked
 
 
 def _published(connection: Connection, settings: Settings) -> dg.MaterializeResult[Any]:

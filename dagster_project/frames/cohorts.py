@@ -88,10 +88,13 @@ def _build(work: Build) -> set[str]:
         query = _of_this_build(cohort)
         try:
             connection.execute(
-                f"INSERT INTO found SELECT DISTINCT ?, ?, {cohort.entity}_id FROM (\n{query}\n) "
-                f"WHERE {cohort.entity}_id IS NOT NULL",
-                [cohort.name, cohort.entity],
+                f"CREATE OR REPLACE TEMP TABLE found_now AS SELECT DISTINCT {cohort.entity}_id AS id FROM (\n{query}\n) "
+                "WHERE id IS NOT NULL"
             )
+            if value(connection, "SELECT count(*) FROM found_now"):  # none: see `database.transaction`
+                connection.execute(
+                    "INSERT INTO found SELECT ?, ?, id FROM found_now", [cohort.name, cohort.entity]
+                )
         except Exception as error:
             raise BuildError(f"sql/cohorts/{cohort.entity}__{cohort.name}.sql: {error}") from error
     # A clock that stands or was put back does not mix up the order of what was found.

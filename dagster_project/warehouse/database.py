@@ -215,9 +215,9 @@ def parser() -> Connection:
 def transaction(connection: Connection) -> Iterator[None]:
     """All or nothing.
 
-    A trap of DuckDB 2.0.0: a table into which an INSERT of no rows (or a CREATE … AS of none) went first and then, in the
-    same transaction, one of 122,880 rows or more, reads as empty until the database is opened again. So where the first
-    may bring nothing, both are one statement.
+    A trap of DuckDB 2.0.0: a table into which an INSERT of no rows of another table (or a CREATE … AS of none) went first
+    and then, in the same transaction, one of 122,880 rows or more, reads as if these were not there until the transaction
+    ends (tests/test_build.py shows it). So where the first may bring nothing, both are one statement, or it is left out.
     """
     connection.execute("BEGIN TRANSACTION")
     try:

@@ -192,6 +192,8 @@ def parse_model(name: str, text: str, columns_of: Callable[[str], Sequence[Colum
         match = re.match(r" (\w+):\s*(.*)$", content)
         if match and match[1] in _KEYS:
             key = match[1]
+            if key in header:
+                raise ModelError(f"{name}: {key}: is said twice")
             header[key] = [match[2]] if match[2] else []
         elif match and key == "about" and difflib.get_close_matches(match[1], _KEYS):
             raise ModelError(f"{name}: unknown header {match[1]!r}; known: {', '.join(_KEYS)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 
 import duckdb
@@ -11,7 +12,8 @@ from .context import Build, BuildError
 from .database import Connection, parser, value
 from .models import Model
 
-_NUMBERS = ("INTEGER", "INT", "DECIMAL", "FLOAT", "DOUBLE")  # parts of the names of DuckDB's types
+_NUMBER = re.compile(r"U?(TINY|SMALL|BIG|HUGE)INT|U?INTEGER|DECIMAL\([\d, ]+\)|FLOAT|DOUBLE")
+_TIME = re.compile(r"DATE|TIMESTAMP.*")
 
 
 def standing_tables(connection: Connection) -> dict[str, list[tuple[str, str]]]:
@@ -84,9 +86,9 @@ def require_columns(work: Build, model: Model) -> None:
 
 def _fits(given: str, column: Column) -> bool:
     """Whether values of one type can be stored as another: DuckDB does so by itself, or both are numbers or times."""
-    if given == column.type or all(any(n in kind for n in _NUMBERS) for kind in (given, column.type)):
-        return True
-    if given.startswith(("DATE", "TIMESTAMP")) and column.type.startswith(("DATE", "TIMESTAMP")):
+    if given == column.type or any(
+        all(kind.fullmatch(of) for of in (given, column.type)) for kind in (_NUMBER, _TIME)
+    ):
         return True
     return column.type == "VARCHAR" or _casts(given, column.type)
 
