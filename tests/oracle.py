@@ -613,6 +613,7 @@ class Event:
     company_id: str | None
     user_id: str | None
     token: str | None
+    anonymous_id: str | None
     weight: int
     status: int | None
     blocked: bool
@@ -626,6 +627,7 @@ class Update:
     night: int
     at: datetime  # effective time
     token: str | None
+    anonymous_id: str | None  # user updates only
     company_id: str | None  # user updates only
     domain: str | None  # company updates only
     campaign: dict[str, Json] | None
@@ -851,6 +853,7 @@ def event_of(
         company_id=id_of(record.get("company_id")),
         user_id=id_of(record.get("user_id")),
         token=id_of(record.get("session_token")),
+        anonymous_id=id_of(record.get("anonymous_id")),
         weight=weight,
         status=status,
         blocked=blocked,
@@ -896,6 +899,7 @@ def load_update(
             night=place.file.night,
             at=at,
             token=id_of(record.get("session_token")),
+            anonymous_id=id_of(record.get("anonymous_id")) if entity == "user" else None,
             company_id=id_of(record.get("company_id")) if entity == "user" else None,
             domain=domain if isinstance(domain, str) and domain.strip() != "" else None,
             campaign=campaign,
@@ -1117,10 +1121,11 @@ class AllClaims:
     company_of_token: Claims
     user_of_token: Claims
     company_of_user: Claims
+    user_of_anonymous_id: Claims
 
 
 def claims_of(updates: Iterable[Update]) -> AllClaims:
-    claims = AllClaims(Claims(), Claims(), Claims())
+    claims = AllClaims(Claims(), Claims(), Claims(), Claims())
     for update in updates:
         if update.entity == "company":
             if update.token is not None:
@@ -1130,6 +1135,8 @@ def claims_of(updates: Iterable[Update]) -> AllClaims:
                 claims.user_of_token.add(update.token, update, update.id)
             if update.company_id is not None:
                 claims.company_of_user.add(update.id, update, update.company_id)
+            if update.anonymous_id is not None:
+                claims.user_of_anonymous_id.add(update.anonymous_id, update, update.id)
     return claims
 
 
@@ -1147,11 +1154,19 @@ def company_of(event: Event, claims: AllClaims) -> tuple[str | None, str]:
     company = claims.company_of_user.on(event.user_id, day)
     if company is not None:
         return company, "user"
+    company = claims.company_of_user.on(claims.user_of_anonymous_id.on(event.anonymous_id, day), day)
+    if company is not None:
+        return company, "anonymous"
     return None, "none"
 
 
 def user_of(event: Event, claims: AllClaims) -> str | None:
-    return event.user_id or claims.user_of_token.on(event.token, event.at.date())
+    day = event.at.date()
+    return (
+        event.user_id
+        or claims.user_of_token.on(event.token, day)
+        or claims.user_of_anonymous_id.on(event.anonymous_id, day)
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------

@@ -56,6 +56,7 @@ def rarely(
 COMPANIES = oneof("acme", "Acme", 7, "7", " acme")
 USERS = oneof("u1", "u2", "U1", 42)
 TOKENS = oneof("t1", "t2", "t3", "t4")
+ANONYMOUS = oneof("a1", "a2", "t1")
 NO_ID = oneof(None, "", "  ", 1.5, True, {"id": "acme"}, ["acme"])
 
 DAYS = oneof(*(AS_OF + timedelta(days=n) for n in (-31, -30, -29, -7, -6, -1, 0, 0, 1, 2)))
@@ -161,6 +162,7 @@ def calls() -> st.SearchStrategy[Record]:
             "transaction_id": oneof("k1", "k2", "k3", "k4", 1, "1", "", None),
             "company_id": rarely(COMPANIES, NO_ID, 2),
             "user_id": rarely(USERS, NO_ID, 12),
+            "anonymous_id": rarely(ANONYMOUS, NO_ID, 12),
             "weight": WEIGHTS,
             "blocked_by": oneof("rule", "", " ", None, False, 0, True),
             "metadata": oneof({"plan": 1}, {"plan": "x"}, "text", None),
@@ -179,6 +181,7 @@ def actions() -> st.SearchStrategy[Record]:
             "transaction_id": oneof("k1", "k2", None),
             "company_id": rarely(COMPANIES, NO_ID, 12),
             "user_id": rarely(USERS, NO_ID, 12),
+            "anonymous_id": rarely(ANONYMOUS, NO_ID, 12),
             "session_token": rarely(TOKENS, NO_ID, 12),
             "metadata": oneof({"plan": 1}, {"plan": "x"}),
             "received_at": RECEIVED,
@@ -265,6 +268,7 @@ def updates(entity: str) -> st.SearchStrategy[Record]:
     else:
         needed["user_id"] = rarely(USERS, NO_ID, 30)
         needed["company_id"] = rarely(COMPANIES, NO_ID, 4)
+        optional["anonymous_id"] = rarely(ANONYMOUS, NO_ID, 12)
     return st.fixed_dictionaries(needed, optional=optional)
 
 
@@ -617,6 +621,7 @@ def claim_nights(max_nights: int = 3) -> st.SearchStrategy[list[Night]]:
     ids: dict[str, st.SearchStrategy[Json]] = {
         "session_token": rarely(tokens, st.none(), 5),
         "user_id": rarely(st.none(), USERS, 4),
+        "anonymous_id": rarely(ANONYMOUS, st.none(), 3),
         "company_id": rarely(st.none(), COMPANIES, 8),
         "request": when.map(lambda time: {"time": time}),
     }
@@ -627,7 +632,12 @@ def claim_nights(max_nights: int = 3) -> st.SearchStrategy[list[Night]]:
         "actions": st.fixed_dictionaries(ids),
         "companies": st.fixed_dictionaries({**claim, "company_id": COMPANIES}),
         "users": st.fixed_dictionaries(
-            {**claim, "user_id": USERS, "company_id": rarely(COMPANIES, st.none(), 4)}
+            {
+                **claim,
+                "user_id": USERS,
+                "company_id": rarely(COMPANIES, st.none(), 4),
+                "anonymous_id": rarely(ANONYMOUS, st.none(), 2),
+            }
         ),
     }
     return nights_of(

@@ -24,7 +24,8 @@ from dagster_project.warehouse.database import open_warehouse
 DAY = date(2026, 3, 31)
 NIGHT = datetime(2026, 4, 1, 2)  # noqa: DTZ001 - the warehouse keeps UTC without a zone
 USER, EMAIL, TOKEN = "person-4711", "jo.doe@acme.example", "token-of-person-4711"
-SECRETS = (USER, "person\\u002d4711", EMAIL, "jo.doe", "Johanna", TOKEN)
+ANONYMOUS = "browser-of-person-4711"
+SECRETS = (USER, "person\\u002d4711", EMAIL, "jo.doe", "Johanna", TOKEN, ANONYMOUS)
 
 
 def call(number: int, **ids: Any) -> Row:
@@ -55,6 +56,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
             call(5, user_id="other", session_token=TOKEN, company_id="bolt"),
             call(6, user_id="other", session_token="shared"),
             {**call(7, user_id=USER), "request": {"time": "never"}},
+            call(8, anonymous_id=ANONYMOUS),  # the company's by the anonymous id's user
         ],
     )
     warehouse.put("events/broken.jsonl", f'{{"user_id": "{USER}", "company_id": "acme"\n{{"other": \n')
@@ -68,6 +70,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "user_id": USER,
                 "company_id": "acme",
                 "session_token": TOKEN,
+                "anonymous_id": ANONYMOUS,
                 "modified_time": "2026-03-01",
                 "metadata": {"email": EMAIL.upper(), "name": "Johanna", "seats": "x"},
             },
@@ -130,9 +133,9 @@ def erased(
     warehouse: Warehouse, *, users: Sequence[str] = (), companies: Sequence[str] = ()
 ) -> erase.Erasure:
     with open_warehouse(warehouse.settings) as connection:
-        erasure = erase.look(connection, warehouse.settings, users, companies, lambda _: None)
+        erasure = erase.look(connection, warehouse.settings, users, companies)
         erase.carry_out(connection, warehouse.settings, erasure)
-    erase.publish_without(warehouse.settings, lambda _: None)
+    erase.publish_without(warehouse.settings)
     return erasure
 
 
@@ -165,7 +168,7 @@ def test_a_user_goes_and_the_companies_calls_stay(warehouse: Warehouse) -> None:
     erasure = erased(warehouse, users=[USER])
 
     assert left_in_bytes(warehouse, *SECRETS) == []
-    assert company_calls(warehouse) == calls == {"acme": 5, "bolt": 1}
+    assert company_calls(warehouse) == calls == {"acme": 6, "bolt": 1}
     assert warehouse.one("marts.company_profiles", company_id="acme")["users"] == 1
     assert warehouse.table("marts.user_profiles") == others, "also its updated_at"
     assert {r["user_id"] for r in warehouse.table("marts.user_aliases")} == {"other"}
@@ -203,13 +206,13 @@ def test_a_company_goes_with_all_that_was_its_own(warehouse: Warehouse) -> None:
         ],
     )
     warehouse.night(DAY, NIGHT)
-    assert company_calls(warehouse) == {"acme": 6, "bolt": 2}
+    assert company_calls(warehouse) == {"acme": 7, "bolt": 2}
     erased(warehouse, companies=["acme"])
 
     assert left_in_bytes(warehouse, '"acme"', "own-token-acme", "Acme Inc", "www.acme") == []
     assert [r["company_id"] for r in warehouse.table("marts.company_profiles")] == ["bolt"]
     # What it did with its own id or its own token is gone; what only its user's claim made its own is nobody's.
-    assert company_calls(warehouse) == {"bolt": 3, None: 2}
+    assert company_calls(warehouse) == {"bolt": 3, None: 3}
     assert warehouse.table("marts.alias_conflicts") == []
     assert warehouse.one("marts.user_profiles", user_id=USER)["company_id"] is None
     assert {r["account_id"] for r in warehouse.table("marts.daily_feature_totals")} == {"bolt"}
@@ -246,7 +249,7 @@ def test_later_files_and_a_full_rebuild_bring_nothing_back(warehouse: Warehouse)
     later(warehouse)
     after = every_table(warehouse)
     assert [r["user_id"] for r in warehouse.table("marts.user_profiles")] == ["other"]
-    assert company_calls(warehouse) == {"acme": 7, "bolt": 1}
+    assert company_calls(warehouse) == {"acme": 8, "bolt": 1}
     assert accounted(warehouse)
     assert {r["what"] for r in warehouse.table("ops.repairs")} == {"erased"}
     assert {r["record_id"] for r in warehouse.table("core.crm_contacts")} == {"22"}
@@ -337,7 +340,7 @@ def test_a_crash_at_any_moment_and_the_same_command_again(
             erased(warehouse, users=[USER])
     erased(warehouse, users=[USER])
     assert left_in_bytes(warehouse, *SECRETS) == []
-    assert company_calls(warehouse) == {"acme": 5, "bolt": 1}
+    assert company_calls(warehouse) == {"acme": 6, "bolt": 1}
     assert [r["user_id"] for r in warehouse.table("marts.user_profiles")] == ["other"]
     assert [r["key"] for r in warehouse.table("ops.hubspot_ledger")] == ["o@bolt.example"]
 

@@ -10,13 +10,13 @@ from dagster_project.readers.files import Record
 from dagster_project.readers.values import id_of, is_future, start_of, time_of
 
 from . import FIRST_LOAD, POSITION, RawColumn, RawTable, Source, typed
-from .events import EVENT_COLUMNS, KEY, insert_new, key_of
+from .events import ANONYMOUS_ID, EVENT_COLUMNS, KEY, insert_new, key_of
 from .loading import FileLoad, Incoming, LoadContext, Loader, objects, received
 
 ACTIONS = RawTable(
     "actions",
     "Custom actions, deduplicated.",
-    [*EVENT_COLUMNS, RawColumn("action_name", "VARCHAR", "its name; null: it has none")],
+    [*EVENT_COLUMNS, RawColumn("action_name", "VARCHAR", "its name; null: it has none"), ANONYMOUS_ID],
     retained_by="event_at",
 )
 ACTION_KEYS = RawTable(
@@ -34,10 +34,11 @@ _QUERY = """WITH texts AS (
 )
 SELECT nullif(transaction_id, '') AS key, event_at,
     nullif(company_id, '') AS company_id, nullif(user_id, '') AS user_id, nullif(session_token, '') AS session_token,
-    json_extract_string(action_name, '$') AS action_name,
+    json_extract_string(action_name, '$') AS action_name, nullif(anonymous_id, '') AS anonymous_id,
     event_at IS NULL OR event_at < TIMESTAMP '1900-01-01' OR late(event_at, received, $latest)
     OR (received_at IS NOT NULL AND received IS NULL)
     OR odd_id(transaction_id) OR odd_id(company_id) OR odd_id(user_id) OR odd_id(session_token)
+    OR odd_id(anonymous_id)
     OR NOT coalesce(starts_with(CAST(action_name AS VARCHAR), '"'), true)
     OR (coalesce(transaction_id, '') = '' AND request.headers IS NOT NULL) AS is_odd
 FROM timed
@@ -45,7 +46,7 @@ FROM timed
 READINGS = (
     typed.Reading(
         """transaction_id VARCHAR, received_at VARCHAR, company_id VARCHAR, user_id VARCHAR, session_token VARCHAR,
-        action_name JSON, request STRUCT("time" VARCHAR, headers JSON)""",
+        anonymous_id VARCHAR, action_name JSON, request STRUCT("time" VARCHAR, headers JSON)""",
         _QUERY,
     ),
 )
@@ -97,6 +98,7 @@ class ActionLoader(Loader):
                 id_of(value.get("user_id")),
                 id_of(value.get("session_token")),
                 name if isinstance(name, str) else None,
+                id_of(value.get("anonymous_id")),
             )
         )
 

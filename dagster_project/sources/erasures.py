@@ -31,7 +31,7 @@ from . import Owns, Person, RawTable, Source, all_sources
 PREFIX = "erased:"  # core.attribution and marts.user_aliases know pseudonyms by it
 PERSONS: tuple[Person, ...] = ("user", "company")
 # company_token: a token that is a company's own. kept: what an erased one shared with others, and what therefore stays.
-KINDS = ("company", "user", "token", "company_token", "email", "domain", "kept")
+KINDS = ("company", "user", "token", "anonymous", "company_token", "email", "domain", "kept")
 _SECRET = ("token", "company_token")  # may be real API keys, and are shown to nobody
 
 # Ids in text that need not be JSON: what is quoted, and words.

@@ -26,6 +26,8 @@ EVENT_COLUMNS = (
     RawColumn("user_id", "VARCHAR", "as the event says", holds="user"),
     RawColumn("session_token", "VARCHAR", "as the event says", holds="token"),
 )
+# Behind the columns of older releases, whose tables have it added there.
+ANONYMOUS_ID = RawColumn("anonymous_id", "VARCHAR", "the browser's, as the event says", holds="anonymous")
 API_CALLS = RawTable(
     "api_calls",
     "API calls, deduplicated; headers and bodies are not kept.",
@@ -37,6 +39,7 @@ API_CALLS = RawTable(
         # What cohorts over behaviour ask for.
         RawColumn("verb", "VARCHAR", "of failed calls (status 400 to 599)"),
         RawColumn("route", "VARCHAR", "path of the address of failed calls"),
+        ANONYMOUS_ID,
     ],
     retained_by="event_at",
 )
@@ -49,7 +52,8 @@ API_CALL_KEYS = RawTable(
 KEY = RawColumn("key", "VARCHAR", "what makes two records the same event")
 # What the fast way takes of a call. A key in a header of another spelling needs the second reading.
 _FIELDS = """transaction_id VARCHAR, received_at VARCHAR, company_id VARCHAR, user_id VARCHAR, session_token VARCHAR,
-    weight JSON, blocked_by VARCHAR, request STRUCT("time" VARCHAR, verb VARCHAR, uri VARCHAR, headers {headers}),
+    anonymous_id VARCHAR, weight JSON, blocked_by VARCHAR,
+    request STRUCT("time" VARCHAR, verb VARCHAR, uri VARCHAR, headers {headers}),
     response STRUCT(status JSON)"""
 _QUERY = """WITH texts AS (
     SELECT *, plain_time(request."time") AS event_at, plain_time(received_at) AS received,
@@ -66,9 +70,11 @@ SELECT key, event_at,
     CASE WHEN status BETWEEN 400 AND 599 THEN verb END AS verb,
     CASE WHEN status BETWEEN 400 AND 599 THEN nullif(regexp_extract(
         uri, '^(?:[A-Za-z][A-Za-z0-9+.-]*:)?(?://[^/?#]*)?([^?#]*)', 1), '') END AS route,
+    nullif(anonymous_id, '') AS anonymous_id,
     event_at IS NULL OR event_at < TIMESTAMP '1900-01-01' OR late(event_at, received, $latest)
     OR (received_at IS NOT NULL AND received IS NULL)
-    OR odd_id(key) OR odd_id(company_id) OR odd_id(user_id) OR odd_id(session_token) OR odd_id(blocked_by)
+    OR odd_id(key) OR odd_id(company_id) OR odd_id(user_id) OR odd_id(session_token)
+    OR odd_id(anonymous_id) OR odd_id(blocked_by)
     -- A whole number that is written as one; weights of 16 digits and more may have to be cut.
     OR coalesce(CAST(weight_number AS VARCHAR) <> weight_text OR weight_number <= 0
                 OR weight_number >= 1000000000000000, weight_text IS NOT NULL)
@@ -141,6 +147,7 @@ class ApiCallLoader(Loader):
                 _is_blocked(value.get("blocked_by")),
                 _text(request.get("verb")) if failed else None,
                 route_of(request.get("uri")) if failed else None,
+                id_of(value.get("anonymous_id")),
             )
         )
 

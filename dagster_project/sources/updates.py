@@ -29,6 +29,7 @@ COLUMNS = (
     RawColumn("metadata", "VARCHAR", "JSON object, dots in keys replaced"),
     RawColumn("campaign", "VARCHAR", "JSON object"),
     RawColumn("raw", "VARCHAR", "the update, where it has metadata", as_it_came=True),
+    RawColumn("anonymous_id", "VARCHAR", "the browser's that a user claims", holds="anonymous"),
 )
 
 
@@ -68,6 +69,7 @@ class UpdateLoader(Loader):
             _object_text(value.get("campaign"), "campaign", repairs, lambda v, _: v),
             # A later setting may refuse an update for its metadata: it is kept as it came, to be listed then.
             load.redacted(record.raw()) if value.get("metadata") is not None else None,
+            id_of(value.get("anonymous_id")),
         )
         load.repair(record, repairs)
         self.rows.add(row)

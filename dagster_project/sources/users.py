@@ -16,7 +16,10 @@ USER_UPDATES = RawTable(
     [replace(c, erases_row=c.name == "user_id") for c in COLUMNS],
 )
 # A company's calls must not change because one who made them is gone: who claimed which token stays.
-_CLAIM = ("load_seq", "file_seq", "line", "element", "company_id", "user_id", "session_token", "effective_at")
+_CLAIM = (
+    *("load_seq", "file_seq", "line", "element", "company_id", "user_id", "session_token", "effective_at"),
+    "anonymous_id",
+)
 ERASED_CLAIMS = RawTable(
     "erased_claims",
     "What updates of erased users claimed, with a pseudonym for the user.",
@@ -29,8 +32,9 @@ SOURCE = Source(
     tables=[USER_UPDATES, ERASED_CLAIMS],
     loader=lambda context: UpdateLoader(context, USER_UPDATES, "user_id"),
     owns=[
-        # Usage follows the user's pseudonym, whoever else claims the token.
+        # Usage follows the user's pseudonym, whoever else claims the token or the browser.
         Owns("user", "token", "session_token", keeps_shared=False),
+        Owns("user", "anonymous", "anonymous_id", keeps_shared=False),
         Owns("user", "email", "json_extract_string(metadata, '$.email')", email_key),
     ],
     remains=ERASED_CLAIMS,

@@ -58,4 +58,27 @@ MIGRATIONS: tuple[Migration, ...] = (
         "files are known by what they unpack to; unfinished records wait; files can be withdrawn",
         raw=_CONTENTS,
     ),
+    Migration(
+        "events and user updates keep their anonymous_id",
+        raw="".join(
+            f"ALTER TABLE IF EXISTS raw.{table} ADD COLUMN IF NOT EXISTS anonymous_id VARCHAR{default};"
+            for tables, default in (
+                (("api_calls", "actions", "company_updates", "user_updates", "erased_claims"), ""),
+                (
+                    (
+                        "dropped_api_calls__core_api_usage_daily",
+                        "dropped_api_calls__core_error_usage_daily",
+                        "dropped_actions__core_action_usage_daily",
+                    ),
+                    " DEFAULT ''",
+                ),
+            )
+            for table in tables
+        ),
+        # What they held before is the "before" of the next build's restatements.
+        warehouse="".join(
+            f"ALTER TABLE IF EXISTS core.{table} ADD COLUMN IF NOT EXISTS anonymous_id VARCHAR DEFAULT '';"
+            for table in ("attribution", "api_usage_daily")
+        ),
+    ),
 )

@@ -1,5 +1,5 @@
 -- Custom actions by day, name and the ids that they carried themselves.
--- grain: day, company_id, user_id, session_token, action_name
+-- grain: day, company_id, user_id, session_token, anonymous_id, action_name
 -- rebuild: merge
 -- merge: sum(actions), min(first_at), max(last_at)
 -- columns:
@@ -7,6 +7,7 @@
 --   company_id     VARCHAR    the event's own company_id, '' for none
 --   user_id        VARCHAR    the event's own user_id, '' for none
 --   session_token  VARCHAR    the event's token, '' for none
+--   anonymous_id   VARCHAR    the event's anonymous_id, '' for none
 --   action_name    VARCHAR    what was done, '' if not given
 --   actions        BIGINT     records
 --   first_at       TIMESTAMP  first action, UTC
@@ -16,10 +17,11 @@ SELECT
     coalesce(company_id, '') AS company_id,
     coalesce(user_id, '') AS user_id,
     coalesce(session_token, '') AS session_token,
+    coalesce(anonymous_id, '') AS anonymous_id,
     coalesce(action_name, '') AS action_name,
     count(*) AS actions,
     min(event_at) AS first_at,
     max(event_at) AS last_at
 FROM raw.actions
 WHERE load_seq > $since
-GROUP BY 1, 2, 3, 4, 5
+GROUP BY 1, 2, 3, 4, 5, 6

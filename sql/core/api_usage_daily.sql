@@ -1,6 +1,6 @@
 -- API calls by day and by the ids that they carried themselves. Who they belong to is decided later
 -- (core.attribution), so that a late claim moves sums and not history.
--- grain: day, company_id, user_id, session_token
+-- grain: day, company_id, user_id, session_token, anonymous_id
 -- rebuild: merge
 -- merge: sum(events, calls, errors_4xx, errors_5xx, blocked_calls), min(first_at, first_success_at), max(last_at)
 -- columns:
@@ -16,6 +16,7 @@
 --   first_at       TIMESTAMP  first call, UTC
 --   last_at        TIMESTAMP  last call, UTC
 --   first_success_at  TIMESTAMP  first call with status 200 to 299, UTC
+--   anonymous_id   VARCHAR    the event's anonymous_id, '' for none
 SELECT
     CAST(event_at AS DATE) AS day,
     coalesce(company_id, '') AS company_id,
@@ -28,7 +29,8 @@ SELECT
     saturating_sum(CASE WHEN is_blocked THEN weight ELSE 0 END) AS blocked_calls,
     min(event_at) AS first_at,
     max(event_at) AS last_at,
-    min(CASE WHEN status BETWEEN 200 AND 299 THEN event_at END) AS first_success_at
+    min(CASE WHEN status BETWEEN 200 AND 299 THEN event_at END) AS first_success_at,
+    coalesce(anonymous_id, '') AS anonymous_id
 FROM raw.api_calls
 WHERE load_seq > $since
-GROUP BY 1, 2, 3, 4
+GROUP BY 1, 2, 3, 4, 13

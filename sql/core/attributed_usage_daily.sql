@@ -30,5 +30,6 @@ SELECT
     min(u.first_success_at) AS first_success_at
 FROM core.api_usage_daily AS u
 JOIN core.attribution AS a
-    ON a.day = u.day AND a.own_company_id = u.company_id AND a.own_user_id = u.user_id AND a.session_token = u.session_token
+    ON a.day = u.day AND a.own_company_id = u.company_id AND a.own_user_id = u.user_id
+    AND a.session_token = u.session_token AND a.anonymous_id = u.anonymous_id
 GROUP BY 1, 2, 3, 4

@@ -12,14 +12,19 @@ WITH changed AS (
     UNION
     SELECT 'user', key FROM changed WHERE kind = 'user_company'
     UNION
-    -- A user that moves company takes its tokens along.
-    SELECT 'token', s.key
+    SELECT 'anonymous', key FROM changed WHERE kind = 'anonymous_user'
+    UNION
+    -- A user that moves company takes its tokens and anonymous ids along.
+    SELECT CASE s.kind WHEN 'token_user' THEN 'token' ELSE 'anonymous' END, s.key
     FROM core.claim_spans AS s
     JOIN changed AS c ON c.kind = 'user_company' AND c.key = s.target
-    WHERE s.kind = 'token_user'
+    WHERE s.kind IN ('token_user', 'anonymous_user')
 )
 SELECT a.day
 FROM core.attribution AS a JOIN keys AS k ON k.kind = 'token' AND k.key = a.session_token
 UNION
 SELECT a.day
 FROM core.attribution AS a JOIN keys AS k ON k.kind = 'user' AND k.key = a.own_user_id
+UNION
+SELECT a.day
+FROM core.attribution AS a JOIN keys AS k ON k.kind = 'anonymous' AND k.key = a.anonymous_id

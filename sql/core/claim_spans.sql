@@ -2,8 +2,8 @@
 -- go to the first claimant; of several claims on one day the last one decides.
 -- grain: kind, key, from_day
 -- columns:
---   kind      VARCHAR  token_company, token_user or user_company
---   key       VARCHAR  the token or user that is claimed
+--   kind      VARCHAR  token_company, token_user, user_company or anonymous_user
+--   key       VARCHAR  the token, user or anonymous_id that is claimed
 --   target    VARCHAR  the company or user that it belongs to
 --   from_day  DATE     first GMT day
 --   to_day    DATE     last GMT day

@@ -17,5 +17,6 @@ SELECT u.day, nullif(a.company_id, '') AS company_id, nullif(a.user_id, '') AS u
        saturating_sum(u.calls) AS calls
 FROM core.error_usage_daily AS u
 JOIN core.attribution AS a
-    ON a.day = u.day AND a.own_company_id = u.company_id AND a.own_user_id = u.user_id AND a.session_token = u.session_token
+    ON a.day = u.day AND a.own_company_id = u.company_id AND a.own_user_id = u.user_id
+    AND a.session_token = u.session_token AND a.anonymous_id = u.anonymous_id
 GROUP BY 1, 2, 3, 4, 5, 6

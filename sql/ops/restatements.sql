@@ -10,7 +10,7 @@
 --   company_id_before  VARCHAR  where it counted until that run, null: nowhere
 --   company_id_after   VARCHAR  where it counts since, null: nowhere
 --   calls              BIGINT   calls that moved
---   reason             VARCHAR  what the new claim is of: token, token_user or user
+--   reason             VARCHAR  what the new claim is of: token, token_user, user or anonymous
 -- chart: SELECT day, sum(calls) AS calls FROM ops.restatements GROUP BY day
 SELECT
     $run_id AS run,
@@ -22,6 +22,6 @@ SELECT
 FROM core.attribution_before AS b
 JOIN core.attribution AS a
     ON a.day = b.day AND a.own_company_id = b.own_company_id AND a.own_user_id = b.own_user_id
-    AND a.session_token = b.session_token
+    AND a.session_token = b.session_token AND a.anonymous_id = b.anonymous_id
 WHERE a.company_id <> b.company_id
 GROUP BY 1, 2, 3, 4
