@@ -198,7 +198,7 @@ def test_leftovers_of_a_killed_run_are_removed(warehouse: Warehouse) -> None:
 def test_a_copy_that_outlives_its_killed_run_does_no_harm(
     warehouse: Warehouse, wanted: dict[str, list[Row]]
 ) -> None:
-    """The copy is made by a process of its own, which goes on when only its parent is killed."""
+    """Releases before made the copy by a process of its own, which goes on when only its parent is killed."""
     with (warehouse.folder / "analytics.duckdb.part").open("wb") as copy:
         copy.write(b"o" * 4096)
         copy.flush()

@@ -30,7 +30,8 @@ _log = logging.getLogger(__name__)
 Connection = duckdb.DuckDBPyConnection
 
 # Readable by every DuckDB since 1.0: analysts bring their own client.
-_PUBLISHED_FORMAT = {"storage_compatibility_version": "v1.0.0"}
+PUBLISHED_STORAGE = "v1.0.0"
+_PUBLISHED_FORMAT = {"storage_compatibility_version": PUBLISHED_STORAGE}
 _VERSION_TABLES = {"raw": "raw.main.schema_version", "warehouse": "warehouse.core.schema_version"}
 
 
@@ -371,6 +372,10 @@ def _take_back_published(settings: Settings) -> None:
         with duckdb.connect(str(published), read_only=True) as connection:
             value(connection, "SELECT count(*) FROM core.builds")
         shutil.copyfile(published, part)
+        with duckdb.connect(str(part), config=dict(_PUBLISHED_FORMAT)) as connection:
+            views = "SELECT schema_name, view_name FROM duckdb_views() WHERE NOT internal"
+            for schema, view in connection.execute(views).fetchall():  # publishing makes them anew
+                connection.execute(f'DROP VIEW "{schema}"."{view}"')
         # Not a rename: another run may have been faster, and has it open (and has removed our copy as a leftover).
         with suppress(FileExistsError, FileNotFoundError):
             os.link(part, target)

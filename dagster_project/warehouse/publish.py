@@ -1,17 +1,26 @@
-"""Publishes the warehouse: `analytics.duckdb` becomes a copy of it in one step.
+"""Publishes the warehouse: `analytics.duckdb` becomes a copy of it in one step, with a view in `main` on each mart.
 
 Analysts who have the old file open keep it; whoever opens it next gets the new one. Nobody waits for anybody.
 """
 
 from __future__ import annotations
 
-import subprocess
+from contextlib import suppress
+from pathlib import Path
 
 import duckdb
 
 from dagster_project.settings import Settings
 
-from .database import Connection, DatabaseError, quoted, value
+from .database import (
+    PUBLISHED_STORAGE,
+    Connection,
+    DatabaseError,
+    is_of_the_machine,
+    quoted,
+    transaction,
+    value,
+)
 from .durable import put_in_place
 
 
@@ -27,7 +36,15 @@ def is_published(connection: Connection, settings: Settings) -> bool:
         return False  # whatever lies there is to be replaced
     try:
         differing = f"({builds.format('')} EXCEPT {builds.format('published.')})"
-        return not value(connection, f"SELECT count(*) FROM {differing}")
+        if value(connection, f"SELECT count(*) FROM {differing}"):
+            return False
+        # Releases before the views published copies of the file.
+        return bool(
+            value(
+                connection,
+                "SELECT count(*) FROM duckdb_views() WHERE database_name = 'published' AND NOT internal",
+            )
+        )
     except duckdb.Error:
         return False
     finally:
@@ -36,23 +53,75 @@ def is_published(connection: Connection, settings: Settings) -> bool:
 
 def publish(connection: Connection, settings: Settings) -> int:
     """Replace `analytics.duckdb` atomically. Returns its size in bytes. Raises DatabaseError."""
-    connection.execute("CHECKPOINT")
     target = settings.analytics_file
     part = target.with_suffix(".duckdb.part")
-    # In a process of its own: closing the file in this one would drop DuckDB's lock on it.
-    copied = subprocess.run(
-        ["cp", "--", str(settings.warehouse_file), str(part)], capture_output=True, text=True, check=False
-    )
+    log = part.with_name(f"{part.name}.wal")
     try:
-        if copied.returncode:
-            raise OSError(copied.stderr.strip() or f"cp ended with {copied.returncode}")
+        for left in (part, log):
+            left.unlink(missing_ok=True)
+        try:
+            _write(connection, part)
+        except duckdb.Error as error:
+            if not is_of_the_machine(error):
+                raise
+            raise OSError(str(error).partition("\n")[0]) from error
         # Left by a client that opened the published file for writing; it would be applied to the new one.
         target.with_name(f"{target.name}.wal").unlink(missing_ok=True)
         put_in_place(part, target)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        for left in (part, log):
+            with suppress(OSError):
+                left.unlink(missing_ok=True)
         raise DatabaseError(
             f"cannot publish to {target}: {error}; what is published is as it was. See to it (is the disk full?) and "
             "run again: nothing is lost"
         ) from error
     return target.stat().st_size
+
+
+def _write(connection: Connection, file: Path) -> None:
+    """Write a new file with all that the warehouse holds, and the views.
+
+    Not a copy of the warehouse's file: after nights in which tables shrank, DuckDB 2.0 counts blocks behind the end of
+    that, which DuckDB before 1.4 does not open; and up to a half of it are free blocks.
+    """
+    source = value(connection, "SELECT current_database()")
+    # With a search path of its own: a view finds its table by schema and name in whatever the file is attached as.
+    cursor = connection.cursor()
+    cursor.execute(f"ATTACH '{quoted(str(file))}' AS {_NEW} (STORAGE_VERSION '{PUBLISHED_STORAGE}')")
+    try:
+        cursor.execute(f"COPY FROM DATABASE {source} TO {_NEW}")
+        cursor.execute(f"USE {_NEW}")
+        with transaction(cursor):
+            cursor.execute("; ".join(_views(cursor)))
+        cursor.execute(f"USE {source}")
+        cursor.execute(f"DETACH {_NEW}")
+    except BaseException:
+        # Where the disk is full, it may not go in good order; then it goes with the connection.
+        for statement in (f"USE {source}", f"DETACH {_NEW}"):
+            with suppress(duckdb.Error):
+                cursor.execute(statement)
+        raise
+    finally:
+        cursor.close()
+
+
+_NEW = "publication"
+
+
+def _views(connection: Connection) -> list[str]:
+    """The statements for a view in `main` on each mart, with its comments: what tools and people see first."""
+    marts = f"database_name = '{_NEW}' AND schema_name = 'marts'"
+    tables = connection.execute(f"SELECT table_name, comment FROM duckdb_tables() WHERE {marts} ORDER BY 1")
+    statements = []
+    for table, comment in tables.fetchall():
+        statements.append(f'CREATE OR REPLACE VIEW main."{table}" AS SELECT * FROM marts."{table}"')
+        statements.append(f"COMMENT ON VIEW main.\"{table}\" IS '{quoted(comment or '')}'")
+    columns = connection.execute(
+        f"SELECT table_name, column_name, comment FROM duckdb_columns() WHERE {marts} AND comment IS NOT NULL"
+    )
+    statements += [
+        f'COMMENT ON COLUMN main."{table}"."{column}" IS \'{quoted(comment)}\''
+        for table, column, comment in columns.fetchall()
+    ]
+    return statements
