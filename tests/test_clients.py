@@ -23,6 +23,8 @@ import pytest
 from harness import Warehouse
 from soak import LONG, budget
 
+from dagster_project.warehouse import publish
+
 OLDEST, NEWER = "1.0.0", ("1.1.3", "1.2.2", "1.3.2", "1.4.4")
 CLIENTS = (OLDEST, *NEWER) if LONG else (OLDEST, NEWER[-1])
 FIRST = datetime(2026, 3, 1)  # noqa: DTZ001  (UTC, as all times here)
@@ -84,8 +86,13 @@ def read_by(version: str | None, files: list[Path]) -> dict[str, dict[str, int]]
     return told
 
 
-def history(folder: Path, seed: int, nights: int, most: int) -> list[Path]:
-    """What was published by nights in which sources come and go; each publish, kept."""
+def history(
+    folder: Path, seed: int, nights: int, most: int, small: Callable[[int], int] = lambda _: 1 << 40
+) -> list[Path]:
+    """What was published by nights in which sources come and go; each publish, kept.
+
+    small: up to which size a night's file is written anew in any case.
+    """
     chance, warehouse = random.Random(seed), Warehouse(folder / "data")
     published = []
     for night in range(nights):
@@ -151,8 +158,18 @@ RECORDS: dict[str, Callable[[random.Random, datetime], dict[str, Any]]] = {
 
 @pytest.mark.soak
 @pytest.mark.parametrize("seed", range(budget(1, 6)))
-def test_every_publish_is_read_whole_by_the_promised_clients(tmp_path: Path, seed: int) -> None:
-    files = history(tmp_path, seed, nights=budget(4, 30), most=budget(400, 20_000))
+def test_every_publish_is_read_whole_by_the_promised_clients(
+    tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publish, "_SMALL", 0)
+    # Every third night's file is written anew in any case; of the others, those for which there is a reason.
+    files = history(
+        tmp_path,
+        seed,
+        nights=budget(4, 30),
+        most=budget(400, 20_000),
+        small=lambda night: 0 if night % 3 else 1 << 40,
+    )
     expected = read_by(None, files)
     for rows in expected.values():
         assert rows["main.company_profiles"] == rows["marts.company_profiles"]
@@ -161,8 +178,11 @@ def test_every_publish_is_read_whole_by_the_promised_clients(tmp_path: Path, see
         assert read_by(version, files) == expected, f"seed {seed}, DuckDB {version}"
 
 
-def test_what_is_published_has_no_block_that_is_free_or_behind_its_end(tmp_path: Path) -> None:
+def test_what_is_published_has_no_block_that_is_free_or_behind_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The warehouse's own file has both, after nights in which tables shrank; old clients stumble over the second."""
+    monkeypatch.setattr(publish, "_SMALL", publish._SMALL)
     file = history(tmp_path, 1, nights=3, most=400)[-1]
     with duckdb.connect(str(file), read_only=True) as connection:
         sizes = "SELECT block_size, total_blocks, free_blocks FROM pragma_database_size()"

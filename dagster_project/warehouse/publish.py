@@ -5,8 +5,11 @@ Analysts who have the old file open keep it; whoever opens it next gets the new 
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 import duckdb
 
@@ -22,6 +25,8 @@ from .database import (
     value,
 )
 from .durable import put_in_place
+
+T = TypeVar("T")
 
 
 def is_published(connection: Connection, settings: Settings) -> bool:
@@ -60,7 +65,7 @@ def publish(connection: Connection, settings: Settings) -> int:
         for left in (part, log):
             left.unlink(missing_ok=True)
         try:
-            _write(connection, part)
+            _write(connection, settings.warehouse_file, part)
         except duckdb.Error as error:
             if not is_of_the_machine(error):
                 raise
@@ -79,34 +84,66 @@ def publish(connection: Connection, settings: Settings) -> int:
     return target.stat().st_size
 
 
-def _write(connection: Connection, file: Path) -> None:
-    """Write a new file with all that the warehouse holds, and the views.
+_NEW = "publication"
+_SMALL = 32 << 20  # bytes; up to this, writing anew takes less than a second
 
-    Not a copy of the warehouse's file: after nights in which tables shrank, DuckDB 2.0 counts blocks behind the end of
-    that, which DuckDB before 1.4 does not open; and up to a half of it are free blocks.
+
+def _write(connection: Connection, source: Path, file: Path) -> None:
+    """Make a new file with all that the warehouse holds, and the views.
+
+    Not simply a copy of the warehouse's file: after nights in which tables shrank, DuckDB 2.0 counts blocks behind the
+    end of that, which DuckDB before 1.4 may not open; and a good part of it may be free. But writing a large one anew
+    takes long, so that is done where there is a reason.
     """
-    source = value(connection, "SELECT current_database()")
+    connection.execute("CHECKPOINT")
+    name = str(value(connection, "SELECT current_database()"))
+    if source.stat().st_size > _SMALL and _is_sound(connection, name, source):
+        # In a process of its own: closing the file in this one would drop DuckDB's lock on it.
+        copied = subprocess.run(
+            ["cp", "--", str(source), str(file)], capture_output=True, text=True, check=False
+        )
+        if copied.returncode:
+            raise OSError(copied.stderr.strip() or f"cp ended with {copied.returncode}")
+        _within(connection, name, file, lambda _: None)
+        if _within(connection, name, file, lambda cursor: _is_sound(cursor, _NEW, file)):
+            return
+        file.unlink()
+    _within(connection, name, file, lambda cursor: cursor.execute(f"COPY FROM DATABASE {name} TO {_NEW}"))
+
+
+def _is_sound(connection: Connection, database: str, file: Path) -> bool:
+    """Whether every client reads the file, and not too much of it is free."""
+    block, blocks, free = connection.execute(
+        "SELECT block_size, total_blocks, free_blocks FROM pragma_database_size() WHERE database_name = ?",
+        [database],
+    ).fetchall()[0]
+    return bool(block * blocks <= file.stat().st_size and free * 3 <= blocks)
+
+
+def _within(connection: Connection, name: str, file: Path, do: Callable[[Connection], T]) -> T:
+    """Do something with a file attached, and see to it that it has the views."""
     # With a search path of its own: a view finds its table by schema and name in whatever the file is attached as.
     cursor = connection.cursor()
     cursor.execute(f"ATTACH '{quoted(str(file))}' AS {_NEW} (STORAGE_VERSION '{PUBLISHED_STORAGE}')")
     try:
-        cursor.execute(f"COPY FROM DATABASE {source} TO {_NEW}")
+        result = do(cursor)
         cursor.execute(f"USE {_NEW}")
-        with transaction(cursor):
-            cursor.execute("; ".join(_views(cursor)))
-        cursor.execute(f"USE {source}")
+        if not value(
+            cursor, f"SELECT count(*) FROM duckdb_views() WHERE database_name = '{_NEW}' AND NOT internal"
+        ):
+            with transaction(cursor):
+                cursor.execute("; ".join(_views(cursor)))
+        cursor.execute(f"USE {name}")
         cursor.execute(f"DETACH {_NEW}")
+        return result
     except BaseException:
         # Where the disk is full, it may not go in good order; then it goes with the connection.
-        for statement in (f"USE {source}", f"DETACH {_NEW}"):
+        for statement in (f"USE {name}", f"DETACH {_NEW}"):
             with suppress(duckdb.Error):
                 cursor.execute(statement)
         raise
     finally:
         cursor.close()
-
-
-_NEW = "publication"
 
 
 def _views(connection: Connection) -> list[str]:
@@ -115,7 +152,7 @@ def _views(connection: Connection) -> list[str]:
     tables = connection.execute(f"SELECT table_name, comment FROM duckdb_tables() WHERE {marts} ORDER BY 1")
     statements = []
     for table, comment in tables.fetchall():
-        statements.append(f'CREATE OR REPLACE VIEW main."{table}" AS SELECT * FROM marts."{table}"')
+        statements.append(f'CREATE VIEW main."{table}" AS SELECT * FROM marts."{table}"')
         statements.append(f"COMMENT ON VIEW main.\"{table}\" IS '{quoted(comment or '')}'")
     columns = connection.execute(
         f"SELECT table_name, column_name, comment FROM duckdb_columns() WHERE {marts} AND comment IS NOT NULL"
