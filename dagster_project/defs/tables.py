@@ -4,14 +4,13 @@ What analysts open follows in the same step, when everything before it went well
 """
 
 import logging
-from base64 import b64encode
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import dagster as dg
 
-from dagster_project import charts, nightly, progress
+from dagster_project import nightly, progress
 from dagster_project.settings import Settings, load_settings
 from dagster_project.sources import all_sources
 from dagster_project.warehouse.build import SECRET_COLUMNS, Built, CheckResult, ChecksFailed, checks_of
@@ -186,8 +185,6 @@ def _result(connection: Connection, built: Built) -> dg.MaterializeResult[Any]:
             )
         if not built.model.startswith("core."):
             metadata["preview"] = dg.MetadataValue.md(_preview(connection, built.model))
-        if chart := _chart(connection, nightly.models()[built.model]):
-            metadata["chart"] = dg.MetadataValue.md(chart)
     return dg.MaterializeResult(
         model_key(built.model),
         metadata=metadata,
@@ -228,15 +225,6 @@ def _preview(connection: Connection, model: str) -> str:
     return markdown_table(
         columns, ([_shown(*cell) for cell in zip(columns, row, strict=True)] for row in rows)
     )
-
-
-def _chart(connection: Connection, model: Model) -> str | None:
-    """The rows of the model's `chart:` as a picture in Markdown. None: it has none, or there is nothing to draw."""
-    if model.chart is None:
-        return None
-    relation = connection.sql(model.chart)
-    drawn = charts.picture(relation.columns, relation.fetchall())
-    return drawn and f"![chart](data:image/svg+xml;base64,{b64encode(drawn.encode()).decode()})"
 
 
 def _shown(column: str, cell: object) -> object:

@@ -12,7 +12,6 @@
     --   name (warn): ...
     -- page: company
     -- draws: calls
-    -- chart: SELECT day, sum(calls) AS calls FROM ...
     SELECT ...
 
 `rebuild` says how a table follows its inputs: `whole` (the default), `merge` (new rows of `raw` beyond $since are
@@ -26,8 +25,7 @@ the file changes. (With neither query nor `by:`, somebody else writes it: a dest
 whose rows stay (history, or with a `stamp:`) goes when somebody is erased: a kind of id, and an SQL expression that
 gives it, or null; or `erases: nothing`. `page:` puts the table's rows on the portal's page of each company or user (or of
 both) that they are about, by `company_id` or `user_id`; `draws:` names the measures that are drawn there, day by day.
-`chart:` is a query for what is drawn of the table after a build: a bar for each row, named by the first column, made
-of the others. What a query reads is taken from the query itself. A query may use the functions of `functions.py`.
+What a query reads is taken from the query itself. A query may use the functions of `functions.py`.
 """
 
 from __future__ import annotations
@@ -52,7 +50,7 @@ from .python_models import NotAModel, python_model
 REBUILDS = ("whole", "merge", "day", "append")
 _KEYS = (
     *("grain", "rebuild", "merge", "previous", "days", "stamp", "by", "from", "history", "erases"),
-    *("columns", "checks", "page", "draws", "chart"),
+    *("columns", "checks", "page", "draws"),
 )
 PAGES = ("company", "user")
 # Folders of sql/ that hold queries of their users' own making; they are no tables.
@@ -88,7 +86,6 @@ class Model:
     by: str | None = None
     page: tuple[str, ...] = ()  # of whom it is shown
     draws: tuple[str, ...] = ()
-    chart: str | None = None
     is_history: bool = False
     erases: tuple[tuple[Kind, str], ...] = ()
     inputs: tuple[str, ...] = ()
@@ -256,7 +253,6 @@ def parse_model(name: str, text: str, columns_of: Callable[[str], Sequence[Colum
         by=by,
         page=page,
         draws=draws,
-        chart=" ".join(line.strip() for line in header.get("chart", [])) or None,
         is_history=is_history,
         erases=erases or (),
         inputs=tables_in(query) if query else names("from"),

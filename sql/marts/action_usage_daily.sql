@@ -10,8 +10,6 @@
 --   actions      BIGINT     records
 --   first_at     TIMESTAMP  first action, UTC
 --   last_at      TIMESTAMP  last action, UTC
--- chart: SELECT action_name, sum(actions) AS actions FROM marts.action_usage_daily
---     GROUP BY action_name ORDER BY actions DESC, action_name LIMIT 15
 SELECT u.day, nullif(a.company_id, '') AS company_id, nullif(a.user_id, '') AS user_id, u.action_name,
        CAST(sum(u.actions) AS BIGINT) AS actions, min(u.first_at) AS first_at, max(u.last_at) AS last_at
 FROM core.action_usage_daily AS u

@@ -3,8 +3,6 @@
 -- columns:
 --   session_token  VARCHAR    the token
 --   company_ids    VARCHAR[]  the companies that claim it, sorted
--- chart: SELECT len(company_ids) || ' companies' AS claimed_by, count(*) AS tokens FROM marts.alias_conflicts
---     GROUP BY claimed_by ORDER BY claimed_by
 SELECT session_token, list_sort(list(company_id)) AS company_ids
 FROM marts.company_aliases
 WHERE claims > 0

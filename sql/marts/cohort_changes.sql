@@ -12,5 +12,3 @@
 --   id          VARCHAR    its company_id or user_id
 --   changed_at  TIMESTAMP  when the warehouse found it, UTC
 --   change      VARCHAR    entered or left
--- chart: SELECT CAST(changed_at AS DATE) AS day, count(*) FILTER (WHERE change = 'entered') AS entered,
---     count(*) FILTER (WHERE change = 'left') AS "left" FROM marts.cohort_changes GROUP BY day

@@ -11,5 +11,3 @@
 --   entity      VARCHAR    company or user
 --   id          VARCHAR    its company_id or user_id
 --   entered_at  TIMESTAMP  when the warehouse first found it there, UTC
--- chart: SELECT entity || ' ' || cohort AS cohort, count(*) AS members FROM marts.cohort_members
---     GROUP BY 1 ORDER BY 1 LIMIT 40

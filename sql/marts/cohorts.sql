@@ -6,4 +6,3 @@
 --   cohort  VARCHAR  name, from the file sql/cohorts/<entity>__<name>.sql
 --   entity  VARCHAR  company or user
 --   about   VARCHAR  who is in it: the comment at the top of the file; null: it has none
--- chart: SELECT entity, count(*) AS cohorts FROM marts.cohorts GROUP BY entity ORDER BY entity

@@ -9,7 +9,6 @@
 --   last_seen_at   TIMESTAMP  last such call, UTC
 --   events         BIGINT     such records
 --   calls          BIGINT     such records times their weight
--- chart: SELECT CAST(first_seen_at AS DATE) AS day, count(*) AS tokens FROM marts.company_aliases GROUP BY day
 WITH claimed AS (
     SELECT key AS session_token, target AS company_id, min(claimed_at) AS claimed_at, count(*) AS claims
     FROM core.claims

@@ -9,4 +9,3 @@
 --   value           VARCHAR    as text; an array as JSON
 --   value_number    DOUBLE     a number's value, for comparison
 --   updated_at      TIMESTAMP  time of the update that set it, UTC
--- chart: SELECT path, count(*) AS companies FROM marts.company_metadata GROUP BY path ORDER BY companies DESC, path LIMIT 20

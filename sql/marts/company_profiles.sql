@@ -12,8 +12,6 @@
 --   id_is_not_blank: SELECT company_id FROM marts.company_profiles WHERE company_id IS NULL OR trim(company_id) = ''
 --   seen_after_created: SELECT company_id, created_at, first_seen_at FROM marts.company_profiles
 --     WHERE created_at IS NULL OR first_seen_at < created_at
--- chart: SELECT strftime(created_at, '%Y-%m') AS created, count(*) AS companies FROM marts.company_profiles
---     GROUP BY created ORDER BY created DESC LIMIT 12
 WITH cohorts AS (
     SELECT id, list_sort(list(cohort)) AS cohorts FROM marts.cohort_members WHERE entity = 'company' GROUP BY 1
 )

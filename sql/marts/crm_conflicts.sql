@@ -4,7 +4,6 @@
 --   object      VARCHAR    companies or contacts
 --   match_key   VARCHAR    the domain or email that they share
 --   record_ids  VARCHAR[]  their Record IDs, sorted
--- chart: SELECT object, count(*) AS keys FROM marts.crm_conflicts GROUP BY object ORDER BY object
 SELECT 'companies' AS object, match_key, list_sort(list(record_id)) AS record_ids
 FROM core.crm_companies WHERE match_key IS NOT NULL GROUP BY 2 HAVING count(*) > 1
 UNION ALL

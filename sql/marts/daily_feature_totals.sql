@@ -16,8 +16,6 @@
 -- checks:
 --   one_module_a_feature (warn): SELECT feature_id, list_sort(list(DISTINCT product_id || ' / ' || module_id)) AS places
 --     FROM marts.daily_feature_totals GROUP BY 1 HAVING count(DISTINCT product_id || chr(0) || module_id) > 1
--- chart: SELECT day, sum(total) AS total FROM marts.daily_feature_totals
---     WHERE day > (SELECT max(day) FROM marts.daily_feature_totals) - 60 GROUP BY day
 SELECT
     CAST(event_at AS DATE) AS day, account_id, user_id, product_id, module_id, feature_id,
     saturating_sum(total) AS total,

@@ -11,8 +11,6 @@
 --   route       VARCHAR  path of the address, numbers and hashes in it as :id
 --   status      INTEGER  HTTP status, 400 to 599
 --   calls       BIGINT   records times their weight
--- chart: SELECT day, sum(calls) FILTER (WHERE status < 500) AS "4xx", sum(calls) FILTER (WHERE status >= 500) AS "5xx"
---     FROM marts.error_usage_daily WHERE day > (SELECT max(day) FROM marts.error_usage_daily) - 60 GROUP BY day
 SELECT u.day, nullif(a.company_id, '') AS company_id, nullif(a.user_id, '') AS user_id, u.verb, u.route, u.status,
        saturating_sum(u.calls) AS calls
 FROM core.error_usage_daily AS u

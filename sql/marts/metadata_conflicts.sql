@@ -12,4 +12,3 @@
 --   file_seq       BIGINT   place of the update
 --   line           BIGINT   place of the update
 --   element        BIGINT   place of the update
--- chart: SELECT key, count(*) AS dropped FROM marts.metadata_conflicts GROUP BY key ORDER BY dropped DESC, key LIMIT 20

@@ -10,4 +10,3 @@
 --   first_line      BIGINT   place of the first value
 --   entity          VARCHAR  company or user, '' where the lock is the organization's
 --   entity_id       VARCHAR  its id, '' where the lock is the organization's
--- chart: SELECT type, count(*) AS keys FROM marts.metadata_schema GROUP BY type ORDER BY type

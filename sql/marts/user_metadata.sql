@@ -9,4 +9,3 @@
 --   value           VARCHAR    as text; an array as JSON
 --   value_number    DOUBLE     a number's value, for comparison
 --   updated_at      TIMESTAMP  time of the update that set it, UTC
--- chart: SELECT path, count(*) AS users FROM marts.user_metadata GROUP BY path ORDER BY users DESC, path LIMIT 20

@@ -13,8 +13,6 @@
 --   id_is_not_blank: SELECT user_id FROM marts.user_profiles WHERE user_id IS NULL OR trim(user_id) = ''
 --   seen_after_created: SELECT user_id, created_at, first_seen_at FROM marts.user_profiles
 --     WHERE created_at IS NULL OR first_seen_at < created_at
--- chart: SELECT strftime(created_at, '%Y-%m') AS created, count(*) AS users FROM marts.user_profiles
---     GROUP BY created ORDER BY created DESC LIMIT 12
 WITH cohorts AS (
     SELECT id, list_sort(list(cohort)) AS cohorts FROM marts.cohort_members WHERE entity = 'user' GROUP BY 1
 )

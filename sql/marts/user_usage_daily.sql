@@ -13,8 +13,6 @@
 --   first_at         TIMESTAMP  first call, UTC
 --   last_at          TIMESTAMP  last call, UTC
 --   first_success_at  TIMESTAMP  first call with status 200 to 299, UTC
--- chart: SELECT day, sum(calls - errors_4xx - errors_5xx) AS other, sum(errors_4xx) AS "4xx",
---     sum(errors_5xx) AS "5xx" FROM marts.user_usage_daily WHERE day > (SELECT max(day) FROM marts.user_usage_daily) - 60 GROUP BY day
 SELECT
     u.day,
     nullif(u.user_id, '') AS user_id,

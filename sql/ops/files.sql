@@ -32,8 +32,6 @@
 --     FROM weeks GROUP BY source
 --     HAVING count(*) FILTER (ago > 0) >= 3 AND usual >= 100 AND usual > 5 * max(records) FILTER (ago = 0)
 --   files_are_not_rewritten (warn): SELECT path, note FROM ops.files WHERE note LIKE '%stays loaded'
--- chart: SELECT source, sum(loaded) AS loaded, sum(duplicates) AS duplicates, sum(rejected) AS rejected FROM ops.files
---     GROUP BY source ORDER BY source
 WITH refused AS (
     SELECT file_seq, count(*) AS updates FROM core.rejected_updates GROUP BY 1
 ), repaired AS (

@@ -8,7 +8,6 @@
 --   reason    VARCHAR  bad_json, not_object, missing_id, bad_time, future, backdated, bad_total, feature_limit, module_limit, bad_crm_row or metadata_conflict
 --   detail    VARCHAR  what exactly is wrong; null: it mentions somebody erased
 --   raw       VARCHAR  the record as it came; credentials replaced by ***, cut at 64 KiB; null: it mentions somebody erased
--- chart: SELECT reason, count(*) AS records FROM ops.rejects GROUP BY reason ORDER BY records DESC, reason
 SELECT source, file_seq, line, element, reason, detail, raw FROM raw.rejects WHERE waits IS NOT true
 UNION ALL
 SELECT source, file_seq, line, element, 'metadata_conflict' AS reason, detail, raw FROM core.rejected_updates

@@ -6,6 +6,5 @@
 --   element   BIGINT   place: the element of an array in that line, from 1
 --   what      VARCHAR  which repair, such as metadata_not_object, non_finite_number, invalid_text, name_cut or erased
 --   detail    VARCHAR  what was changed
--- chart: SELECT what, count(*) AS repairs FROM ops.repairs GROUP BY what ORDER BY repairs DESC, what
 SELECT source, file_seq, line, element, what, detail FROM raw.repairs AS r
 ANTI JOIN core.rejected_updates AS u ON u.file_seq = r.file_seq AND u.line = r.line AND u.element = r.element

@@ -11,7 +11,6 @@
 --   company_id_after   VARCHAR  where it counts since, null: nowhere
 --   calls              BIGINT   calls that moved
 --   reason             VARCHAR  what the new claim is of: token, token_user, user or anonymous
--- chart: SELECT day, sum(calls) AS calls FROM ops.restatements GROUP BY day
 SELECT
     $run_id AS run,
     b.day,
