@@ -1,20 +1,16 @@
-"""The code location that Dagster loads: everything in defs/, run in one process."""
+"""The code location that Dagster loads: what the modules of defs/ define, each as its `defs`, run in one process."""
 
-import warnings
-from pathlib import Path
+from importlib import import_module
+from pkgutil import iter_modules
 
 import dagster as dg
 
+from dagster_project import defs as _folder
 
-@dg.definitions
-def defs() -> dg.Definitions:
-    tree = dg.ComponentTree.for_project(Path(__file__).parent)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", dg.PreviewWarning)
-        # As `dg.load_from_defs_folder` does, without a description of every component that Dagster has.
-        found = tree.build_defs_at_path(Path())
+_modules = [import_module(f"{_folder.__name__}.{found.name}") for found in iter_modules(_folder.__path__)]
+
+defs: dg.Definitions = dg.Definitions.merge(
+    *(module.defs for module in _modules if hasattr(module, "defs")),
     # One process: a step costs milliseconds there and a second elsewhere, and DuckDB has one writer anyway.
-    return dg.Definitions.merge(
-        found,
-        dg.Definitions(executor=dg.in_process_executor),
-    )
+    dg.Definitions(executor=dg.in_process_executor),
+)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
-import shutil
 import sqlite3
 import sys
 import uuid
@@ -16,7 +14,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from dagster_project import progress
+from dagster_project import dagster_home
 from dagster_project.nightly import LoadResult
 from dagster_project.settings import Settings, project_root
 from dagster_project.warehouse.build import Built
@@ -43,11 +41,8 @@ class Outcome:
 
 def prepare_dagster_home(settings: Settings) -> None:
     """Dagster's storage lies in <data>/dagster unless DAGSTER_HOME says otherwise."""
-    home = settings.dagster_home
-    home.mkdir(parents=True, exist_ok=True)
-    if not (home / "dagster.yaml").exists():
-        shutil.copyfile(project_root() / "deploy/dagster.yaml", home / "dagster.yaml")
-    os.environ["DAGSTER_HOME"] = str(home)
+    dagster_home.make_ready(settings.dagster_home)
+    os.environ["DAGSTER_HOME"] = str(settings.dagster_home)
 
 
 def _alert(instance: DagsterInstance, run_id: str, settings: Settings) -> None:
@@ -80,14 +75,6 @@ def _storage(settings: Settings) -> Iterator[None]:
         ) from error
 
 
-@contextmanager
-def _alone(home: Path) -> Iterator[None]:
-    """One process at a time: two that make Dagster's databases at once damage them."""
-    with (home / "opening.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def nightly(
     settings: Settings,
     *,
@@ -112,6 +99,7 @@ def _nightly(settings: Settings, run_id: str, as_of: date | None, full: bool, re
     from dagster_project.defs.alerts import failure_of
     from dagster_project.defs.old_runs import forget_old_runs
     from dagster_project.defs.orphans import abandoned, give_up, hold, release
+    from dagster_project.defs.results import RESULTS, Results
     from dagster_project.defs.steps import COMMAND_LINE_TAG, RETRIES_TAG
 
     config: dict[str, Any] = {
@@ -121,11 +109,9 @@ def _nightly(settings: Settings, run_id: str, as_of: date | None, full: bool, re
         },
         "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
     }
-    # Loaded with no instance at hand: Dagster would ask its storage once for each file in defs/.
-    job = defs().resolve_job_def("nightly")
-    progress.results.clear()
+    job, results = defs.resolve_job_def("nightly"), Results()
     try:
-        with _alone(settings.dagster_home):
+        with dagster_home.alone(settings.dagster_home):
             opened = dg.DagsterInstance.get()
         with opened as instance:
             hold(run_id)
@@ -138,6 +124,7 @@ def _nightly(settings: Settings, run_id: str, as_of: date | None, full: bool, re
                 run_id=run_id,
                 instance=instance,
                 raise_on_error=False,
+                resources={RESULTS: results},
                 tags={COMMAND_LINE_TAG: "warehouse run", RETRIES_TAG: str(retries)},
             )
             _alert(instance, run_id, settings)
@@ -146,14 +133,14 @@ def _nightly(settings: Settings, run_id: str, as_of: date | None, full: bool, re
         release(run_id)
     outcome = Outcome(
         run_id,
-        loaded=progress.results.get("load", LoadResult()),
-        built=progress.results.get("build", {}),
-        pushed=progress.results.get("push"),
+        loaded=results.loaded,
+        built=results.built,
+        pushed=results.pushed,
     )
     if not result.success:
         outcome.failure = (
-            failure_of(result.all_events) + f"\nRun {run_id} in Dagster's UI (`make ui`) has the whole log."
-        )
+            results.failure or failure_of(result.all_events)
+        ) + f"\nRun {run_id} in Dagster's UI (`make ui`) has the whole log."
     return outcome
 
 
@@ -180,10 +167,10 @@ def last_run(settings: Settings) -> LastRun | None:
     if not (settings.dagster_home / "dagster.yaml").exists():
         return None
     with _storage(settings):
-        return _last_run()
+        return _last_run(settings)
 
 
-def _last_run() -> LastRun | None:
+def _last_run(settings: Settings) -> LastRun | None:
     import dagster as dg
 
     from dagster_project.defs.alerts import failed_checks, failure_of, run_events
@@ -214,7 +201,7 @@ def _last_run() -> LastRun | None:
             failure_of(run_events(instance, run.run_id, "STEP_FAILURE", "PIPELINE_FAILURE"))
             if failed
             else None,
-            () if failed else tuple(failed_checks(instance, run.run_id)),
+            () if failed else tuple(failed_checks(instance, run.run_id, settings)),
             max((at for at in good if at), default=None),
         )
 
@@ -222,8 +209,9 @@ def _last_run() -> LastRun | None:
 def user_interface(settings: Settings, options: Sequence[str]) -> list[str]:
     """The command that is Dagster's UI and daemon; it is also told an address, by --host and --port."""
     prepare_dagster_home(settings)
-    os.chdir(project_root())
-    return [_tool("dg"), "dev", *options]
+    # Not in the checkout, whose dagster.yaml is for those who run `dagster dev` without this command.
+    os.chdir(settings.dagster_home)
+    return [_tool("dagster"), "dev", "-w", str(project_root() / "workspace.yaml"), *options]
 
 
 _PARTS = {

@@ -1,14 +1,10 @@
-"""How far a piece of work has come, for whoever looks on; and, for now, what a run hands to who started it."""
+"""How far a piece of work has come, for whoever looks on."""
 
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 _log = logging.getLogger(__name__)
-
-# Results of the steps of the run that is going on in this process, by step.
-results: dict[str, Any] = {}
 
 
 class Steps:

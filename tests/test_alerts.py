@@ -12,7 +12,7 @@ import pytest
 from harness import Warehouse
 from webhook import Webhook, listening
 
-from dagster_project import alerts, progress
+from dagster_project import alerts
 from dagster_project.definitions import defs
 from dagster_project.defs.alerts import tell_of_run
 from dagster_project.defs.steps import COMMAND_LINE_TAG
@@ -41,17 +41,13 @@ class Night:
 
     def __init__(self, folder: Path, instance: dg.DagsterInstance) -> None:
         self.warehouse, self.instance, self.cursor = Warehouse(folder), instance, ""
-        self.sensor = defs().resolve_sensor_def("alerts")
+        self.sensor = defs.resolve_sensor_def("alerts")
         self.tick()  # from here on
 
     def run(self, job: str = "nightly", **tags: str) -> str:
-        progress.results.clear()
-        result = (
-            defs()
-            .resolve_job_def(job)
-            .execute_in_process(instance=self.instance, raise_on_error=False, tags={"r": "0", **tags})
+        result = defs.resolve_job_def(job).execute_in_process(
+            instance=self.instance, raise_on_error=False, tags={"r": "0", **tags}
         )
-        progress.results.clear()
         return result.run_id
 
     def tick(self) -> Any:
@@ -186,7 +182,7 @@ def test_a_webhook_that_nobody_answers_at_is_no_error(
 def test_a_run_that_dagster_starts_again_by_itself_is_told_of_when_that_fails(
     night: Night, webhook: Webhook, instance: dg.DagsterInstance
 ) -> None:
-    job = defs().resolve_job_def("nightly")
+    job = defs.resolve_job_def("nightly")
     for will_retry in ("true", "false"):
         run = instance.create_run_for_job(
             job, status=dg.DagsterRunStatus.STARTED, tags={"dagster/will_retry": will_retry}
@@ -320,7 +316,7 @@ def test_without_a_webhook_nobody_is_told_and_a_later_webhook_may_still_be(
 def test_the_sensor_is_on_where_there_is_a_webhook() -> None:
     code = (
         "from dagster_project.definitions import defs; "
-        "print(defs().resolve_sensor_def('alerts').default_status.value)"
+        "print(defs.resolve_sensor_def('alerts').default_status.value)"
     )
     for webhook, status in (("", "STOPPED"), ("http://127.0.0.1:9", "RUNNING")):
         done = subprocess.run(

@@ -194,7 +194,7 @@ def test_looking_at_the_definitions_opens_and_makes_nothing(tmp_path: Path) -> N
     code = (
         "import duckdb; connect = duckdb.connect; duckdb.connect = lambda: connect()\n"  # in memory only
         "from dagster_project.definitions import defs\n"
-        "d = defs(); d.resolve_all_job_defs(); print(len(d.sensors), len(d.schedules))"
+        "d = defs; d.resolve_all_job_defs(); print(len(d.sensors), len(d.schedules))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -19,13 +19,13 @@ EVENT = {"request": {"time": "2026-03-30"}, "company_id": "a"}
 class Sensor:
     def __init__(self, folder: Path, instance: dg.DagsterInstance) -> None:
         self.warehouse, self.instance = Warehouse(folder), instance
-        self.definition = defs().resolve_sensor_def("new_files")
+        self.definition = defs.resolve_sensor_def("new_files")
         self.cursor: str | None = None
 
     def starts(self) -> list[str | None]:
         """The run keys of the runs that a tick starts."""
         context = dg.build_sensor_context(
-            self.instance, cursor=self.cursor, repository_def=defs().get_repository_def()
+            self.instance, cursor=self.cursor, repository_def=defs.get_repository_def()
         )
         tick = self.definition.evaluate_tick(context)
         self.cursor = tick.cursor or self.cursor
@@ -67,7 +67,7 @@ def test_a_file_starts_one_run_once_it_keeps_still(sensor: Sensor) -> None:
 @pytest.mark.parametrize("job", ["nightly", "sync"])
 def test_runs_do_not_queue_up_behind_one_that_goes_on(sensor: Sensor, job: str) -> None:
     sensor.warehouse.put("events/a.jsonl", [EVENT])
-    run = sensor.instance.create_run_for_job(defs().resolve_job_def(job), status=dg.DagsterRunStatus.STARTED)
+    run = sensor.instance.create_run_for_job(defs.resolve_job_def(job), status=dg.DagsterRunStatus.STARTED)
     assert [sensor.starts() for _ in range(3)] == [[], [], []]
     sensor.instance.report_run_failed(run)
     assert len(sensor.starts()) == 1, "what came meanwhile is not forgotten"

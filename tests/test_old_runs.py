@@ -9,6 +9,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from dagster_project import dagster_home
 from dagster_project.definitions import defs
 
 
@@ -23,7 +24,9 @@ def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.Dag
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     (tmp_path / "settings.toml").write_text("[schedule]\nkeep_runs_days = 30\n")
     monkeypatch.setenv("WAREHOUSE_CONFIG", str(tmp_path / "settings.toml"))
-    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    dagster_home.make_ready(tmp_path)
+    with dg.DagsterInstance.get() as instance:
         yield instance
 
 
@@ -36,7 +39,7 @@ def ran(instance: dg.DagsterInstance, days_ago: int, monkeypatch: pytest.MonkeyP
 
 
 def tick(instance: dg.DagsterInstance) -> None:
-    defs().resolve_sensor_def("orphans").evaluate_tick(dg.build_sensor_context(instance))
+    defs.resolve_sensor_def("orphans").evaluate_tick(dg.build_sensor_context(instance))
 
 
 def test_old_runs_go_with_their_events_and_what_is_known_of_assets_stays(
@@ -45,8 +48,9 @@ def test_old_runs_go_with_their_events_and_what_is_known_of_assets_stays(
     old, recent = ran(instance, 31, monkeypatch), ran(instance, 29, monkeypatch)
     tick(instance)
     assert [run.run_id for run in instance.get_runs()] == [recent]
+    assert not instance.all_logs(old)
+    assert instance.all_logs(recent)
     assert not [path for path in tmp_path.rglob("*") if old in path.name]
-    assert [path for path in tmp_path.rglob("*") if recent in path.name]
     assert instance.get_latest_materialization_event(some_table.key) is not None
 
 
@@ -63,7 +67,7 @@ def test_of_a_table_that_has_not_changed_since_the_last_state_is_known(
     instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ran(instance, 400, monkeypatch)
-    instance.create_run_for_job(defs().resolve_job_def("nightly"), status=dg.DagsterRunStatus.STARTED)
+    instance.create_run_for_job(defs.resolve_job_def("nightly"), status=dg.DagsterRunStatus.STARTED)
     tick(instance)
     assert len(instance.get_runs()) == 1
     assert instance.get_latest_materialization_event(some_table.key) is not None

@@ -37,13 +37,13 @@ def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.Dag
 
 
 def started(instance: dg.DagsterInstance) -> str:
-    job = defs().resolve_job_def("nightly")
+    job = defs.resolve_job_def("nightly")
     return instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED).run_id
 
 
 def tick(instance: dg.DagsterInstance, cursor: str | None = None) -> str | None:
     context = dg.build_sensor_context(instance, cursor=cursor)
-    return defs().resolve_sensor_def("orphans").evaluate_tick(context).cursor
+    return defs.resolve_sensor_def("orphans").evaluate_tick(context).cursor
 
 
 def status(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRunStatus:

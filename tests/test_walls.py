@@ -35,8 +35,9 @@ WALLS = {
         "the emulator stands for another company's machine",
     ),
 }
-KNOWS_DAGSTER = ("defs/", "definitions.py", "event_log.py", "launch.py")
-MAY_SET = {"launch.py": {"set 'DAGSTER_HOME'"}, "event_log.py": {"set 'DAGSTER_EVENT_BATCH_SIZE'"}}
+KNOWS_DAGSTER = ("defs/", "definitions.py", "launch.py")
+LIBRARIES = ("dagster", "duckdb", "starlette", "polars", "pyarrow", "click")
+MAY_SET = {"launch.py": {"set 'DAGSTER_HOME'"}}
 
 
 def imports(name: str) -> Iterator[tuple[str, int]]:
@@ -67,6 +68,25 @@ def test_only_the_orchestrators_room_imports_dagster(name: str) -> None:
             f"{name}:{found[0]} imports dagster: what is done must run and be tested without the orchestrator; "
             f"only {', '.join(KNOWS_DAGSTER)} know it"
         )
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_of_libraries_only_what_is_public_is_imported(name: str) -> None:
+    private = [
+        (module, line)
+        for module, line in imports(name)
+        if module.partition(".")[0].split("_")[0] in LIBRARIES
+        and any(part.startswith("_") for part in module.split("."))
+        and not module.startswith(PACKAGE)
+    ]
+    assert not private, f"{name}: {private[0]}: it may be gone with the library's next release"
+
+
+@pytest.mark.parametrize(
+    "file", [*ROOT.parent.glob("deploy/**/*.yaml"), *ROOT.parent.glob("*.yaml")], ids=str
+)
+def test_settings_name_nothing_private(file: Path) -> None:
+    assert "._" not in file.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", MODULES)

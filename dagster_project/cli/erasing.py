@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import sys
 
 import click
@@ -40,7 +39,7 @@ def erase(settings: Settings, users: tuple[str, ...], companies: tuple[str, ...]
     First shows what would go. Raw files and HubSpot are not touched: it names what is to be removed there.
     """
     from dagster_project import erase as erasing
-    from dagster_project import run_history, summary
+    from dagster_project import summary
     from dagster_project.warehouse.build import BuildError, ChecksFailed
     from dagster_project.warehouse.database import open_warehouse
 
@@ -57,12 +56,20 @@ def erase(settings: Settings, users: tuple[str, ...], companies: tuple[str, ...]
                 erasure = erasing.look(connection, settings, users, companies)
                 erasing.carry_out(connection, settings, erasure)
             erasing.publish_without(settings)
-            run_history.forget(settings.dagster_home, erasure.names)
+            _forget_old_records(settings)
     except (erasing.CannotErase, BuildError, ChecksFailed) as error:
         raise Failed(str(error)) from error
-    except sqlite3.Error as error:
-        raise Failed(
-            f"erased from the databases, but not from Dagster's storage in {settings.dagster_home}: {error}. "
-            "Stop what uses it, and run the command again"
-        ) from error
     summary.show_erased(settings, erasure)
+
+
+def _forget_old_records(settings: Settings) -> None:
+    """What Dagster recorded under an older release may show rows of anybody."""
+    from dagster_project import dagster_home
+
+    try:
+        dagster_home.make_ready(settings.dagster_home)
+    except OSError as error:
+        raise Failed(
+            f"erased from the databases, but old records in {settings.dagster_home} cannot be removed: {error}. "
+            "See to it, and run the command again"
+        ) from error

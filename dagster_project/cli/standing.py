@@ -39,7 +39,7 @@ def _listens(command: F) -> F:
 def ui(
     settings: Settings, options: tuple[str, ...], host: str | None, port: int | None, is_open: bool
 ) -> None:
-    """Open Dagster's UI, with its schedules, on this warehouse. OPTIONS are others of `dg dev`.
+    """Open Dagster's UI, with its schedules, on this warehouse. OPTIONS are others of `dagster dev`.
 
     With WAREHOUSE_UI_PASSWORD set, it asks for that password (any user name).
     """

@@ -11,10 +11,10 @@ from typing import Any
 
 import dagster as dg
 from dagster import AssetCheckEvaluation
-from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from dagster_project import alerts
 from dagster_project.settings import Settings, alert_webhook, load_settings, without_secrets
+from dagster_project.warehouse.database import DatabaseError, open_published
 
 from .steps import COMMAND_LINE_TAG
 from .tables import PUBLISHED
@@ -25,7 +25,7 @@ _RUNS_A_TICK = 20
 _WHO_STARTED_IT_TELLS = timedelta(minutes=5)  # a run of the command line: its own alert is on its way
 _TOO_OLD = timedelta(days=1)
 Wanted = Callable[[AssetCheckEvaluation], bool]
-_EVALUATED = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
+_PAGE = 100
 
 
 def failure_of(events: Iterable[dg.DagsterEvent]) -> str:
@@ -41,7 +41,7 @@ def failure_of(events: Iterable[dg.DagsterEvent]) -> str:
             return str(error.message).strip() if error is not None else "a step failed"
         if event.event_type == dg.DagsterEventType.RUN_FAILURE and event.message:
             return event.message
-    return "the run did not start"
+    return "the run did not start, or what it said is not kept"
 
 
 def tell_of_run(instance: dg.DagsterInstance, run_id: str, settings: Settings) -> str | None:
@@ -58,7 +58,9 @@ def tell_of_run(instance: dg.DagsterInstance, run_id: str, settings: Settings) -
         to_do = f"set right what is named above, then run `warehouse run`; nothing is lost. {to_look}"
     else:
         wrong = list(
-            failed_checks(instance, run_id, lambda check: _is_told(instance, run_id, check, settings))
+            failed_checks(
+                instance, run_id, settings, lambda check: _is_told(instance, run_id, check, settings)
+            )
         )
         title = f"Checks failed in the {run.job_name} run"
         to_do = f"look at what is named above; the run itself ended well. {to_look}"
@@ -77,40 +79,67 @@ def run_events(instance: dg.DagsterInstance, run_id: str, *types: str) -> Iterat
 
 
 def failed_checks(
-    instance: dg.DagsterInstance, run_id: str, wanted: Wanted = lambda _: True
+    instance: dg.DagsterInstance, run_id: str, settings: Settings, wanted: Wanted = lambda _: True
 ) -> Iterator[str]:
-    """The checks that failed in a run, each with what it found."""
-    for event in run_events(instance, run_id, "ASSET_CHECK_EVALUATION"):
-        check = event.asset_check_evaluation_data
-        if not check.passed and wanted(check):
-            yield f"{'.'.join(check.asset_key.path)}: {check.check_name}: {_said(check)}"
+    """The checks that failed in a run, each with how many rows it found, and the first of them where they are published."""
+    failed = [
+        event.asset_check_evaluation_data for event in run_events(instance, run_id, "ASSET_CHECK_EVALUATION")
+    ]
+    failed = [check for check in failed if not check.passed and wanted(check)]
+    samples = _published_samples(settings) if failed else {}
+    for check in failed:
+        table, values = ".".join(check.asset_key.path), _values(check)
+        if "rows" not in values:
+            yield f"{table}: {check.check_name}: {json.dumps(values, default=str)}"
+            continue
+        rows, sample = samples.get((table, check.check_name), (0, ""))
+        such = f", such as {sample}" if rows == values["rows"] else ""
+        yield f"{table}: {check.check_name}: {values['rows']} rows{such}"
+
+
+def _published_samples(settings: Settings) -> dict[tuple[str, str], tuple[int, str]]:
+    """Rows that checks found, by table and check; they are in no storage of Dagster's. Empty where nothing can be read."""
+    try:
+        with open_published(settings) as connection:
+            return {
+                (model, name): (failures, sample)
+                for model, name, failures, sample in connection.execute(
+                    "SELECT model, name, failures, sample FROM core.check_results WHERE failures > 0"
+                ).fetchall()
+            }
+    except DatabaseError:
+        return {}
 
 
 def _is_told(
     instance: dg.DagsterInstance, run_id: str, check: AssetCheckEvaluation, settings: Settings
 ) -> bool:
-    """Each failure; a warning when it passed the last time, or said something else: nobody reads the same every night."""
+    """Each failure; a warning when it passed the last time, or found something else: nobody reads the same every night."""
     if check.severity != dg.AssetCheckSeverity.WARN:
         return True
     if not settings.alerts.warnings:
         return False
-    history = instance.event_log_storage.get_asset_check_execution_history(
-        dg.AssetCheckKey(check.asset_key, check.check_name), limit=10, status=_EVALUATED
-    )
-    ids = [record.id for record in history if record.run_id == run_id]
-    before = next((r for r in history if r.run_id != run_id and (not ids or r.id < min(ids))), None)
-    return before is None or _said(before.evaluation) != _said(check)
+    before = _evaluation_before(instance, run_id, dg.AssetCheckKey(check.asset_key, check.check_name))
+    return before is None or before.passed or _values(before) != _values(check)
 
 
-def _said(check: AssetCheckEvaluation | None) -> str:
-    """How many rows a check found, and the first of them."""
-    if check is None or check.passed:
-        return ""
-    values: dict[str, Any] = {name: value.value for name, value in check.metadata.items()}
-    rows, sample = values.pop("rows", None), values.pop("sample", None)
-    if rows is None:
-        return json.dumps(values, default=str)
-    return f"{rows} rows, such as {sample['rows'] if isinstance(sample, dict) else sample}"
+def _evaluation_before(
+    instance: dg.DagsterInstance, run_id: str, key: dg.AssetCheckKey
+) -> AssetCheckEvaluation | None:
+    """What a check came to in the last run before this one that looked. Most runs only planned to."""
+    is_before, cursor = False, None
+    while page := instance.event_log_storage.get_asset_check_execution_history(key, _PAGE, cursor):
+        for record in page:
+            if record.run_id == run_id:
+                is_before = True
+            elif is_before and isinstance(record.evaluation, AssetCheckEvaluation):
+                return record.evaluation
+        cursor = page[-1].id
+    return None
+
+
+def _values(check: AssetCheckEvaluation) -> dict[str, Any]:
+    return {name: value.value for name, value in check.metadata.items()}
 
 
 @dg.sensor(
@@ -171,3 +200,6 @@ def _tell_of_stale(settings: Settings) -> str | None:
         "see whether the schedule is on (Dagster's UI, or `systemctl list-timers`) and what became of the last run "
         "(`warehouse status`)",
     )
+
+
+defs: dg.Definitions = dg.Definitions(sensors=[alerts_sensor])

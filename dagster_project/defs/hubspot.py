@@ -4,18 +4,19 @@ They are part of the jobs only where the settings say `[hubspot] live = true`; i
 any time, and a push then writes to HubSpot under the same condition.
 """
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from dagster_project import progress
 from dagster_project.settings import Settings, load_settings
 from dagster_project.warehouse.database import open_published
 
 from .markdown import markdown_table
 from .raw import OWNERS, POOL
-from .steps import explained
+from .results import RESULTS, Results, results_of
+from .steps import explained, failed, without_values
 from .tables import PUBLISHED
 
 if TYPE_CHECKING:  # not needed on most nights
@@ -51,7 +52,11 @@ def _specs() -> list[dg.AssetSpec]:
 
     return [
         spec(PROPERTIES, PUBLISHED, "The properties of the HubSpot account, as `ops.hubspot_properties`."),
-        spec(PLAN, PROPERTIES, "What a push would write: every create, and every field's old and new value."),
+        spec(
+            PLAN,
+            PROPERTIES,
+            "What a push would write, in numbers. `warehouse plan` shows every field's old and new value.",
+        ),
         spec(
             PUSH, PLAN, "What HubSpot acknowledged, refused and was not sent. Live where the settings say so."
         ),
@@ -76,6 +81,7 @@ def _specs() -> list[dg.AssetSpec]:
     ],
     can_subset=True,
     pool=POOL,
+    required_resource_keys={RESULTS},
 )
 def hubspot_push(
     context: dg.AssetExecutionContext, config: PushConfig
@@ -83,26 +89,26 @@ def hubspot_push(
     """Load the properties, make the plan, carry it out. In one step: HubSpot is asked once for all three."""
     from dagster_project.destinations import hubspot
 
-    settings, wanted = load_settings(), context.selected_asset_keys
-    with explained(context):
+    settings, wanted, results = load_settings(), context.selected_asset_keys, results_of(context)
+    with explained(context, results):
         if config.only_if_changed and hubspot.is_up_to_date(settings):
             context.log.info("nothing changed since the last push; HubSpot was not asked")
             return
         try:
             if PUSH in wanted and settings.hubspot.live:
-                yield from _pushed(context, settings)
+                yield from _pushed(context, settings, results)
             else:
                 yield from _looked_at(context, settings)
         except hubspot.HubspotError as error:
-            raise dg.Failure(str(error), allow_retries=False) from error
+            raise failed(context, results, str(error), without_values(str(error))) from None
 
 
-def _pushed(context: dg.AssetExecutionContext, settings: Settings) -> Iterator[Result]:
+def _pushed(context: dg.AssetExecutionContext, settings: Settings, results: Results) -> Iterator[Result]:
     from dagster_project.destinations import hubspot
 
     plans: list[Result] = []
     result = hubspot.push(settings, live=True, show=lambda plan: plans.append(_plan_result(plan)))
-    progress.results["push"] = result
+    results.pushed = result
     if PROPERTIES in context.selected_asset_keys:
         yield _properties_result(settings)
     if PLAN in context.selected_asset_keys:
@@ -158,8 +164,6 @@ def _properties_result(settings: Settings) -> Result:
 
 def _plan_result(plan: "hubspot.Plan") -> Result:
     counts = ("creates", "updates", "unchanged", "skipped", "rejected", "calls")
-    changes = ((c.object, c.action, c.key, c.property, c.old, c.new) for c in plan.rows())
-    skips = ((s.object, s.id, s.key, s.reason) for s in plan.skips)
     return dg.MaterializeResult(
         PLAN,
         metadata={
@@ -172,9 +176,13 @@ def _plan_result(plan: "hubspot.Plan") -> Result:
                     ((o, *(getattr(c, name) for name in counts)) for o, c in plan.counts.items()),
                 )
             ),
-            **_some("changes", ("object", "what", "key", "property", "old", "new"), changes),
-            **_some("skipped", ("object", "id", "key", "reason"), skips),
-            **_some("refused", ("object", "id", "key", "property", "value", "code"), plan.refused),
+            **_counted(
+                "changes",
+                ("object", "what", "property"),
+                ((c.object, c.action, c.property) for c in plan.rows()),
+            ),
+            **_counted("skipped", ("object", "reason"), ((s.object, s.reason) for s in plan.skips)),
+            **_counted("refused", ("object", "property", "code"), ((r[0], r[3], r[5]) for r in plan.refused)),
             **_some(
                 "lists",
                 ("object", "list", "added", "removed"),
@@ -203,21 +211,17 @@ def _push_result(settings: Settings, result: "hubspot.PushResult") -> Result:
         **_left_out(result.left_out),
     }
     if result.stopped:
-        metadata["stopped"] = result.stopped
+        metadata["stopped"] = without_values(result.stopped)
     if result.live:
         with open_published(settings) as connection:
             for table, title, columns in (
-                (
-                    "hubspot_rejects",
-                    "rejected values",
-                    ("object", "key", "property", "value", "code", "message"),
-                ),
-                ("hubspot_skips", "skipped records", ("object", "id", "key", "reason")),
+                ("hubspot_rejects", "rejected values", ("object", "property", "code")),
+                ("hubspot_skips", "skipped records", ("object", "reason")),
             ):
                 rows = connection.execute(
-                    f"SELECT {', '.join(columns)} FROM ops.{table} ORDER BY ALL LIMIT {_SHOWN}"
+                    f"SELECT {', '.join(columns)}, count(*) FROM ops.{table} GROUP BY ALL ORDER BY ALL LIMIT {_SHOWN}"
                 ).fetchall()
-                metadata |= _some(title, columns, rows)
+                metadata |= _some(title, (*columns, "number"), rows)
     return dg.MaterializeResult(
         PUSH,
         metadata=metadata,
@@ -229,7 +233,7 @@ def _push_result(settings: Settings, result: "hubspot.PushResult") -> Result:
                 check_name=_FINISHED,
                 passed=not (result.stopped or result.unknown),
                 metadata={
-                    **({"stopped": result.stopped} if result.stopped else {}),
+                    **({"stopped": without_values(result.stopped)} if result.stopped else {}),
                     **({"records of unknown outcome": result.unknown} if result.unknown else {}),
                 },
             ),
@@ -246,7 +250,18 @@ def _some(title: str, columns: tuple[str, ...], rows: Any) -> dict[str, Any]:
     return {name: dg.MetadataValue.md(markdown_table(columns, shown, _LONGEST))}
 
 
+def _counted(title: str, columns: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> dict[str, Any]:
+    """How many of each kind there are: whose they are is not for Dagster's storage."""
+    counts = sorted(Counter(rows).items(), key=str)
+    return _some(title, (*columns, "number"), ((*kind, number) for kind, number in counts))
+
+
 def _left_out(columns: "list[hubspot.LeftOut]") -> dict[str, Any]:
     return _some(
-        "left out", ("object", "column", "reason"), ((c.object, c.column, c.reason) for c in columns)
+        "left out",
+        ("object", "column", "reason"),
+        ((c.object, c.column, without_values(c.reason)) for c in columns),
     )
+
+
+defs: dg.Definitions = dg.Definitions(assets=[hubspot_push])

@@ -55,3 +55,8 @@ def sync_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.S
     if context.instance.get_runs(dg.RunsFilter(job_name=SYNC, statuses=UNFINISHED), limit=1):
         return dg.SkipReason("the sync before this one goes on still")
     return dg.RunRequest()
+
+
+defs: dg.Definitions = dg.Definitions(
+    jobs=[nightly_job, sync_job], schedules=[nightly_schedule, sync_schedule]
+)

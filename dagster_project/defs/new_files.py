@@ -38,3 +38,6 @@ def new_files_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | d
     return dg.SensorResult(
         run_requests=[dg.RunRequest(run_key=now)], cursor=json.dumps({"seen": now, "started": now})
     )
+
+
+defs: dg.Definitions = dg.Definitions(sensors=[new_files_sensor])

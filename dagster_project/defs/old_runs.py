@@ -1,10 +1,8 @@
 """Dagster's record of runs, which grows by a megabyte a night and is not cut short by itself."""
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import dagster as dg
-from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 
 from dagster_project.settings import load_settings
 
@@ -15,7 +13,7 @@ _FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.Dagste
 def forget_old_runs(instance: dg.DagsterInstance) -> int:
     """Remove finished runs that are older than the settings say, the oldest first; never the last one.
 
-    Returns how many. What Dagster knows of an asset's newest state stays.
+    Returns how many. What Dagster knows of an asset's newest state stays. SQLite uses their room again.
     """
     days = load_settings().schedule.keep_runs_days
     if not days:
@@ -29,10 +27,4 @@ def forget_old_runs(instance: dg.DagsterInstance) -> int:
     for run_id in gone:
         instance.delete_run(run_id)
         instance.compute_log_manager.delete_logs(prefix=[run_id])
-        # SQLite's file of the run's events is emptied, but neither made smaller nor removed.
-        storage = instance.event_log_storage
-        if isinstance(storage, SqliteEventLogStorage):
-            file = Path(storage.path_for_shard(run_id))
-            for part in file.parent.glob(f"{file.name}*"):
-                part.unlink()
     return len(gone)

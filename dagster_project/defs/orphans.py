@@ -84,3 +84,6 @@ def orphans_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     context.update_cursor(json.dumps(since))
     forget_old_runs(context.instance)
     return dg.SkipReason(f"{len(since)} runs without a process")
+
+
+defs: dg.Definitions = dg.Definitions(sensors=[orphans_sensor])

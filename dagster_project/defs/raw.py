@@ -5,13 +5,14 @@ from typing import Any
 
 import dagster as dg
 
-from dagster_project import nightly, progress
+from dagster_project import nightly
 from dagster_project.settings import load_settings
 from dagster_project.sources import Source, all_sources
 from dagster_project.sources.loading import LoadSummary
 from dagster_project.warehouse.database import open_warehouse
 
-from .steps import RETRIES, explained
+from .results import RESULTS, results_of
+from .steps import RETRIES, explained, told
 
 OWNERS = ["team:data"]
 POOL = "duckdb"  # one writer at a time, also between runs
@@ -49,34 +50,41 @@ def _spec(source: Source) -> dg.AssetSpec:
     can_subset=True,
     pool=POOL,
     retry_policy=RETRIES,
+    required_resource_keys={RESULTS},
 )
 def raw_tables(context: dg.AssetExecutionContext, config: LoadConfig) -> Iterator[dg.MaterializeResult[Any]]:
     """Find what is new below raw/ and load it."""
-    settings = load_settings()
+    settings, results = load_settings(), results_of(context)
     selected = {key.path[-1] for key in context.selected_asset_keys}
 
-    with explained(context), open_warehouse(settings) as connection:
+    with explained(context, results), open_warehouse(settings) as connection:
         result = nightly.load_new_files(connection, settings, full=config.full, selected=selected)
-    progress.results["load"] = result
+    results.loaded = result
     for warning in [
         *result.warnings,
         *(f"not read: {path}: unknown folder or format" for path in result.unknown),
     ]:
-        context.log.warning(warning)
+        told(context, warning)
+    for number, what in ((len(result.warnings), "warnings"), (len(result.unknown), "files left alone")):
+        if number:
+            context.log.warning(f"{number} {what}; the log of the process and `warehouse status` name them")
     for source in all_sources():
         if source.table in selected:
             yield dg.MaterializeResult(
-                raw_key(source.table), metadata=_told(result.summaries.get(source.folder))
+                raw_key(source.table), metadata=_account(result.summaries.get(source.folder))
             )
 
 
-def _told(summary: LoadSummary | None) -> dict[str, dg.MetadataValue]:
+def _account(summary: LoadSummary | None) -> dict[str, dg.MetadataValue]:
     """The account of one source's load."""
     summary = summary or LoadSummary()
-    told: dict[str, dg.MetadataValue] = {
+    account: dict[str, dg.MetadataValue] = {
         name: dg.MetadataValue.int(getattr(summary, name))
         for name in ("files", "bytes", "records", "loaded", "duplicates", "rejected", "repaired")
     }
     if summary.unreadable:
-        told["unreadable"] = dg.MetadataValue.md("\n".join(f"- {line}" for line in summary.unreadable))
-    return told
+        account["unreadable"] = dg.MetadataValue.int(len(summary.unreadable))
+    return account
+
+
+defs: dg.Definitions = dg.Definitions(assets=[raw_tables])

@@ -2,9 +2,14 @@
 
 A lock or a disk may be free again in a minute. Wrong settings, failed checks and a model that DuckDB refuses
 stay what they are until a person changes something.
+
+Dagster keeps what it is told, and an erase does not look there. So nothing of a record goes into a run's log: messages
+are stored without the values in them, names of raw files are counted. In full they go to `Results`, for the command line,
+or to the log of the process.
 """
 
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,8 +24,13 @@ from dagster_project.warehouse.replay import MissingFiles
 from dagster_project.warehouse.retention import RetentionError
 
 from .orphans import hold
+from .results import Results
 
+_log = logging.getLogger(__name__)
 _FOR_PEOPLE = (DatabaseError, BuildError, MissingFiles, PlaceError, RetentionError, SettingsError)
+_OF_THE_MACHINE = (DatabaseError, PlaceError, RetentionError, SettingsError)  # no record speaks in them
+# What DuckDB and others quote, and addresses.
+_VALUES = re.compile(r"'(?:[^']|'')*'|\"[^\"]*\"|[^\s'\"]+@[^\s'\"]+")
 
 # Set on the runs of `warehouse run`.
 COMMAND_LINE_TAG = "launched_by"
@@ -33,18 +43,32 @@ RETRIES: dg.RetryPolicy = dg.RetryPolicy(
 
 
 class _RunLog(logging.Handler):
-    """What the warehouse logs while a step goes on, into the run's log. Not the DEBUG ones: they are of a moment."""
+    """What is worth keeping of what the warehouse logs while a step goes on, into the run's log."""
 
     def __init__(self, context: dg.AssetExecutionContext) -> None:
         super().__init__(logging.INFO)
         self.context = context
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.context.log.log(record.levelno, record.getMessage())
+        if (
+            record.levelno == logging.INFO
+        ):  # what is above it is for whoever reads this process's log, see `told`
+            self.context.log.info(without_values(record.getMessage()))
+
+
+def without_values(text: str) -> str:
+    """A message without what it quotes: that may be of a record."""
+    return _VALUES.sub("…", text)
+
+
+def told(context: dg.AssetExecutionContext, text: str) -> None:
+    """Something that a person should read, in full, and not in Dagster's storage. The command line shows it itself."""
+    if COMMAND_LINE_TAG not in context.run.tags:
+        _log.warning("%s", text)
 
 
 @contextmanager
-def explained(context: dg.AssetExecutionContext) -> Iterator[None]:
+def explained(context: dg.AssetExecutionContext, results: Results) -> Iterator[None]:
     """Every error of a step as Dagster's Failure."""
     hold(context.run.run_id)
     try:
@@ -56,4 +80,18 @@ def explained(context: dg.AssetExecutionContext) -> Iterator[None]:
         text = str(error) if isinstance(error, _FOR_PEOPLE) else f"{type(error).__name__}: {error}"
         limit = int(context.run.tags.get(RETRIES_TAG, RETRIES.max_retries))
         heals = isinstance(error, (*TRANSIENT, PlaceError)) and context.retry_number < limit
-        raise dg.Failure(text, allow_retries=heals) from error
+        stored = text if isinstance(error, _OF_THE_MACHINE) else without_values(text)
+        if isinstance(error, MissingFiles):
+            stored = "files that were loaded are gone from raw/; `warehouse run --full` names each"
+        # Not from the error: Dagster would keep its text, too.
+        raise failed(context, results, text, stored, heals=heals) from None
+
+
+def failed(
+    context: dg.AssetExecutionContext, results: Results, text: str, stored: str, *, heals: bool = False
+) -> dg.Failure:
+    """The Failure of a step. text: why, in full; stored: what Dagster keeps of it."""
+    results.failure = text
+    if stored != text:
+        told(context, text)
+    return dg.Failure(stored, allow_retries=heals)

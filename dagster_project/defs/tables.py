@@ -6,25 +6,25 @@ What analysts open follows in the same step, when everything before it went well
 import logging
 from collections.abc import Iterator
 from datetime import timedelta
+from hashlib import sha256
 from typing import Any
 
 import dagster as dg
 
-from dagster_project import nightly, progress
+from dagster_project import nightly
 from dagster_project.settings import Settings, load_settings
 from dagster_project.sources import all_sources
-from dagster_project.warehouse.build import SECRET_COLUMNS, Built, CheckResult, ChecksFailed, checks_of
+from dagster_project.warehouse.build import Built, CheckResult, ChecksFailed, checks_of
 from dagster_project.warehouse.database import Connection, open_warehouse
 from dagster_project.warehouse.models import Model
 from dagster_project.warehouse.publish import is_published, publish
 
 from .cohorts import moved
-from .markdown import markdown_table
 from .raw import OWNERS, POOL, raw_key
-from .steps import RETRIES, explained
+from .results import RESULTS, results_of
+from .steps import RETRIES, explained, failed
 
 _log = logging.getLogger(__name__)
-_PREVIEW_ROWS = 10
 _RAW_ASSETS = {source.table for source in all_sources()}
 
 
@@ -109,6 +109,7 @@ def _published_spec() -> dg.AssetSpec:
     can_subset=True,
     pool=POOL,
     retry_policy=RETRIES,
+    required_resource_keys={RESULTS},
 )
 def tables(
     context: dg.AssetExecutionContext, config: BuildConfig
@@ -117,14 +118,14 @@ def tables(
 
     A night's run tells of the tables that changed; a run of chosen tables tells of each of them.
     """
-    settings = load_settings()
+    settings, results = load_settings(), results_of(context)
     selected = {".".join(key.path) for key in context.selected_asset_keys}
     everything = selected >= set(nightly.models())
-    with explained(context):
+    with explained(context, results):
         try:
             as_of = nightly.day_of(config.as_of)
         except ValueError as error:
-            raise dg.Failure(str(error), allow_retries=False) from error
+            raise failed(context, results, str(error), str(error)) from None
         try:
             with open_warehouse(settings) as connection:
                 built = nightly.build_tables(
@@ -134,7 +135,7 @@ def tables(
                     run_id=context.run.run_id,
                     selected=selected,
                 )
-                results = [
+                told = [
                     _result(connection, built[name])
                     for name in nightly.models()
                     if name in selected and (built[name].changed or not everything)
@@ -150,15 +151,16 @@ def tables(
                     for materialization in moved(connection):
                         context.log_event(materialization)
                 if PUBLISHED in context.selected_asset_keys:
-                    results.append(_published(connection, settings))
-        except ChecksFailed as failed:
-            for result in failed.results:
+                    told.append(_published(connection, settings))
+        except ChecksFailed as error:
+            for result in error.results:
                 if result.model in selected:
                     yield _check_result(result)
-            text = f"checks failed, nothing was changed:\n{failed}"
-            raise dg.Failure(text, allow_retries=False) from failed
-    progress.results["build"] = built
-    yield from results
+            title = "checks failed, nothing was changed:\n"
+            found = "\n".join(f"{one.model}: {one.name}: {one.failures} rows" for one in error.results)
+            raise failed(context, results, f"{title}{error}", title + found) from None
+    results.built = built
+    yield from told
     yield from rechecked
 
 
@@ -183,8 +185,6 @@ def _result(connection: Connection, built: Built) -> dg.MaterializeResult[Any]:
             metadata["dagster/column_lineage"] = dg.MetadataValue.column_lineage(
                 dg.TableColumnLineage(lineage)
             )
-        if not built.model.startswith("core."):
-            metadata["preview"] = dg.MetadataValue.md(_preview(connection, built.model))
     return dg.MaterializeResult(
         model_key(built.model),
         metadata=metadata,
@@ -200,7 +200,8 @@ def _check_result(result: CheckResult) -> dg.AssetCheckResult:
         severity=dg.AssetCheckSeverity.WARN if result.warns else dg.AssetCheckSeverity.ERROR,
         metadata={
             "rows": result.failures,
-            **({"sample": dg.MetadataValue.json({"rows": result.sample})} if result.failures else {}),
+            # Whether they are the rows of the last time, without a word of them.
+            **({"fingerprint": sha256(result.sample.encode()).hexdigest()[:8]} if result.failures else {}),
         },
     )
 
@@ -217,15 +218,4 @@ def _lineage(connection: Connection, model: str) -> dict[str, list[dg.TableColum
     return found
 
 
-def _preview(connection: Connection, model: str) -> str:
-    """The first rows as a Markdown table."""
-    relation = connection.sql(f"FROM {model} LIMIT {_PREVIEW_ROWS}")
-    columns = relation.columns
-    rows = relation.fetchall()
-    return markdown_table(
-        columns, ([_shown(*cell) for cell in zip(columns, row, strict=True)] for row in rows)
-    )
-
-
-def _shown(column: str, cell: object) -> object:
-    return f"{str(cell)[:4]}…" if column in SECRET_COLUMNS and cell is not None else cell
+defs: dg.Definitions = dg.Definitions(assets=[tables])

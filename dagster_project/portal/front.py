@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import ipaddress
+import os
 import secrets
 import signal
 import socket
@@ -186,6 +187,7 @@ def serve(
         [*command, "--host", inner_host, "--port", str(inner_port)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
+        process_group=0,  # with all that it starts
         preexec_fn=_end_with_parent if sys.platform == "linux" else None,
     )
     assert dagster.stdout is not None
@@ -216,7 +218,11 @@ def serve(
         try:
             dagster.wait(_END_SECONDS)
         except subprocess.TimeoutExpired:
-            dagster.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(dagster.pid, signal.SIGKILL)
+    tell(
+        "Stopped: Dagster's UI and what it had started. A run that was going on is given up; nothing is lost."
+    )
     return 0
 
 
