@@ -23,8 +23,14 @@ from dagster_project.nightly import raw_place
 from dagster_project.settings import Settings
 from dagster_project.warehouse.database import Connection, open_published
 
+
+class _Screen(Console):
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError  # whoever reads has seen enough (`| head`): see cli/root.py
+
+
 # Where nobody told how wide the screen is (a log, a pipe), tables get the room they need.
-_console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+_console = _Screen(highlight=False, width=None if sys.stdout.isatty() else 160)
 _PROFILES = 20
 _SEEN, _PIPED, _LONGEST = 60, 5_000, 200  # rows on a terminal, rows in a file, characters of a cell
 
@@ -268,12 +274,6 @@ def show_init(result: hubspot.InitResult) -> None:
 def _left_out(columns: Sequence[hubspot.LeftOut]) -> None:
     for column in columns:
         _console.print(f"[yellow]![/] left out: {column.object}.{column.column}: {_safe(column.reason)}")
-
-
-def show_query(settings: Settings, query: str) -> None:
-    """The answer to a query on the published database. Raises duckdb.Error."""
-    with open_published(settings) as connection:
-        _print(connection, "", query)
 
 
 def _attention(outcome: Outcome) -> None:

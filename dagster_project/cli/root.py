@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -52,6 +53,9 @@ def explained(command: F) -> F:
             if sleeps:
                 _alert(settings, str(error))
             _fail(f"Wrong settings.\n{error}" if wrong_settings else f"Error: {error}", 1 + wrong_settings)
+        except BrokenPipeError:
+            # Whoever reads has seen enough (`| head`): no error, and nothing more to say at the end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except KeyboardInterrupt:
             _fail("Stopped. Nothing is lost: run the same command again.", 1)
         except Exception as error:  # a bug, or a machine that fails: told of, and then shown in full
