@@ -197,6 +197,8 @@ def show_plan(plan: hubspot.Plan) -> None:
     _print_some("HubSpot would refuse", ("object", "id", "key", "property", "value", "code"), refused)
     lists = ((one.object, one.name, f"{one.added:,}", f"{one.removed:,}") for one in plan.lists)
     _print_some("Lists", ("object", "list", "added", "removed"), lists)
+    if plan.associations:
+        _console.print(f"{plan.associations:,} contacts are to be associated with the company of their user.")
     _held_back(plan.held_back)
     where = "offline: against what HubSpot last acknowledged" if plan.offline else f"account {plan.account}"
     _console.print(

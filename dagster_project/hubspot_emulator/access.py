@@ -79,6 +79,8 @@ class Access:
             needed = f"crm.objects.{area}.{way}"
         elif area in ("properties", "validations"):
             needed = f"crm.schemas.{object_type}.{way}"
+        elif area == "associations":
+            needed = f"crm.objects.contacts.{way}"
         elif area == "lists":
             needed = f"crm.lists.{way}"
         else:

@@ -305,6 +305,60 @@ class Operations:
     def _lists_remove(self, request: Request) -> tuple[int, Any]:
         return 200, self.store.change_members(request.args["list"], [], [str(i) for i in request.body])
 
+    # associations
+
+    def _associations_batch_associate(self, request: Request) -> tuple[int, Any]:
+        """The default, unlabelled association, in both directions. Twice is no harm."""
+        kinds = self.store.type(request.args["f"]), self.store.type(request.args["t"])
+        results: list[Json] = []
+        errors: list[Json] = []
+        for item in self._batches.inputs(request.body):
+            ends = [_end(item, name) for name in ("from", "to")]
+            found = [kind.find(end) for kind, end in zip(kinds, ends, strict=True)]
+            if any(one is None for one in found):
+                missing = [end for end, one in zip(ends, found, strict=True) if one is None]
+                row = RowError(
+                    404, "OBJECT_NOT_FOUND", "Some records do not exist.", context={"ids": missing}
+                )
+                errors.append(row.as_row(None, self.options.full_errors))
+                continue
+            self.store.associations.add((kinds[0].name, ends[0], kinds[1].name, ends[1]))
+            results.append(
+                {
+                    "associationSpec": {"associationCategory": "HUBSPOT_DEFINED", "associationTypeId": 279},
+                    "from": {"id": ends[0]},
+                    "to": {"id": ends[1]},
+                }
+            )
+        status = 207 if errors else 200
+        return status, self._property_batch(request, results, errors)
+
+    def _associations_batch_read(self, request: Request) -> tuple[int, Any]:
+        names = [self.store.type(request.args[one]).name for one in ("f", "t")]
+        results = []
+        for item in self._batches.inputs(request.body):
+            to = sorted(
+                there
+                for f, here, t, there in self.store.associations
+                if [f, t] == names and here == str(item.get("id"))
+            )
+            if to:
+                results.append(
+                    {
+                        "from": {"id": str(item.get("id"))},
+                        "to": [
+                            {
+                                "toObjectId": one,
+                                "associationTypes": [
+                                    {"category": "HUBSPOT_DEFINED", "typeId": 279, "label": None}
+                                ],
+                            }
+                            for one in to
+                        ],
+                    }
+                )
+        return 200, self._property_batch(request, results, [])
+
     # account and OAuth
 
     def _account_details(self, request: Request) -> tuple[int, Any]:
@@ -326,6 +380,13 @@ class Operations:
 
     def _oauth_token(self, request: Request) -> tuple[int, Any]:
         return 200, {**self._access.refresh(request.form), "hub_id": self._account.portal_id}
+
+
+def _end(item: Json, name: str) -> str:
+    end = item.get(name)
+    if not isinstance(end, dict) or not isinstance(end.get("id"), str):
+        raise bad_request(f"Some required fields were not set: [{name}.id]")
+    return str(end["id"])
 
 
 def _int(text: str, name: str) -> int:

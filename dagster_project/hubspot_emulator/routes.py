@@ -38,7 +38,7 @@ WRITES = frozenset(
     {
         *("create", "update", "archive", "batch_create", "batch_update", "batch_upsert", "batch_archive"),
         *("group_create", "group_update", "group_delete", "set_rule"),
-        *("add_and_remove", "add", "remove", "delete"),
+        *("batch_associate", "add_and_remove", "add", "remove", "delete"),
     }
 )
 
@@ -103,6 +103,10 @@ def _routes() -> list[tuple[str, re.Pattern[str], str]]:
         ("PUT", "/{list}/memberships/add", "lists.add"),
         ("PUT", "/{list}/memberships/remove", "lists.remove"),
     )
+    for path in ("batch/associate/default", "batch/read"):
+        operation = "associations.batch_read" if path == "batch/read" else "associations.batch_associate"
+        there = f"{{f}}/{{t}}/{path}"
+        table.append(("POST", f"/crm/v4/associations/{there}", f"/crm/associations/{{V}}/{there}", operation))
     table.append(("GET", "/account-info/v3/details", "/account-info/{V}/details", "account.details"))
     table.append(("POST", "/oauth/v1/token", "/oauth/{V}/token", "oauth.token"))
     found = []

@@ -202,6 +202,7 @@ class Store:
             key: kind for kind in (contacts, companies) for key in (kind.name, kind.singular, kind.type_id)
         }
         self.lists: dict[int, Segment] = {}
+        self.associations: set[tuple[str, str, str, str]] = set()  # object and record, of both ends
         self._next_id = FIRST_ID
         self._next_list = 1
         self._shared: dict[str, str] = {}

@@ -27,6 +27,7 @@ from .pace import MOST_IN_FLIGHT, Pace
 
 API_VERSION = "2026-09"
 ACCOUNT_VERSION = "2026-03"  # account and OAuth endpoints have no later one
+ASSOCIATION_VERSION = "2026-03"  # as documented; the same calls are at /crm/v4/associations
 BATCH = 100  # inputs a call
 OBJECTS = ("companies", "contacts")
 KEYS = {"companies": "domain", "contacts": "email"}
@@ -90,6 +91,7 @@ class Api:
         adapter = HTTPAdapter(pool_maxsize=MOST_IN_FLIGHT, max_retries=0)
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
+        self._association_paths = [f"/crm/associations/{ASSOCIATION_VERSION}", "/crm/v4/associations"]
         self._auth: _Bearer | None = _Bearer(token) if token else None
 
     def __enter__(self) -> Api:
@@ -232,6 +234,21 @@ class Api:
         """Add records to a list and take others away. Raises as `batch_write`."""
         body = {"recordIdsToAdd": add, "recordIdsToRemove": remove}
         return self.write("PUT", f"/crm/lists/{API_VERSION}/{list_id}/memberships/add-and-remove", body)
+
+    def associate(self, pairs: Sequence[tuple[str, str]]) -> Json:
+        """Associate up to a hundred contacts with companies, without a label. Raises as `batch_write`."""
+        body = {"inputs": [{"from": {"id": contact}, "to": {"id": company}} for contact, company in pairs]}
+        for path in list(self._association_paths):
+            try:
+                answer = self.write("POST", f"{path}/contacts/companies/batch/associate/default", body)
+            except Refused as refused:
+                if refused.status not in (404, 405) or len(self._association_paths) == 1:
+                    raise
+                self._association_paths.remove(path)  # an account, or a stand-in, that knows the other one
+            else:
+                self._association_paths = [path]
+                return answer
+        raise AssertionError
 
     # how calls are made
 

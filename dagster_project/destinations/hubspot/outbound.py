@@ -68,6 +68,8 @@ class Outbound:
                 self._read_exports(object_type)
             if self.settings.hubspot.lists:
                 self._read_cohorts()
+            if self.settings.hubspot.associate:
+                self._read_companies_of_users()
         finally:
             self.connection.execute("DETACH published")
         return {object_type: one for object_type, one in selected.items() if one is not None}
@@ -181,6 +183,12 @@ class Outbound:
                 SELECT '{object_type}', unnest(string_split(lower(replace(coalesce(
                            properties ->> '$."{header}"', properties ->> '$."{name}"'), ' ', '')), ';')), record_id
                 FROM {table}""")
+
+    def _read_companies_of_users(self) -> None:
+        with contextlib.suppress(duckdb.CatalogException):
+            self.connection.execute("""
+                INSERT INTO plan_user_companies
+                SELECT user_id, company_id FROM published.marts.user_profiles WHERE company_id IS NOT NULL""")
 
     def _read_cohorts(self) -> None:
         with contextlib.suppress(duckdb.CatalogException):  # published before there were cohorts

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .api import BATCH
 from .preflight import LeftOut
 
 _ROWS = 10_000  # read at a time
@@ -79,7 +80,8 @@ class Plan:
     id neither knows are shown as creates then.
 
     digest: hexadecimal, the same for the same writes. calls: writes, retries aside. rejected: records that the
-    preflight refuses. lists: what changes of the cohorts' lists, where the settings want these. held_back: the most
+    preflight refuses. lists: what changes of the cohorts' lists, where the settings want these. associations: contacts
+    that are to be associated with a company. held_back: the most
     frequent reasons for which records wait. unreadable: what HubSpot refuses to show, in its words.
     """
 
@@ -88,6 +90,7 @@ class Plan:
     counts: dict[str, Counts]
     left_out: list[LeftOut]
     lists: list[ListChange]
+    associations: int
     account: int | None
     held_back: list[HeldBack]
     unreadable: list[str]
@@ -95,7 +98,8 @@ class Plan:
 
     @property
     def calls(self) -> int:
-        return sum(counts.calls for counts in self.counts.values()) + sum(one.calls for one in self.lists)
+        records = sum(counts.calls for counts in self.counts.values())
+        return records + sum(one.calls for one in self.lists) - (-self.associations // BATCH)
 
     def rows(self) -> Iterator[Change]:
         """Every create and every field's old and new, by object, action and key."""

@@ -16,7 +16,7 @@ from tempfile import mkdtemp
 from dagster_project.settings import Settings
 from dagster_project.warehouse.database import Connection, append_rows, quoted, value
 
-from . import lists, scripts
+from . import associations, lists, scripts
 from .api import BATCH, OBJECTS, Api
 from .errors import HubspotError, NotAllowed, Refused
 from .keys import Key, keys_of
@@ -77,6 +77,7 @@ class Planner:
         self.first_counts: dict[str, Counts] = {}
         self.held_back: list[HeldBack] = []
         self.lists: list[ListChange] = []
+        self.associations = 0  # pairs of records
         self.source: str | None = None
         self.unreadable = Unreadable()
         self.listed = 0
@@ -307,6 +308,8 @@ class Planner:
         if self.settings.hubspot.lists:
             lists.compare(connection, self.portal_id)
             self.lists = lists.planned_changes(connection, self.portal_id)
+        if self.settings.hubspot.associate:
+            self.associations = associations.compare(connection, self.portal_id)
         self.first_counts = self._counts()
         self.held_back = [
             HeldBack(*row)
@@ -396,6 +399,8 @@ class Planner:
         queries = ["SELECT object, action, key, hubspot_id, properties FROM plan_planned ORDER BY record"]
         if self.lists:
             queries.append("SELECT * FROM plan_list_changes ORDER BY ALL")
+        if self.associations:
+            queries.append("SELECT contact_key, company_key FROM plan_associations ORDER BY ALL")
         for query in queries:
             cursor = self.connection.execute(query)
             while rows := cursor.fetchmany(_ROWS):
@@ -430,6 +435,7 @@ class Planner:
             self.first_counts,
             list(self.left_out),
             self.lists,
+            self.associations,
             self.portal_id,
             self.held_back,
             list(self.unreadable.said.values()),

@@ -23,6 +23,7 @@ from dagster_project.warehouse.publish import publish
 
 from . import outcomes, tables
 from .api import OBJECTS, Account, Api
+from .associations import Associations
 from .errors import (
     AccountRefused,
     DailyLimit,
@@ -190,8 +191,12 @@ def push(
             said = [*planner.unreadable.said.values(), *progress.halted.values()]
             if said and sender.stop is None:
                 sender.stop = AccountRefused("; ".join(dict.fromkeys(said)))
-            if planner.lists and isinstance(sender.stop, AccountRefused | None):
-                sender.stop = _send_lists(api, progress) or sender.stop
+            settle(connection, utc_now())  # the ids of what was made
+            for more, wanted in ((Associations, planner.associations), (Lists, planner.lists)):
+                if wanted and isinstance(sender.stop, AccountRefused | None):
+                    sender.stop = (
+                        _send_more(more(api, connection, progress.portal_id), progress) or sender.stop
+                    )
             result = _finish(connection, api, progress, planner, sender.stop, number)
         _log.debug("publishing")
         publish(connection, settings)
@@ -319,16 +324,14 @@ def _begin(connection: Connection, progress: Progress, planner: Planner) -> int:
     return number
 
 
-def _send_lists(api: Api, progress: Progress) -> HubspotError | None:
-    """Bring the lists of the cohorts up to date. Returns what ended it early."""
-    settle(progress.connection, utc_now())  # the ids of what was made
-    lists = Lists(api, progress.connection, progress.portal_id)
+def _send_more(more: Lists | Associations, progress: Progress) -> HubspotError | None:
+    """What goes beyond records. Returns what ended it early."""
     try:
-        lists.send()
+        more.send()
     except HubspotError as error:
         return error
     finally:
-        progress.left_out += lists.left_out
+        progress.left_out += more.left_out
     return None
 
 

@@ -26,6 +26,9 @@ CREATE OR REPLACE TEMP TABLE plan_exported (object VARCHAR, key VARCHAR, record_
 
 CREATE OR REPLACE TEMP TABLE plan_cohort_members (object VARCHAR, cohort VARCHAR, id VARCHAR);
 
+-- Where contacts are associated with companies: the company of each user.
+CREATE OR REPLACE TEMP TABLE plan_user_companies (user_id VARCHAR, company_id VARCHAR);
+
 -- Who may be who. source: 1 remembered from an earlier push, 2 HubSpot said so just now, 3 an export, not looked at yet.
 CREATE OR REPLACE TEMP TABLE plan_matches (object VARCHAR, key VARCHAR, hubspot_id VARCHAR, source INTEGER);
 
