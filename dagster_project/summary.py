@@ -235,7 +235,7 @@ def show_push(result: hubspot.PushResult) -> None:
     """What a push, or its rehearsal, came to."""
     names = ("planned", "acknowledged", "created", "updated", "unchanged", "held_back", "skipped", "rejected")
     title = "Pushed to HubSpot" if result.live else "Rehearsal: nothing was written to HubSpot"
-    table = _table(title, "object", *(f">{n}" for n in names))
+    table = _table(title, "object", *(f">{n.replace('_', ' ')}" for n in names))
     for name, tally in result.objects.items():
         table.add_row(name, *(f"{getattr(tally, n):,}" for n in names))
     _console.print(table)

@@ -10,7 +10,9 @@ import sys
 import threading
 from pathlib import Path
 
+from . import exports
 from .app import DEFAULT_TOKEN, Emulator
+from .errors import ApiError
 from .faults import Fault
 from .limits import Limits
 from .options import Options
@@ -19,10 +21,20 @@ from .options import Options
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m dagster_project.hubspot_emulator", description=__doc__)
     made.add_argument("--port", type=int, default=8765, help="0 takes a free one")
-    made.add_argument("--companies", type=int, default=20, help="made-up companies at the start")
-    made.add_argument("--contacts", type=int, default=50, help="made-up contacts at the start")
+    made.add_argument(
+        "--companies", type=int, help="made-up companies at the start; 20, or with --from-export none"
+    )
+    made.add_argument(
+        "--contacts", type=int, help="made-up contacts at the start; 50, or with --from-export none"
+    )
     made.add_argument(
         "--records", type=Path, help='JSON file: {"companies": [{"domain": …}], "contacts": […]}'
+    )
+    made.add_argument(
+        "--from-export",
+        type=Path,
+        metavar="FOLDER",
+        help="stand for the account that CRM exports came from: a folder with companies/ and contacts/, such as raw/crm",
     )
     made.add_argument("--seed", type=int, default=1, help="same seed, same records, order and chance")
     made.add_argument("--rate", type=int, default=190, help="calls in ten seconds; 0 lifts the limit")
@@ -57,8 +69,8 @@ def main(argv: list[str] | None = None) -> int:
         hub = Emulator(
             args.port,
             seed=args.seed,
-            companies=args.companies,
-            contacts=args.contacts,
+            companies=args.companies if args.companies is not None else 0 if args.from_export else 20,
+            contacts=args.contacts if args.contacts is not None else 0 if args.from_export else 50,
             limits=limits,
             faults=faults,
             options=Options(
@@ -68,10 +80,13 @@ def main(argv: list[str] | None = None) -> int:
             scopes=frozenset(args.scope) if args.scope else None,
             account_type=args.account_type,
         )
+        if args.from_export:
+            placed = exports.load(hub.store, args.from_export)
+            print(f"from the exports: {placed['companies']} companies, {placed['contacts']} contacts")
         for kind, rows in records.items():
             for row in rows:
                 hub.store.put(kind, row)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, ApiError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     gc.freeze()  # a large account is nothing for the collector to look through again and again

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import random
 import threading
-from bisect import bisect_right
+from bisect import bisect_right, insort
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -311,12 +311,12 @@ class Store:
 
     # writing
 
-    def write(self, kind: ObjectType, plan: Plan) -> Record:
+    def write(self, kind: ObjectType, plan: Plan, record_id: int | None = None) -> Record:
         """Carries out one checked row and returns the record."""
         now = self.now()
         record = plan.record
         if record is None:
-            record = self._new_record(kind, now)
+            record = self._new_record(kind, now, record_id)
             self._lag(kind, record.id, None)
         else:
             self._lag(kind, record.id, record)
@@ -348,11 +348,15 @@ class Store:
             prop = self.companies.schema.properties["domain"]
             self.write(self.companies, Plan([(prop, domain)]))
 
-    def _new_record(self, kind: ObjectType, now: int) -> Record:
-        record = Record(self._next_id, now)
-        self._next_id += self.random.randint(1, 9)
+    def _new_record(self, kind: ObjectType, now: int, record_id: int | None = None) -> Record:
+        if record_id is None:
+            while any(self._next_id in one.records or self._next_id in one.archived for one in self.types):
+                self._next_id += 1  # there is one of an export
+            record_id = self._next_id
+            self._next_id += self.random.randint(1, 9)
+        record = Record(record_id, now)
         kind.records[record.id] = record
-        kind.ids.append(record.id)
+        insort(kind.ids, record.id)
         return record
 
     @staticmethod
@@ -512,8 +516,15 @@ class Store:
 
     # for tests and for trying
 
-    def put(self, object_type: str, properties: dict[str, str], *, created: float | None = None) -> str:
-        """Places one record past the API: read-only keys such as ``hs_additional_emails`` may be given."""
+    def put(
+        self,
+        object_type: str,
+        properties: dict[str, str],
+        *,
+        created: float | None = None,
+        record_id: int | None = None,
+    ) -> str:
+        """Places one record past the API: read-only keys such as ``hs_additional_emails`` may be given, and its id."""
         with self.lock:
             kind = self.type(object_type)
             more = properties.get(kind.more)
@@ -521,7 +532,7 @@ class Store:
             plan = self.plan(kind, plain, None, {}, 0, rules=False)
             if isinstance(plan, RowError):
                 raise plan.as_call()
-            record = self.write(kind, plan)
+            record = self.write(kind, plan, record_id)
             if kind.pending and kind.pending[-1][1] == record.id:
                 kind.pending.pop()
             if more:
