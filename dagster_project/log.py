@@ -33,7 +33,8 @@ def listening(handler: logging.Handler) -> Iterator[None]:
     """Hand a handler what the warehouse logs meanwhile, from the handler's level on."""
     before = _package.level
     _package.addHandler(handler)
-    _package.setLevel(min(handler.level, _package.getEffectiveLevel()))
+    # (A level of 0 would mean the root logger's, which is higher.)
+    _package.setLevel(min(handler.level or logging.DEBUG, _package.getEffectiveLevel()))
     try:
         yield
     finally:

@@ -27,6 +27,7 @@ STEP = "push_to_hubspot"
 PROPERTIES, PLAN, PUSH = (dg.AssetKey([GROUP, name]) for name in ("properties", "plan", "push"))
 _SHOWN, _LONGEST = 50, 200  # rows of a table, characters of a cell
 _ALL_SENT, _FINISHED = "every_column_was_sent", "nothing_was_left_open"
+_FEW_REFUSED = "few_records_were_refused"
 
 Result = dg.MaterializeResult[Any]
 
@@ -77,6 +78,12 @@ def _specs() -> list[dg.AssetSpec]:
             asset=PUSH,
             description="The push came to its end (no daily limit, no outage), and HubSpot said of every record what "
             "became of it.",
+        ),
+        dg.AssetCheckSpec(
+            _FEW_REFUSED,
+            asset=PUSH,
+            description="HubSpot refuses no more than the share of the records that the settings allow "
+            "([hubspot] refused_share), with those that an earlier refusal holds back.",
         ),
     ],
     can_subset=True,
@@ -163,7 +170,7 @@ def _properties_result(settings: Settings) -> Result:
 
 
 def _plan_result(plan: "hubspot.Plan") -> Result:
-    counts = ("creates", "updates", "unchanged", "skipped", "rejected", "calls")
+    counts = ("creates", "updates", "unchanged", "held_back", "skipped", "rejected", "calls")
     return dg.MaterializeResult(
         PLAN,
         metadata={
@@ -194,7 +201,16 @@ def _plan_result(plan: "hubspot.Plan") -> Result:
 
 
 def _push_result(settings: Settings, result: "hubspot.PushResult") -> Result:
-    counts = ("planned", "acknowledged", "created", "updated", "unchanged", "skipped", "rejected")
+    counts = (
+        "planned",
+        "acknowledged",
+        "created",
+        "updated",
+        "unchanged",
+        "held_back",
+        "skipped",
+        "rejected",
+    )
     metadata: dict[str, Any] = {
         "live": result.live,
         "digest": result.digest,
@@ -237,7 +253,23 @@ def _push_result(settings: Settings, result: "hubspot.PushResult") -> Result:
                     **({"records of unknown outcome": result.unknown} if result.unknown else {}),
                 },
             ),
+            _few_refused(settings, result),
         ],
+    )
+
+
+def _few_refused(settings: Settings, result: "hubspot.PushResult") -> dg.AssetCheckResult:
+    total = result.total
+    refused, all_ = total.rejected + total.held_back, total.planned + total.held_back
+    return dg.AssetCheckResult(
+        check_name=_FEW_REFUSED,
+        passed=refused <= settings.hubspot.refused_share * all_,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={
+            "refused": total.rejected,
+            "held back": total.held_back,
+            "records": all_,
+        },
     )
 
 

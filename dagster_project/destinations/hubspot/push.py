@@ -170,9 +170,9 @@ def push(
         return rehearsal(plan)
     _need_published(settings)
     with Api(settings.hubspot) as api, _warehouse(settings) as connection:
-        api.load_account(settings.hubspot.portal_id)
-        progress = Progress(connection, api.account.portal_id, settings.hubspot)
         try:
+            api.load_account(settings.hubspot.portal_id)
+            progress = Progress(connection, api.account.portal_id, settings.hubspot)
             _recover(api, progress)
             planner = _planned(connection, settings, api, resend)
             _need_digest(digest, planner.digest())
@@ -180,6 +180,8 @@ def push(
                 show(planner.as_plan())
             number = _begin(connection, progress, planner)
         except (DailyLimit, NotAllowed, OutcomeUnknown, Refused, Unavailable) as error:
+            if api.account.portal_id is None and isinstance(error, NotAllowed):
+                raise  # a token that is none
             result = PushResult(
                 True, {object_type: Tally() for object_type in OBJECTS}, portal_id=api.account.portal_id
             )
