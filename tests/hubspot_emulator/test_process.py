@@ -12,6 +12,7 @@ from pathlib import Path
 
 import requests
 
+from dagster_project.hubspot_emulator import Emulator, exports
 from dagster_project.hubspot_emulator.__main__ import main
 
 from .conftest import Hub
@@ -140,3 +141,17 @@ def test_a_large_account_answers_a_batch_quickly(make_hub: Callable[..., Hub]) -
             times.append(time.perf_counter() - begun)
             assert answer.status_code == 200
     assert sorted(times)[len(times) // 2] < 0.1
+
+
+def test_it_stands_for_the_account_of_crm_exports() -> None:
+    folder = Path(__file__).parents[2] / "data" / "sample" / "raw" / "crm"
+    hub = Emulator()
+    placed = exports.load(hub.store, folder)
+    assert placed == {kind: len(hub.store.type(kind).records) for kind in ("companies", "contacts")}
+    company = hub.store.snapshot("companies")["210000000001"]
+    assert (company["domain"], company["name"]) == ("bluefenn.example", "Bluefenn Logistics")
+    contact = hub.store.snapshot("contacts")["110000000001"]
+    assert (contact["email"], contact["lifecyclestage"]) == ("mara.osterquay.1@bluefenn.example", "customer")
+    ids = hub.store.companies.ids
+    assert ids == sorted(ids)
+    assert hub.store.put("companies", {"domain": "new.example"}) not in {"210000000001"}
