@@ -22,6 +22,7 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from fractions import Fraction
 from typing import Any
 
 import zstandard
@@ -61,9 +62,11 @@ DEFAULTS = OracleSettings()
 
 
 def id_of(value: Json) -> str | None:
-    """Strings as they are, integers in decimal; blank or anything else is missing."""
+    """Strings as they are, whole numbers in decimal; blank or anything else is missing."""
     if isinstance(value, bool):
         return None
+    if is_whole_float(value):
+        return str(int(value))
     if isinstance(value, int):
         return str(value)
     if isinstance(value, str) and value.strip() != "":
@@ -71,16 +74,40 @@ def id_of(value: Json) -> str | None:
     return None
 
 
+def is_whole_float(value: Json) -> bool:
+    """Data frames write integers so."""
+    return isinstance(value, float) and value == value // 1
+
+
 TIME = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})"
-    r"(?:[T ]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]+))?)?"
-    r"(?:(Z)|([+-])([0-9]{2})(?::?([0-9]{2}))?)?)?"
+    r"(?:[Tt ]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:[.,]([0-9]+))?)?"
+    r"(?:(Z|z| UTC)|([+-])([0-9]{2})(?::?([0-9]{2}))?)?)?"
 )
 
 
 def time_of(value: Json) -> datetime | None:
-    if not isinstance(value, str):
+    """Moments before 1990 stand for none."""
+    if isinstance(value, bool):
         return None
+    at = None
+    if isinstance(value, int | float):
+        at = time_of_number(value)
+    elif isinstance(value, str):
+        at = time_of_text(value)
+    return at if at is not None and at >= datetime(1990, 1, 1) else None
+
+
+def time_of_number(value: float) -> datetime | None:
+    """Seconds since 1970, or milliseconds where there are too many."""
+    unit = 1_000_000 if value < 100_000_000_000 else 1_000
+    try:
+        return datetime(1970, 1, 1) + timedelta(microseconds=int(Fraction(str(value)) * unit))
+    except OverflowError:
+        return None
+
+
+def time_of_text(value: str) -> datetime | None:
     match = TIME.fullmatch(value)
     if match is None:
         return None
@@ -113,7 +140,7 @@ class _BadJson:
 
 
 class _BadRow:
-    """Stands for a row of a CSV that is no row."""
+    """Stands for a row with more cells than there are columns."""
 
 
 NON_FINITE = _NonFinite()
@@ -137,12 +164,17 @@ def _last_key_wins(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
 def parse_json(data: bytes) -> Json:
     """Raises ValueError where it is no JSON. Bad bytes stay as lone surrogates until cleaned."""
     text = data.decode("utf-8", "surrogateescape")
-    return json.loads(
-        text,
-        parse_constant=lambda _: NON_FINITE,
-        parse_float=_parse_float,
-        object_pairs_hook=_last_key_wins,
-    )
+    value, end = decoder.raw_decode(text, len(text) - len(text.lstrip(" \t\r\n")))
+    if text[end:].strip(" \t\r\n") != "":
+        raise ValueError("more than a value")
+    return value
+
+
+decoder = json.JSONDecoder(
+    parse_constant=lambda _: NON_FINITE,
+    parse_float=_parse_float,
+    object_pairs_hook=_last_key_wins,
+)
 
 
 def clean(value: Json, repairs: set[str]) -> Json:
@@ -170,22 +202,37 @@ def domain_key(value: Json) -> str | None:
         text = text.split("://", 1)[1]
     text = re.split(r"[/?#\\]", text, maxsplit=1)[0]
     text = text.rsplit("@", 1)[-1]
-    text = text.split(":", 1)[0]
+    if re.search(":[0-9]*$", text):
+        text = text.rsplit(":", 1)[0]
     text = text.strip()
     text = text.removeprefix("www.")
     text = text.removesuffix(".")
-    if text == "":
-        return None
+    return host_of(text)
+
+
+def host_of(text: str) -> str | None:
+    """A host name in ASCII: with a dot in it, and two letters or more in its last label."""
     try:
-        return text.encode("idna").decode("ascii")
+        text = text.encode("idna").decode("ascii")
     except UnicodeError:
-        return text
+        return None
+    labels = text.split(".")
+    if len(labels) < 2 or len(text) > 253:
+        return None
+    for label in labels:
+        if not re.fullmatch("[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", label):
+            return None
+    return text if len(re.findall("[a-z]", labels[-1])) >= 2 else None
 
 
 def email_key(value: Json) -> str | None:
     if not isinstance(value, str):
         return None
-    return value.strip().lower() or None
+    text = value.strip().lower()
+    if text.count("@") != 1 or re.search(r"\s", text):
+        return None
+    name, host = text.split("@")
+    return text if name != "" and host_of(host) is not None else None
 
 
 def json_text(value: Json) -> str:
@@ -241,6 +288,7 @@ class RawFile:
     tail_is_rejected: bool = False
     at: set[str] = field(default_factory=set)  # the paths where it stands
     withdrawn: bool = False
+    notes: list[tuple[int, str]] = field(default_factory=list)  # what was changed in all of it, and the line
 
 
 SOURCES = ("events", "actions", "companies", "users", "features", "crm/companies", "crm/contacts")
@@ -326,42 +374,93 @@ def begins_an_array_over_lines(data: bytes) -> bool:
 
 def read_json(data: bytes) -> list[RawRecord]:
     data = without_bom(data)
-    if begins_an_array_over_lines(data):
-        try:
-            whole = parse_json(data)
-        except ValueError as error:
-            raise UnreadableError from error
-        return [RawRecord(1, n, value) for n, value in enumerate(whole, 1)]
-    lines = lines_of(data)
-    written = [line for line in lines if not is_blank(line)]
-    if len(written) == 1 and isinstance(_value_of_line(written[0]), list):
-        return [RawRecord(1, n, value) for n, value in enumerate(parse_json(written[0]), 1)]
-    return read_json_lines(lines, 1)
-
-
-def read_json_lines(lines: list[bytes], first_line: int) -> list[RawRecord]:
-    records = []
-    for number, line in enumerate(lines, first_line):
-        if is_blank(line):
-            continue
-        value = _value_of_line(line)
-        if isinstance(value, list):
-            records += [RawRecord(number, n, one) for n, one in enumerate(value, 1)]
-        else:
-            records.append(RawRecord(number, 1, value))
-    return records
-
-
-def _value_of_line(line: bytes) -> Json:
     try:
-        return parse_json(line)
-    except ValueError:
-        return BAD_JSON
+        whole = parse_json(data)
+    except ValueError as error:
+        if begins_an_array_over_lines(data):
+            raise UnreadableError from error
+    else:
+        if isinstance(whole, list):
+            return [RawRecord(1, n, value) for n, value in enumerate(whole, 1)]
+    return read_json_lines(lines_of(data), 1)[0]
 
 
-def read_csv_cells(data: bytes, first_line: int) -> list[tuple[int, list[str]]]:
+def read_json_lines(lines: list[bytes], first_line: int) -> tuple[list[RawRecord], int | None]:
+    """Each value at the line on which it starts; one bad record for a line of which not all is JSON.
+
+    And the line on which a value begins that is not whole when the lines end.
+    """
+    cut: int | None = None
+    records: list[RawRecord] = []
+    texts = [without_bom(line).decode("utf-8", "surrogateescape") for line in lines]
+    index = 0
+    column = 0  # where, on that line, the value before it ended
+    while index < len(texts):
+        here, begun = index, column
+        if is_blank(texts[here][begun:].encode("utf-8", "surrogateescape")) or (
+            begun > 0 and texts[here][begun:].strip(BETWEEN) == ""
+        ):
+            index, column = here + 1, 0
+            continue
+        values: list[Json] = []
+        index, column = here + 1, 0
+        rest = "\n".join(texts[here:])
+        at = begun
+        while True:
+            while at < len(texts[here]) and texts[here][at] in BETWEEN:
+                at += 1
+            if at >= len(texts[here]):
+                break
+            try:
+                value, end = decoder.raw_decode(rest, at)
+            except json.JSONDecodeError as error:
+                values = [BAD_JSON]
+                index, column = here + 1, 0
+                is_cut = (
+                    error.msg.startswith("Unterminated string") or rest[error.pos :].strip(" \t\r\n") == ""
+                )
+                if (is_cut or here == len(texts) - 1) and begun == 0 and cut is None:
+                    cut = here
+                break
+            values.append(value)
+            at = end
+            if end > len(texts[here]):  # it ran on: go on behind it
+                over = rest[:end].count("\n")
+                index, column = here + over, end - rest[:end].rfind("\n") - 1
+                break
+        number = first_line + here
+        if values == []:
+            values = [BAD_JSON]
+        if len(values) == 1 and isinstance(values[0], list):
+            values = values[0]
+        records += [RawRecord(number, n, value) for n, value in enumerate(values, 1)]
+    return records, cut
+
+
+BETWEEN = " \t\r\n,"
+
+
+def csv_text(data: bytes, first_line: int, notes: list[tuple[int, str]]) -> str:
+    """UTF-8, or UTF-16 where it says so, else cp1252."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        text = data.decode("utf-16", "replace")
+    else:
+        try:
+            text = data.decode("utf-8")
+        except UnicodeDecodeError as error:
+            end = b"\n" if b"\n" in data else b"\r"
+            notes.append((first_line + data.count(end, 0, error.start), "not_utf8"))
+            text = data.decode("cp1252", "replace")
+    return text if "\n" in text else text.replace("\r", "\n")
+
+
+def separator_of(header: str) -> str:
+    """What divides most."""
+    return max(",;\t", key=header.count)
+
+
+def read_csv_cells(text: str, first_line: int, separator: str) -> list[tuple[int, list[str]]]:
     """(line on which the row starts, its cells), the header among them; blank lines are left out."""
-    text = data.decode("utf-8", "surrogateescape")
     rows: list[tuple[int, list[str]]] = []
     cells: list[str] = []
     cell = ""
@@ -386,7 +485,7 @@ def read_csv_cells(data: bytes, first_line: int) -> list[tuple[int, list[str]]]:
                 line += char == "\n"
         elif char == '"' and cell == "" and not was_quoted:
             in_quotes = was_quoted = any_quoted = True
-        elif char == ",":
+        elif char == separator:
             cells.append(cell)
             cell, was_quoted = "", False
         elif char == "\n":
@@ -398,29 +497,67 @@ def read_csv_cells(data: bytes, first_line: int) -> list[tuple[int, list[str]]]:
         else:
             cell += char
         position += 1
+    if in_quotes:
+        raise UnreadableError
     if cell != "" or cells or any_quoted:
         cells.append(cell.removesuffix("\r"))
         end_row()
     return rows
 
 
-def read_csv(data: bytes, header: list[str] | None, first_line: int, *, keep_empty: bool) -> list[RawRecord]:
-    rows = read_csv_cells(data, first_line)
-    if header is None:
-        if not rows:
-            return []
-        header = rows.pop(0)[1]
+NEEDED = {
+    "features": [("account_id",), ("user_id",), ("feature_id",), ("timestamp",)],
+    "crm/companies": [("record id", "hs_object_id", "record id - company")],
+    "crm/contacts": [("record id", "hs_object_id", "record id - contact")],
+}
+
+
+def read_csv(
+    source: str,
+    data: bytes,
+    head: bytes | None,
+    first_line: int,
+    notes: list[tuple[int, str]],
+) -> list[RawRecord]:
+    """head: what holds the header, where the data does not."""
+    text = csv_text(data, first_line, notes)
+    top = text if head is None else csv_text(head, 1, [])
+    mark = re.match(r"sep=(.)\r?\n", top, re.IGNORECASE | re.DOTALL)
+    separator = mark.group(1) if mark else separator_of(top.split("\n")[0])
+    rows = read_csv_cells(text, first_line, separator)
+    heads = rows if head is None else read_csv_cells(top, 1, separator)
+    if mark:
+        heads.pop(0)
+    if not heads:
+        return []
+    header = [cell.strip() for cell in (rows.pop(0) if head is None else heads[0])[1]]
+    while header and header[-1] == "":
+        header.pop()
+    lower = [cell.lower() for cell in header]
+    if not all(any(name in lower for name in names) for names in NEEDED[source]):
+        raise UnreadableError
     records = []
     for line, cells in rows:
-        padded = cells + [""] * (len(header) - len(cells))
-        record = dict(zip(header, padded, strict=False))
-        if not keep_empty:
-            record = {name: cell for name, cell in record.items() if cell != ""}
+        if any(cell.strip() != "" for cell in cells[len(header) :]):
+            records.append(RawRecord(line, 1, BAD_ROW))
+            continue
+        padded = cells[: len(header)] + [""] * (len(header) - len(cells))
+        record = dict(zip(header, padded, strict=True))
+        if source == "features":
+            # the exact spelling first, then any other; an empty cell is as if not given
+            exact = {name: cell for name, cell in record.items() if name in FEATURE_FIELDS}
+            other = {name.lower(): cell for name, cell in reversed(record.items())}
+            record = {name: cell for name, cell in (other | exact).items() if cell != ""}
         records.append(RawRecord(line, 1, record))
     return records
 
 
-def read_zip(data: bytes) -> list[RawRecord]:
+FEATURE_FIELDS = (
+    "account_id", "user_id", "feature_id", "module_id", "product_id", "timestamp", "total", "event_id", "received_at",
+)  # fmt: skip
+
+
+def read_zip(source: str, data: bytes, notes: list[tuple[int, str]]) -> list[RawRecord]:
     try:
         records: list[RawRecord] = []
         first_line = 1
@@ -428,29 +565,30 @@ def read_zip(data: bytes) -> list[RawRecord]:
             for name in sorted(archive.namelist(), key=lambda n: n.encode()):
                 if name.endswith(".csv"):
                     member = without_bom(archive.read(name))
-                    records += read_csv(member, None, first_line, keep_empty=True)
+                    records += read_csv(source, member, None, first_line, notes)
                     first_line += len(lines_of(member))
         return records
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise UnreadableError from error
 
 
-def read_whole(path: str, data: bytes) -> list[RawRecord]:
+def read_whole(source: str, path: str, data: bytes, notes: list[tuple[int, str]]) -> list[RawRecord]:
     name = unpacked_name(path)
     if name.endswith(".zip"):
-        return read_zip(data)
+        return read_zip(source, data, notes)
     if name.endswith(".csv"):
-        return read_csv(without_bom(data), None, 1, keep_empty=path.startswith("crm/"))
+        return read_csv(source, without_bom(data), None, 1, notes)
     return read_json(data)
 
 
-def read_added(path: str, loaded: bytes, data: bytes) -> list[RawRecord]:
+def read_added(
+    source: str, path: str, loaded: bytes, data: bytes, notes: list[tuple[int, str]]
+) -> list[RawRecord]:
     added = data[len(loaded) :]
     first_line = loaded.count(b"\n") + 1
     if unpacked_name(path).endswith(".csv"):
-        before = read_csv_cells(without_bom(loaded), 1)
-        return read_csv(added, before[0][1] if before else None, first_line, keep_empty=False)
-    return read_json_lines(lines_of(added), first_line)
+        return read_csv(source, added, without_bom(loaded), first_line, notes)
+    return read_json_lines(lines_of(added), first_line)[0]
 
 
 def without_tail(path: str, content: bytes, loaded: bytes) -> tuple[bytes, RawRecord | None]:
@@ -461,10 +599,13 @@ def without_tail(path: str, content: bytes, loaded: bytes) -> tuple[bytes, RawRe
     if not name.endswith(".csv"):
         if not loaded and begins_an_array_over_lines(content):
             return content, None
-        start = content.rfind(b"\n") + 1
-        if is_blank(content[start:]) or _value_of_line(without_bom(content[start:])) is not BAD_JSON:
+        first = loaded.count(b"\n")
+        lines = content[len(loaded) :].split(b"\n")
+        _, cut = read_json_lines([line.removesuffix(b"\r") for line in lines], 1)
+        if cut is None:
             return content, None
-        return content[:start], RawRecord(content.count(b"\n") + 1, 1, BAD_JSON)
+        start = len(content) - len(b"\n".join(lines[cut:]))
+        return content[:start], RawRecord(first + cut + 1, 1, BAD_JSON)
     start, quoted = 0, False
     for position, byte in enumerate(content):
         quoted ^= byte == ord('"')
@@ -472,8 +613,14 @@ def without_tail(path: str, content: bytes, loaded: bytes) -> tuple[bytes, RawRe
             start = position + 1
     if start == 0 or is_blank(content[start:]):
         return content, None
-    header = read_csv_cells(without_bom(content), 1)[0][1]
-    if len(read_csv_cells(content[start:], 1)[0][1]) >= len(header):
+    head = csv_text(without_bom(content), 1, [])
+    mark = re.match(r"sep=(.)\r?\n", head, re.IGNORECASE | re.DOTALL)
+    separator = mark.group(1) if mark else separator_of(head.split("\n")[0])
+    try:
+        header = read_csv_cells(head, 1, separator)[1 if mark else 0][1]
+        if len(read_csv_cells(csv_text(content[start:], 1, []), 1, separator)[0][1]) >= len(header):
+            return content, None
+    except UnreadableError:  # a quote that is not closed
         return content, None
     return content[:start], RawRecord(content[:start].count(b"\n") + 1, 1, BAD_ROW)
 
@@ -585,9 +732,9 @@ def read_new_file(files: list[RawFile], file: RawFile, held: RawFile | None, is_
     file.loaded, tail = without_tail(file.path, file.content, before)
     try:
         if before:
-            file.records = read_added(file.path, before, file.loaded)
+            file.records = read_added(file.source, file.path, before, file.loaded, file.notes)
         else:
-            file.records = read_whole(file.path, file.loaded)
+            file.records = read_whole(file.source, file.path, file.loaded, file.notes)
     except UnreadableError:
         file.error, file.loaded = True, b""
         return
@@ -708,6 +855,7 @@ def load(nights: Sequence[Night], settings: OracleSettings) -> Loaded:
     files, crm_in_force = read_files(nights)
     for file in files:
         counts = {"loaded": 0, "duplicates": 0, "rejected": 0, "repaired": 0}
+        floats: dict[str, Row] = {}
         for raw in file.records:
             place = {
                 "source": file.source,
@@ -725,8 +873,18 @@ def load(nights: Sequence[Night], settings: OracleSettings) -> Loaded:
                 counts["rejected"] += 1
                 loaded.rejects.append({**place, "reason": str(reject)})
                 continue
-            counts["repaired"] += bool(repairs)
+            for what in [what for what in repairs if what.startswith(WHOLE_FLOAT)]:
+                repairs.remove(what)
+                floats.setdefault(what, {**place, "what": WHOLE_FLOAT})
             loaded.repairs += [{**place, "what": what} for what in repairs]
+        # what is listed once a file
+        once = list(floats.values())
+        if not file.error:
+            here = {"source": file.source, "file_seq": file.file_seq, "element": 1}
+            once += [{**here, "line": line, "what": what} for line, what in file.notes]
+        loaded.repairs += once
+        places = {(row["line"], row["element"]) for row in loaded.repairs if row["file_seq"] == file.file_seq}
+        counts["repaired"] = len(places)
         loaded.files.append(
             {
                 "file_seq": file.file_seq,
@@ -740,6 +898,13 @@ def load(nights: Sequence[Night], settings: OracleSettings) -> Loaded:
         )
     loaded.crm = [row for row in loaded.crm if row.order[0] in crm_in_force]
     return loaded
+
+
+WHOLE_FLOAT = "whole_float"
+
+
+def note_floats(record: dict[str, Json], repairs: list[str], *fields: str) -> None:
+    repairs += [f"{WHOLE_FLOAT} {field}" for field in fields if is_whole_float(record.get(field))]
 
 
 def load_record(loaded: Loaded, file: RawFile, raw: RawRecord, repairs: list[str]) -> None:
@@ -765,7 +930,7 @@ def load_record(loaded: Loaded, file: RawFile, raw: RawRecord, repairs: list[str
     if file.source == "events":
         load_call(loaded, place, record, repairs)
     elif file.source == "actions":
-        load_action(loaded, place, record)
+        load_action(loaded, place, record, repairs)
     elif file.source == "companies":
         load_update(loaded, place, record, repairs, "company")
     elif file.source == "users":
@@ -777,6 +942,9 @@ def load_record(loaded: Loaded, file: RawFile, raw: RawRecord, repairs: list[str
 
 
 # API calls and actions
+
+
+EVENT_IDS = ("transaction_id", "company_id", "user_id", "session_token", "anonymous_id")
 
 
 def dedupe_key(record: dict[str, Json]) -> str | None:
@@ -803,6 +971,9 @@ def load_call(loaded: Loaded, place: Place, record: dict[str, Json], repairs: li
         raise RejectError("future")
 
     weight = record.get("weight")
+    if is_whole_float(weight) and weight > 0:
+        note_floats(record, repairs, "weight")
+        weight = int(weight)
     if isinstance(weight, bool) or not isinstance(weight, int) or weight <= 0:
         weight = 1
     if weight > BIGGEST_INTEGER_IN_JSON:
@@ -811,6 +982,9 @@ def load_call(loaded: Loaded, place: Place, record: dict[str, Json], repairs: li
 
     response = record.get("response")
     status = response.get("status") if isinstance(response, dict) else None
+    if is_whole_float(status) and abs(status) < 2**31:
+        repairs.append(f"{WHOLE_FLOAT} status")
+        status = int(status)
     if isinstance(status, bool) or not isinstance(status, int) or not -(2**31) <= status < 2**31:
         status = None
 
@@ -819,6 +993,7 @@ def load_call(loaded: Loaded, place: Place, record: dict[str, Json], repairs: li
     if isinstance(blocked_by, str) and blocked_by.strip() == "":
         blocked = False
 
+    note_floats(record, repairs, *EVENT_IDS)
     key = dedupe_key(record)
     if key is not None:
         if key in loaded.call_keys:
@@ -827,7 +1002,7 @@ def load_call(loaded: Loaded, place: Place, record: dict[str, Json], repairs: li
     loaded.calls.append(event_of(place, record, at, weight, status, blocked))
 
 
-def load_action(loaded: Loaded, place: Place, record: dict[str, Json]) -> None:
+def load_action(loaded: Loaded, place: Place, record: dict[str, Json], repairs: list[str]) -> None:
     request = record.get("request")
     sent = request.get("time") if isinstance(request, dict) else None
     at = time_of(sent) if sent is not None else place.received_moment or place.file.first_seen
@@ -835,6 +1010,7 @@ def load_action(loaded: Loaded, place: Place, record: dict[str, Json]) -> None:
         raise RejectError("bad_time")
     if at > place.latest_allowed():
         raise RejectError("future")
+    note_floats(record, repairs, *EVENT_IDS)
     key = dedupe_key(record)
     if key is not None:
         if key in loaded.action_keys:
@@ -870,7 +1046,10 @@ def load_update(
     if own_id is None:
         raise RejectError("missing_id")
 
+    note_floats(record, repairs, "company_id", "user_id", "session_token", "anonymous_id")
     at = time_of(record.get("modified_time"))
+    if at is None and record.get("modified_time") is not None:
+        repairs.append("modified_time_bad")
     if at is not None and at > place.latest_allowed():
         at = None
         repairs.append("modified_time_future")
@@ -987,10 +1166,11 @@ def total_of(value: Json, finite: bool) -> int | None:
     if value is None:
         return 1
     if isinstance(value, str):
+        value = re.sub("[.]0+$", "", value)
         if re.fullmatch("[0-9]+", value) is None or len(value.lstrip("0")) > 16:
             return None
         value = int(value)
-    if isinstance(value, float) and value == int(value):
+    if is_whole_float(value):
         value = int(value)
     if isinstance(value, int) and 0 <= value <= BIGGEST_INTEGER_IN_JSON:
         return value
@@ -1019,6 +1199,9 @@ def load_feature(
     total = total_of(record.get("total"), total_is_finite)
     if total is None:
         raise RejectError("bad_total")
+    note_floats(
+        record, repairs, "account_id", "user_id", "feature_id", "module_id", "product_id", "event_id", "total"
+    )
     if total == 0:
         note_names(loaded, names, originals, repairs)
         return
@@ -1071,16 +1254,25 @@ def note_names(
 
 
 def crm_cell(cells: dict[str, str], *headers: str) -> str | None:
+    """The first that is not blank; of each header the column that is spelled so, else the first in another case."""
     for header in headers:
-        if cells.get(header, "").strip() != "":
-            return cells[header]
+        found = (
+            [cells[header]]
+            if header in cells
+            else [c for h, c in cells.items() if h.lower() == header.lower()]
+        )
+        if found and found[0].strip() != "":
+            return found[0]
     return None
 
 
 def load_crm_row(loaded: Loaded, place: Place, record: dict[str, str]) -> None:
-    record_id = crm_cell(record, "Record ID", "hs_object_id")
-    if record_id is None:
+    entity = {"crm/companies": "Company", "crm/contacts": "Contact"}[place.file.source]
+    found = crm_cell(record, "Record ID", "hs_object_id", f"Record ID - {entity}")
+    match = re.fullmatch(r'="([0-9]+)"|([0-9]+)([.]0+)?', (found or "").strip())
+    if match is None:
         raise RejectError("bad_crm_row")
+    record_id = match.group(1) or match.group(2)
     loaded.crm.append(CrmRow(place.order, place.file.source, record_id, record))
 
 

@@ -35,6 +35,10 @@ VERBATIM = {
     "@1e999": b"1e999",
     "@5.0": b"5.0",
     "@1e0": b"1e0",
+    "@7.0": b"7.0",
+    "@42.0": b"42.0",
+    "@503.0": b"503.0",
+    "@1774951200.0": b"1774951200.0",
 }
 BAD_BYTE = "@byte"  # inside a string: a byte that is not UTF-8
 SAME_KEY = "@again"  # behind a key: that key once more
@@ -53,8 +57,8 @@ def rarely(
 # ---------------------------------------------------------------------------------------------------------
 # Ids and times
 
-COMPANIES = oneof("acme", "Acme", 7, "7", " acme")
-USERS = oneof("u1", "u2", "U1", 42)
+COMPANIES = oneof("acme", "Acme", 7, "7", " acme", "@7.0")
+USERS = oneof("u1", "u2", "U1", 42, "@42.0")
 TOKENS = oneof("t1", "t2", "t3", "t4")
 ANONYMOUS = oneof("a1", "a2", "t1")
 NO_ID = oneof(None, "", "  ", 1.5, True, {"id": "acme"}, ["acme"])
@@ -71,6 +75,8 @@ CLOCKS = oneof(
     "T23:30:00-01",
     "T03:30:00Z",
     "T03:30:00.000001",
+    "t12:00:00,5z",
+    " 12:00:00 UTC",
 )
 NO_TIMES = oneof(
     None,
@@ -79,14 +85,20 @@ NO_TIMES = oneof(
     "2026-02-30",
     "2026-03-31T24:00",
     "2026-03-31T10",
-    "2026-03-31t10:00z",
-    1774951200,
+    "2026-03-31T10:00UTC",
+    "0001-01-01T00:00:00Z",
+    "1774951200",
+    0,
     {},
 )
+NUMBERS = oneof(1774951200, 1774864800123, 1774951200.25, "@1774951200.0")
 
 
 @st.composite
-def times(draw: st.DrawFn, days: st.SearchStrategy[date] = DAYS) -> str:
+def times(draw: st.DrawFn, days: st.SearchStrategy[date] = DAYS) -> Json:
+    if days is DAYS and draw(st.integers(0, 9)) == 0:
+        number: Json = draw(NUMBERS)
+        return number
     day: date = draw(days)
     clock: str = draw(CLOCKS)
     return day.isoformat() + clock
@@ -145,8 +157,8 @@ def requests(draw: st.DrawFn, *, time_needed: bool) -> Json:
     return request
 
 
-STATUSES = oneof(200, 204, 299, 301, 400, 404, 429, 500, 503, "200", 200.5, None, True, 2**40)
-WEIGHTS = rarely(oneof(1, 2, 10), oneof(None, 0, -1, 2.5, "3", True, 2**53, 2**53 + 1, 2**62), 3)
+STATUSES = oneof("@503.0", 200, 204, 299, 301, 400, 404, 429, 500, 503, "200", 200.5, None, True, 2**40)
+WEIGHTS = rarely(oneof(1, 2, 10, "@5.0"), oneof(None, 0, -1, 2.5, "3", True, 2**53, 2**53 + 1, 2**62), 3)
 
 
 def calls() -> st.SearchStrategy[Record]:
@@ -306,7 +318,7 @@ def features(days: st.SearchStrategy[date] = DAYS) -> st.SearchStrategy[Record]:
 # Files
 
 BAD_LINES = oneof(
-    b"not json", b'{"a": 1', b"{'a': 1}", b'{"a": 1} {}', b"null", b"5", b'"text"', b"[]",
+    b"not json", b",", b'{"a": 1', b"{'a': 1}", b'{"a": 1} {}', b"null", b"5", b'"text"', b"[]",
     b"[1, null]", b"[{},", b'{"a": "\x01"}', b"\xff", b"{\xff}", b'{"a": 01}', b'{"a": .5}', b'[{"a": nan}]',
 )  # fmt: skip
 BLANK_LINES = oneof(b"", b"  ", b"\t")
@@ -338,6 +350,15 @@ def json_lines(draw: st.DrawFn, records: st.SearchStrategy[Record], max_size: in
         elif kind in (2, 3, 4):
             batch: list[Json] = draw(st.lists(rarely(records, oneof(None, 5, "text", []), 9), max_size=4))
             data += json_bytes(batch, ascii_only=ascii_only)
+        elif kind == 5:  # values one behind the other, an array among them at times
+            between: bytes = draw(oneof(b"", b" ", b",", b" , "))
+            several: list[Json] = draw(st.lists(rarely(records, oneof([], [{}]), 5), min_size=2, max_size=3))
+            data += between.join(json_bytes(value, ascii_only=ascii_only) for value in several)
+        elif kind == 6:  # a value over several lines, and perhaps one behind it
+            data += json_bytes(draw(records), ascii_only=ascii_only).replace(b", ", b"," + end)
+            data += draw(oneof(b"", b"", b"{}", b" x"))
+        elif kind == 7:
+            data += b"\xef\xbb\xbf" + json_bytes(draw(records), ascii_only=ascii_only)
         else:
             data += json_bytes(draw(records), ascii_only=ascii_only)
         data += end
@@ -371,7 +392,7 @@ def csv_cell(value: Json) -> bytes:
     if value is None or isinstance(value, dict | list):
         return b""
     text = str(value).encode("utf-8", "replace").replace(BAD_BYTE.encode(), b"\xff")
-    if re.search(rb'[",\r\n]', text):
+    if re.search(rb'[",;\t\r\n]', text):
         return b'"' + text.replace(b'"', b'""') + b'"'
     return text
 
@@ -382,9 +403,9 @@ FEATURE_COLUMNS = (
 )  # fmt: skip
 
 
-def csv_rows(columns: tuple[str, ...], rows: list[Record], end: bytes) -> bytes:
+def csv_rows(columns: tuple[str, ...], rows: list[Record], end: bytes, separator: bytes = b",") -> bytes:
     cells = [[csv_cell(VERBATIM_TEXT.get(str(v), v)) for v in map(row.get, columns)] for row in rows]
-    return b"".join(b",".join(row) + end for row in cells)
+    return b"".join(separator.join(row) + end for row in cells)
 
 
 VERBATIM_TEXT = {mark: text.decode() for mark, text in VERBATIM.items()}
@@ -396,8 +417,13 @@ def feature_files(draw: st.DrawFn, records: st.SearchStrategy[Record]) -> tuple[
         return draw(json_files(records))
     columns = tuple(draw(st.permutations(FEATURE_COLUMNS)))
     end = draw(oneof(b"\n", b"\r\n"))
-    data = draw(oneof(b"", b"\xef\xbb\xbf")) + ",".join(columns).encode() + end
-    data += csv_rows(columns, draw(st.lists(records, max_size=8)), end)
+    separator: bytes = draw(oneof(b",", b",", b";", b"\t"))
+    spelled = draw(oneof(str, str, str.upper, lambda name: f" {name.title()} "))
+    header = separator.join(spelled(column).encode() for column in columns)
+    data = draw(oneof(b"", b"\xef\xbb\xbf")) + header + end
+    data += csv_rows(columns, draw(st.lists(records, max_size=8)), end, separator)
+    if draw(st.integers(0, 5)) == 0:  # a row that is shifted
+        data += separator.join([b"x"] * (len(columns) + 1)) + end
     if draw(st.integers(0, 3)) == 0:
         return ".csv", data.removesuffix(end)  # the last line does not end
     return ".csv", data + draw(oneof(b"", b"", end))
@@ -405,7 +431,7 @@ def feature_files(draw: st.DrawFn, records: st.SearchStrategy[Record]) -> tuple[
 
 # CRM exports. Avoided: short and long rows, and the same headers under both names.
 CRM_COMPANY = {
-    "id": oneof("1", "2", "3", "4", "5", "6", "", "9007199254740993"),
+    "id": oneof("1", "2", "3", "4", "5", "6", "", "9007199254740993", '="2"', "3.0", "1.2E+5", "#N/A"),
     "key": oneof(
         "acme.com", "WWW.acme.com", "beta.io", "xn--bcher-kva.example", "", "c.com", "d.com", "e.com"
     ),
@@ -500,8 +526,13 @@ class Traffic:
         suffix, records = self.own[path]
         data = self.raw[path]
         if suffix == ".csv":
-            columns = tuple(data.split(b"\n")[0].decode("utf-8-sig").strip().split(","))
-            data = with_end(data) + csv_rows(columns, draw(st.lists(records, min_size=1, max_size=3)), b"\n")
+            header = data.split(b"\n")[0].decode("utf-8-sig")
+            separator = next(by for by in ",;\t" if by in header)
+            columns = tuple(name.strip().lower() for name in header.split(separator))
+            rows = csv_rows(
+                columns, draw(st.lists(records, min_size=1, max_size=3)), b"\n", separator.encode()
+            )
+            data = with_end(data) + rows
         elif suffix.endswith(".gz"):
             inner = gzip.decompress(data)
             if begins_an_array_over_lines(inner):

@@ -175,13 +175,14 @@ def test_dedupe_by_transaction_id_else_header_in_one_key_space() -> None:
 
 @pytest.mark.parametrize(
     ("weight", "calls"),
-    [(5, 5), (None, 1), (0, 1), (-3, 1), (2.0, 1), ("7", 1), (True, 1), (2**60, 2**53)],
+    [(5, 5), (None, 1), (0, 1), (-3, 1), (2.0, 2), (2.5, 1), ("7", 1), (True, 1), (2**60, 2**53)],
 )
 def test_weight_is_a_positive_json_integer_or_one(weight: Any, calls: int) -> None:
     found = tables({"events/1.jsonl": lines(call(company_id="c", weight=weight, blocked_by="rule"))})
     [profile] = found["marts.company_profiles"]
     assert (profile["events"], profile["calls"], profile["blocked_calls"]) == (1, calls, calls)
-    assert column(found["ops.repairs"], "what") == (["weight_clamped"] if weight == 2**60 else [])
+    repaired = {2**60: ["weight_clamped"], 2.0: ["whole_float"]}
+    assert column(found["ops.repairs"], "what") == repaired.get(weight, [])
 
 
 def test_a_call_without_status_counts_and_only_json_integers_are_statuses() -> None:
@@ -190,7 +191,7 @@ def test_a_call_without_status_counts_and_only_json_integers_are_statuses() -> N
             "events/1.jsonl": lines(
                 *(
                     {**call(company_id="c"), "response": r}
-                    for r in (None, {"status": "500"}, {"status": 503.0})
+                    for r in (None, {"status": "500"}, {"status": 503.5})
                 ),
                 {**call(company_id="c", weight=2), "response": {"status": 503}},
                 {**call(company_id="c"), "response": {"status": 499}},
@@ -450,7 +451,7 @@ def test_the_domain_is_the_latest_top_level_one_and_metadatas_only_without_any()
 # Features
 
 
-BAD_TOTALS: list[Any] = [-2, 3.5, True, False, "x", "", "5.0", "-1", [], {}, 2**53 + 1, "٣"]
+BAD_TOTALS: list[Any] = [-2, 3.5, True, False, "x", "", "5.5", "5.", "-1", [], {}, 2**53 + 1, "٣"]
 
 
 @pytest.mark.parametrize(
@@ -458,7 +459,7 @@ BAD_TOTALS: list[Any] = [-2, 3.5, True, False, "x", "", "5.0", "-1", [], {}, 2**
     [
         *((one, 1) for one in ("absent", None, 1, "1", 1.0)),
         *((zero, 0) for zero in (0, "0", 0.0)),
-        *(("7", 7), (5.0, 5), (2**53, 2**53)),
+        *(("7", 7), (5.0, 5), ("5.0", 5), (2**53, 2**53)),
         *((bad, None) for bad in BAD_TOTALS),
     ],
 )
@@ -558,7 +559,7 @@ def test_feature_checks_come_in_the_stated_order() -> None:
             b"a,u,f,2026-03-30,,\r\n"  # 7: backdated
             b"a,u,f,2026-04-01,,\r\n"  # 8: future
             b'a,u,"f\n2",2026-03-31T23:59:59Z,,e\r\n'  # 9: loaded
-            b"a,u,f,2026-03-31,5.0,e\r\n"  # 11: text that is no digits
+            b"a,u,f,2026-03-31,5.5,e\r\n"  # 11: text that is no whole number
             b"a,u,g,2026-03-31,3,e"  # 12: duplicate
         )
     }
@@ -614,7 +615,7 @@ def test_only_the_added_part_of_a_file_that_grew_is_loaded() -> None:
 def test_places_in_batches_whole_arrays_and_lines_that_are_no_records() -> None:
     found = tables(
         {
-            "events/1.jsonl": lines(b'\xef\xbb\xbf[1,"x",[]]', b"\r", b"null", b"[]", b"{} {}"),
+            "events/1.jsonl": lines(b'\xef\xbb\xbf[1,"x",[]]', b"\r", b"null", b"[]", b"{} {}", b"{} {"),
             "events/2.json": b' [\n{"a": 1},\n\n7]\n',
             "events/3.jsonl": '{"a": "\u2028\u0085"}\r\n{"b":1}'.encode(),
         }
@@ -624,7 +625,9 @@ def test_places_in_batches_whole_arrays_and_lines_that_are_no_records() -> None:
         (1, 1, 2, "not_object"),
         (1, 1, 3, "not_object"),
         (1, 3, 1, "not_object"),
-        (1, 5, 1, "bad_json"),
+        (1, 5, 1, "bad_time"),
+        (1, 5, 2, "bad_time"),
+        (1, 6, 1, "bad_json"),
         (2, 1, 1, "bad_time"),
         (2, 1, 2, "not_object"),
         (3, 1, 1, "bad_time"),
@@ -672,7 +675,7 @@ def test_json_that_is_not_strict_is_kept_and_repaired() -> None:
 
 
 def test_ids_are_strings_as_they_are() -> None:
-    ids: list[Any] = [7, "7", " a", "a", "A", 1.0, True, "", " ", None, {}, []]
+    ids: list[Any] = [7, "7", " a", "a", "A", 1.5, True, "", " ", None, {}, []]
     found = tables({"companies/1.jsonl": lines(*({"company_id": one} for one in ids))})
     assert column(found["marts.company_profiles"], "company_id") == [" a", "7", "A", "a"]
     assert column(found["ops.rejects"], "line", "reason") == [(n, "missing_id") for n in range(6, 13)]

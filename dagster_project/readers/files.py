@@ -25,16 +25,16 @@ _MOST_PACKED = 2
 _CHUNK = 1 << 22
 # How files begin that are no text, whatever their ending says.
 _NO_TEXT = {
-    _GZIP: "gzip",
-    _ZSTD: "Zstandard",
+    _GZIP: "gzip: end its name in .gz",
+    _ZSTD: "Zstandard: end its name in .zst",
     b"PK\x03\x04": "a ZIP archive or a workbook",
-    b"PAR1": "Parquet",
-    b"\xd0\xcf\x11\xe0": "an old Office document",
+    b"PAR1": "Parquet: end its name in .parquet",
+    b"\xd0\xcf\x11\xe0": "an old Office document: save it as CSV",
     b"\x89PNG": "a picture",
     b"%PDF": "PDF",
-    b"\xff\xfe": "UTF-16, not UTF-8",
-    b"\xfe\xff": "UTF-16, not UTF-8",
 }
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+_BEGINNING = 4096
 # Hostile archives: JSON and CSV compress to a tenth, rarely to a hundredth.
 _MOST_RATIO = 300
 _ALWAYS_UNPACKED = 128 * 1024**2
@@ -108,7 +108,8 @@ class FilePart:
 class Record:
     """One record at its place. value is what was read, or None where `bad` says why nothing could be.
 
-    raw gives the record's text as it came, when it is needed. unfinished: how many bytes at the end of the file it takes
+    raw gives the record's text as it came, when it is needed. is_table: that are the cells of a row, those that hold
+    credentials hidden. unfinished: how many bytes at the end of the file it takes
     where the file seems to end in the middle of it; 0: it is whole.
     """
 
@@ -119,6 +120,7 @@ class Record:
     repairs: list[tuple[str, str]] = field(default_factory=list)
     bad: str | None = None
     bad_reason: str = "bad_json"
+    is_table: bool = False
     unfinished: int = 0
 
 
@@ -139,9 +141,15 @@ def open_bytes(part: FilePart) -> Iterator[IO[bytes]]:
         open_content(raw, part.format, part.file.stat().st_size) as stream,
     ):
         if part.format.endswith(PACKED):
+            beginning = stream.peek(_BEGINNING)[:_BEGINNING]  # type: ignore[attr-defined]
+            if beginning.startswith((_GZIP, _ZSTD)):
+                raise UnreadableFile(
+                    f"wrong format: it was packed more than {_MOST_PACKED} times, with gzip or Zstandard: pack it once"
+                )
+            _require_text(beginning, part.format)
             skip(stream, part.start_byte)
         else:
-            _require_text(raw)
+            _require_text(raw.read(_BEGINNING), part.format)
             raw.seek(part.start_byte)
         yield io.BufferedReader(_Limited(stream, part.end_byte - part.start_byte), 1 << 20)
 
@@ -184,12 +192,25 @@ def skip(stream: IO[bytes], size: int) -> None:
         size -= len(skipped)
 
 
-def _require_text(raw: IO[bytes]) -> None:
+def _require_text(beginning: bytes, kind: str) -> None:
     """Raises UnreadableFile where a file is plainly something else: its lines would be nothing but rejects."""
-    beginning = raw.read(4)
     for mark, what in _NO_TEXT.items():
         if beginning.startswith(mark):
             raise UnreadableFile(f"wrong format: it is {what}")
+    is_csv = kind.startswith("csv")
+    if beginning.startswith(UTF_16):
+        if not is_csv:
+            raise UnreadableFile("wrong format: it is UTF-16: save it as UTF-8")
+        return
+    if (pairs := len(beginning) // 2) and beginning.count(0) * 3 > pairs:
+        low, high = beginning[0::2].count(0), beginning[1::2].count(0)
+        if max(low, high) * 3 > pairs and min(low, high) * 8 < max(low, high):
+            raise UnreadableFile(
+                "wrong format: it is UTF-16 without a byte order mark: save it as UTF-8"
+                + (", or as UTF-16 with one" if is_csv else "")
+            )
+    if is_csv and beginning.removeprefix(BOM).lstrip()[:1] in (b"{", b"["):
+        raise UnreadableFile("wrong format: it is JSON in a .csv: name it .jsonl or .json")
 
 
 def _plain(error: BaseException) -> str:
@@ -222,7 +243,10 @@ class _Unpacked(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        done: int = self._stream.readinto(buffer)
+        done, view = 0, memoryview(buffer)
+        # Not less than the beginning that is looked at, however small the pieces are in which it was packed.
+        while done < min(_BEGINNING, len(view)) and (more := self._stream.readinto(view[done:])):
+            done += more
         self._left -= done
         if self._left < 0:
             raise UnreadableFile(f"it unpacks to more than {_MOST_RATIO} times its size")

@@ -1,4 +1,4 @@
-"""One JSON array, element by element, however long it is: in memory is one element and a bit of what follows.
+"""One JSON array, or values one behind the other, however long: in memory is one element and a bit of what follows.
 
 The text comes from a stream, so that an array of gigabytes costs no more memory than its largest element.
 """
@@ -39,8 +39,9 @@ class _Window:
 
     def __init__(self, read: Callable[[int], bytes]) -> None:
         self._read = read
+        self._read_bytes = 0
         # Bytes that are not UTF-8 are kept apart until it is known in which element they are.
-        self._decode = codecs.getincrementaldecoder("utf-8")("surrogateescape").decode
+        self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
         self.text, self.at, self.before, self.ended = "", 0, 0, False
 
     def more(self, size: int = _PIECE) -> bool:
@@ -49,8 +50,9 @@ class _Window:
             return False
         data = self._read(size)
         self.ended = not data
+        self._read_bytes += len(data)
         self.before += self.at
-        self.text, self.at = self.text[self.at :] + self._decode(data, self.ended), 0
+        self.text, self.at = self.text[self.at :] + self._decoder.decode(data, self.ended), 0
         return not self.ended
 
     def mark(self) -> str:
@@ -60,6 +62,11 @@ class _Window:
             self.at = match.end() if match else self.at
             if self.at < len(self.text) or not self.more():
                 return self.text[self.at : self.at + 1]
+
+    def bytes_before(self) -> int:
+        """How many bytes of the stream precede what is looked at."""
+        behind = len(self.text[self.at :].encode("utf-8", "surrogateescape"))
+        return self._read_bytes - behind - len(self._decoder.getstate()[0])
 
     def place(self) -> int:
         """How many characters precede what is looked at, counted from 1."""
@@ -71,6 +78,35 @@ def elements(read: Callable[[int], bytes]) -> Iterator[Element]:
     Unfinished where the stream ends before the array does.
     """
     window = _Window(read)
+    yield from _elements(window)
+    if window.mark():
+        raise BadJson(f"text after the array at character {window.place()}")
+
+
+def end_of_array(read: Callable[[int], bytes]) -> int:
+    """How many bytes the array has with which a stream begins. Raises as `elements`."""
+    window = _Window(read)
+    for _ in _elements(window):
+        pass
+    return window.bytes_before()
+
+
+def first_elements(read: Callable[[int], bytes]) -> Iterator[Element]:
+    """As `elements`, of the array with which a stream begins; more may follow."""
+    yield from _elements(_Window(read))
+
+
+def values(read: Callable[[int], bytes]) -> Iterator[Element]:
+    """The values that follow each other in a stream, blanks and commas between them. Raises BadJson."""
+    window = _Window(read)
+    while mark := window.mark():
+        if mark == ",":
+            window.at += 1
+        else:
+            yield _element(window, glued=True)
+
+
+def _elements(window: _Window) -> Iterator[Element]:
     if window.mark() != "[":
         raise BadJson("not an array")
     window.at += 1
@@ -88,32 +124,42 @@ def elements(read: Callable[[int], bytes]) -> Iterator[Element]:
                 raise Unfinished("the array does not end")
             if mark != ",":
                 raise BadJson(f"the array does not go on or end at character {window.place() - 1}")
-    if window.mark():
-        raise BadJson(f"text after the array at character {window.place()}")
 
 
-def _element(window: _Window) -> Element:
-    """The element that begins here. The text behind it is read far enough to know that it ends here."""
+def _element(window: _Window, glued: bool = False) -> Element:
+    """The element that begins here. The text behind it is read far enough to know that it ends here.
+
+    glued: another value may follow at once.
+    """
     while True:
         found, wrong = None, BadJson("no JSON value")
         try:
             found = value_at(window.text, window.at)
         except BadJson as error:
             wrong = error
-        if found and window.text[_behind(window.text, found[1])] in (",", "]"):
+        if found and (
+            found[1] < len(window.text)
+            if glued
+            else window.text[_behind(window.text, found[1])] in (",", "]")
+        ):
             break
         if window.ended:
             if not found:
                 raise wrong
             break
         if len(window.text) - window.at > LONGEST_RECORD:
-            return _too_long(window, wrong)
+            return _too_long(window, wrong, glued)
         # Twice as much each time, as all of it is looked at again.
         window.more(max(_PIECE, len(window.text) - window.at))
     value, end = found
     text, window.at = window.text[window.at : end], end
     if len(text) > LONGEST_RECORD:
         return Element(_readable(text[:_KEPT]), too_long=True)
+    return element_of(text, value)
+
+
+def element_of(text: str, value: Any) -> Element:
+    """The element that a text says, in which bytes that are not UTF-8 are escaped. value: what was read of it."""
     if _ESCAPED.search(text) is None:
         return Element(text, *interpreted(text, value))
     text = _readable(text)
@@ -133,7 +179,7 @@ def _readable(text: str) -> str:
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def _too_long(window: _Window, wrong: BadJson) -> Element:
+def _too_long(window: _Window, wrong: BadJson, glued: bool) -> Element:
     """Go to where the element ends, without keeping it. Raises BadJson where it is not long but wrong."""
     begin, kept = window.place(), window.text[window.at : window.at + _KEPT]
     depth = 0
@@ -151,6 +197,8 @@ def _too_long(window: _Window, wrong: BadJson) -> Element:
             depth += 1
         elif depth:
             depth -= mark in "]}"
+            if glued and not depth:
+                break
         else:
             window.at -= 1
             break

@@ -130,7 +130,13 @@ def value_at(text: str, at: int) -> tuple[Any, int]:
 
 def _wrong(reason: str, text: str, at: int) -> BadJson:
     rest = text[at : at + 10]
-    is_cut = reason.startswith("Unterminated string") or any(word.startswith(rest) for word in _CUT_WORDS)
+    if not rest.strip(" \t\r\n") and _WHITESPACE.fullmatch(text, at):
+        rest = ""
+    is_cut = (
+        not rest
+        or reason.startswith("Unterminated string")
+        or any(word.startswith(rest) for word in _CUT_WORDS)
+    )
     kind = Unfinished if is_cut or _CUT_ESCAPE.fullmatch(rest) else BadJson
     return kind(f"{reason} at character {at + 1}")
 

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import re
 import struct
 import zipfile
 import zlib
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import date, datetime
-from typing import IO, Any
+from functools import partial
+from typing import Any
 
-from .files import BOM, LONGEST_RECORD, FilePart, Record, UnreadableFile, most_unpacked, open_bytes
+from . import csv_records
+from .csv_records import Columns, Header, NoteFile, Table, require
+from .files import FilePart, Record, UnreadableFile, most_unpacked
 
-CSV_FORMATS = frozenset({"csv"})
-EXPORT_FORMATS = frozenset({"csv", "xlsx", "zip"})
+CSV_FORMATS = csv_records.FORMATS
+EXPORT_FORMATS = CSV_FORMATS | {"xlsx", "zip"}
 # Hostile archives: what one ZIP may unpack to.
 _MAX_UNPACKED = 2 * 1024**3
 _MAX_MEMBERS = 1000
@@ -33,137 +33,60 @@ _BROKEN_ZIP = (
     struct.error,
 )
 _CELL_NAME = re.compile(rb"""\br\s*=\s*["']([A-Z]{1,3})(\d{1,7})["']""")
-_LONGEST_LINE = LONGEST_RECORD + 1
-_LONE_RETURN = re.compile(r"\r(?!\n)")
-csv.field_size_limit(16 * 1024**2)
 
 
-def read(part: FilePart) -> Iterator[Record]:
-    """All rows of a CSV, XLSX or ZIP file in the order of their places. Raises UnreadableFile."""
+def read(part: FilePart, columns: Columns, note: NoteFile, *, grows: bool = False) -> Iterator[Record]:
+    """All rows of a CSV, XLSX or ZIP file in the order of their places. Raises UnreadableFile.
+
+    grows: a CSV file may go on later. note: is told what was changed in the file as a whole.
+    """
     if part.format == "zip":
-        yield from _zip(part)
+        yield from _zip(part, columns, note)
     elif part.format == "xlsx":
-        yield from _xlsx(part.file.read_bytes(), 0)[0]
+        yield from _xlsx(part.file.read_bytes(), 0, columns, note)[0]
     else:
-        header = _header_line(part) if part.start_byte else None
-        with open_bytes(part) as stream:
-            yield from _csv(_TextLines(stream), part.start_line, header, may_go_on=True)
+        yield from csv_records.read(part, columns, note, grows=grows)
 
 
-def _header_line(part: FilePart) -> list[str]:
-    """The header of a CSV file of which only the added part is read."""
-    with open_bytes(replace(part, start_byte=0, start_line=0, end_byte=part.start_byte)) as stream:
-        text = io.TextIOWrapper(stream, "utf-8-sig", "replace", newline="")
-        return _names(next(csv.reader(text), []))
-
-
-class _TextLines:
-    """The lines of a CSV as text, counted. row: those of the row that is being read, as text that can be shown."""
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream = stream
-        self.count = 0
-        self.row: list[str] = []
-        self.row_bytes = 0
-        self.damaged = False
-
-    def __iter__(self) -> Iterator[str]:
-        while line := self._stream.readline(_LONGEST_LINE):
-            self.count += 1
-            self.row_bytes += len(line)
-            if len(line) == _LONGEST_LINE:
-                raise UnreadableFile(f"not a readable CSV file: line {self.count} is longer than 64 MiB")
-            if self.count == 1:
-                line = line.removeprefix(BOM)
-            try:
-                text = line.decode("utf-8")
-            except UnicodeDecodeError:
-                text, self.damaged = line.decode("utf-8", "replace"), True
-            if "\0" in text:
-                text, self.damaged = text.replace("\0", "\ufffd"), True
-            # Only \n ends a line; the csv module would stop at a lone \r, so it is put aside as \0.
-            text = _LONE_RETURN.sub("\0", text)
-            self.row.append(text)
-            yield text
-
-
-def _csv(
-    lines: _TextLines, lines_before: int, header: list[str] | None, *, may_go_on: bool = False
-) -> Iterator[Record]:
-    """may_go_on: a last row that is short of cells and has no line end may be one that is being written."""
-    reader = csv.reader(iter(lines))
-    start = 0
-    while True:
-        lines.row.clear()
-        lines.row_bytes = 0
-        lines.damaged = False
-        try:
-            row = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            raise UnreadableFile(
-                f"not a readable CSV file: line {lines_before + start + 1}: {error}"
-            ) from error
-        line_number, start = lines_before + start + 1, reader.line_num
-        is_cut = may_go_on and not lines.row[-1].endswith(("\n", "\0"))
-        raw = "".join(lines.row).rstrip("\r\n").replace("\0", "\r")
-        row = [cell.replace("\0", "\r") for cell in row]
-        if header is None:
-            header = _names(row)
-        elif raw.strip() and is_cut and len(row) < len(header):
-            yield Record(
-                line_number,
-                1,
-                None,
-                lambda r=raw: r,  # type: ignore[misc]
-                bad=f"the last row has no end and {len(row)} of {len(header)} cells",
-                bad_reason="bad_csv_row",
-                unfinished=lines.row_bytes,
-            )
-        elif raw.strip():
-            repairs = [("invalid_text", "bytes that are not UTF-8 became U+FFFD")] if lines.damaged else []
-            yield Record(line_number, 1, _row(header, row), lambda r=raw: r, repairs)  # type: ignore[misc]
-
-
-def _names(header: list[str]) -> list[str]:
-    """The names of columns. Where a header stands twice, the first keeps it: no cell is lost."""
-    times: Counter[str] = Counter()
-    names = []
-    for cell in header:
-        times[cell] += 1
-        names.append(cell if times[cell] == 1 else f"{cell} ({times[cell]})")
-    return names
-
-
-def _row(header: list[str], cells: list[str]) -> dict[str, str]:
-    names = [*header, *(f"column {i + 1}" for i in range(len(header), len(cells)))]
-    return dict(zip(names, cells, strict=False))
-
-
-def _xlsx(data: bytes, lines_before: int) -> tuple[list[Record], int]:
-    """The rows of every sheet; sheets go on where the one before ended."""
+def _xlsx(
+    data: bytes, lines_before: int, columns: Columns, note: NoteFile, where: str = ""
+) -> tuple[list[Record], int]:
+    """The rows of every sheet that is seen; sheets go on where the one before ended."""
     import python_calamine  # most nights bring no XLSX
 
     _require_modest(data)
+    seen = python_calamine.SheetVisibleEnum.Visible
     try:
         workbook = python_calamine.load_workbook(io.BytesIO(data))
         sheets = [
-            workbook.get_sheet_by_name(name).to_python(skip_empty_area=False) for name in workbook.sheet_names
+            (sheet.name, workbook.get_sheet_by_name(sheet.name).to_python(skip_empty_area=False))
+            for sheet in workbook.sheets_metadata
+            if sheet.visible == seen
         ]
     except (python_calamine.CalamineError, ValueError, OSError) as error:
-        raise UnreadableFile(f"not a readable XLSX file: {error}") from error
+        raise UnreadableFile(f"not a readable XLSX file: {where}{error}") from error
     except BaseException as error:
         if type(error).__name__ != "PanicException":  # the library's, on broken files; it is no Exception
             raise
-        raise UnreadableFile("not a readable XLSX file: its reader gave up") from None
+        raise UnreadableFile(f"not a readable XLSX file: {where}its reader gave up") from None
+    for sheet in workbook.sheets_metadata:
+        if sheet.visible != seen:
+            note(
+                lines_before + 1, "sheet_hidden", f"{where}the sheet {sheet.name!r} is hidden: it is left out"
+            )
     records: list[Record] = []
-    for rows in sheets:
-        header = _names([_cell(c) for c in rows[0]]) if rows else []
+    for name, rows in sheets:
+        titles = [_cell(cell) for cell in rows[0]] if rows else []
+        if any(any(_cell(cell) for cell in row) for row in rows):
+            require(columns, titles, None, f"{where}sheet {name!r}: ")
+        header = Header.of(titles, columns)
         for number, cells in enumerate(rows[1:], lines_before + 2):
-            texts = [_cell(c) for c in cells]
-            if any(texts):
-                records.append(Record(number, 1, _row(header, texts), lambda t=texts: ",".join(t)))  # type: ignore[misc]
+            texts = [_cell(cell) for cell in cells]
+            if not any(texts):
+                continue
+            shown = partial(header.shown, texts, ",".join(texts))
+            row = header.row(texts, wide=True)
+            records.append(Record(number, 1, row, shown, is_table=True))
         lines_before += len(rows)
     return records, lines_before
 
@@ -219,7 +142,7 @@ def _is_hidden(name: str) -> bool:
     return name.startswith("__MACOSX/") or name.rsplit("/", 1)[-1].startswith(".")
 
 
-def _zip(part: FilePart) -> Iterator[Record]:
+def _zip(part: FilePart, columns: Columns, note: NoteFile) -> Iterator[Record]:
     """The rows of a ZIP's tables in the order of their names; lines go on from one member to the next."""
     lines = 0
     try:
@@ -242,13 +165,13 @@ def _zip(part: FilePart) -> Iterator[Record]:
                     "the archive unpacks to more than 1,000 tables, 2 GiB or 300 times its size"
                 )
             for member in members:
-                with archive.open(member) as stream:
-                    if member.filename.lower().endswith(".xlsx"):
-                        records, lines = _xlsx(stream.read(), lines)
-                        yield from records
-                    else:
-                        text = _TextLines(stream)
-                        yield from _csv(text, lines, None)
-                        lines += text.count
+                where = f"{member.filename}: "
+                if member.filename.lower().endswith(".xlsx"):
+                    records, lines = _xlsx(archive.read(member), lines, columns, note, where)
+                    yield from records
+                else:
+                    table = Table(partial(archive.open, member), columns, note, lines, where)
+                    yield from table.records()
+                    lines = table.lines
     except _BROKEN_ZIP as error:
         raise UnreadableFile(f"not a readable ZIP file: {error}") from error

@@ -7,7 +7,7 @@ from typing import Any
 
 from dagster_project.readers import json_records
 from dagster_project.readers.files import Record
-from dagster_project.readers.values import id_of, is_future, start_of, time_of
+from dagster_project.readers.values import id_in, is_future, no_time, start_of, time_of
 
 from . import FIRST_LOAD, POSITION, RawColumn, RawTable, Source, typed
 from .events import ANONYMOUS_ID, EVENT_COLUMNS, KEY, insert_new, key_of
@@ -35,8 +35,7 @@ _QUERY = """WITH texts AS (
 SELECT nullif(transaction_id, '') AS key, event_at,
     nullif(company_id, '') AS company_id, nullif(user_id, '') AS user_id, nullif(session_token, '') AS session_token,
     json_extract_string(action_name, '$') AS action_name, nullif(anonymous_id, '') AS anonymous_id,
-    event_at IS NULL OR event_at < TIMESTAMP '1900-01-01' OR late(event_at, received, $latest)
-    OR (received_at IS NOT NULL AND received IS NULL)
+    event_at IS NULL OR late(event_at, received, $latest) OR (received_at IS NOT NULL AND received IS NULL)
     OR odd_id(transaction_id) OR odd_id(company_id) OR odd_id(user_id) OR odd_id(session_token)
     OR odd_id(anonymous_id)
     OR NOT coalesce(starts_with(CAST(action_name AS VARCHAR), '"'), true)
@@ -79,7 +78,7 @@ class ActionLoader(Loader):
         else:
             given = time_of(request["time"])
             if given is None:
-                load.reject(record, "bad_time", "request.time is no time")
+                load.reject(record, "bad_time", no_time("request.time", request["time"]))
                 return
             at = given
         if is_future(at, received_date, load.part.first_seen):
@@ -87,20 +86,21 @@ class ActionLoader(Loader):
                 record, "future", f"request.time {at.isoformat()} is past the received date by more than 24 h"
             )
             return
-        load.repair(record, record.repairs)
+        repairs = list(record.repairs)
         name = value.get("action_name")
         self.rows.add(
             (
                 *load.place(record),
-                key_of(value, request),
+                key_of(value, request, repairs),
                 at,
-                id_of(value.get("company_id")),
-                id_of(value.get("user_id")),
-                id_of(value.get("session_token")),
+                id_in(value, "company_id", repairs),
+                id_in(value, "user_id", repairs),
+                id_in(value, "session_token", repairs),
                 name if isinstance(name, str) else None,
-                id_of(value.get("anonymous_id")),
+                id_in(value, "anonymous_id", repairs),
             )
         )
+        load.repair(record, repairs)
 
     def finish(self, loads: Sequence[FileLoad]) -> None:
         insert_new(self.connection, self.rows, "raw.actions", "raw.action_keys", loads)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from dagster_project.readers import table_records
+from dagster_project.readers.csv_records import Columns, plain
 from dagster_project.readers.files import Record
+from dagster_project.readers.values import shown
 from dagster_project.warehouse.columns import Kind
 
 from . import POSITION, RawColumn, RawTable
 from .loading import FileLoad, Incoming, LoadContext, Loader, objects
 
-_RECORD_ID = ("Record ID", "hs_object_id")
+# What spreadsheets make of an id, and what is still the same id.
+_DIGITS = re.compile(r'="(\d+)"|(\d+)(?:\.0+)?', re.ASCII)
 
 
 def export_table(name: str, about: str, matched_by: Kind) -> RawTable:
@@ -38,29 +42,35 @@ class ExportLoader(Loader):
         self,
         context: LoadContext,
         table: RawTable,
+        entity: str,
         key_headers: tuple[str, ...],
         match_key: Callable[[object], str | None],
         name: Callable[[dict[str, str]], str | None],
     ) -> None:
         self.connection, self.table = context.connection, table
+        self.id_headers = ("Record ID", "hs_object_id", f"Record ID - {entity}")
+        self.columns = Columns(needed=[self.id_headers])
         self.key_headers, self.match_key, self.name = key_headers, match_key, name
         self.rows = Incoming(context.connection, table)
         self.incoming = [self.rows]
 
     def read(self, load: FileLoad) -> None:
-        for record, row in objects(load, table_records.read(load.part)):
+        records = table_records.read(load.part, self.columns, load.repair_file, grows=True)
+        for record, row in objects(load, records):
             self._accept(load, record, row)
 
     def _accept(self, load: FileLoad, record: Record, row: dict[str, str]) -> None:
-        record_id = first(row, _RECORD_ID)
-        if record_id is None:
-            load.reject(record, "bad_crm_row", "no Record ID")
+        given = first(row, self.id_headers)
+        match = _DIGITS.fullmatch(given.strip()) if given else None
+        if match is None:
+            said = f"Record ID is {shown(given)}: digits are understood" if given else "no Record ID"
+            load.reject(record, "bad_crm_row", said)
             return
         load.repair(record, record.repairs)
         self.rows.add(
             (
                 *load.place(record),
-                record_id.strip(),
+                match[1] or match[2],
                 self.match_key(first(row, self.key_headers)),
                 self.name(row),
                 json.dumps(row, ensure_ascii=False, separators=(",", ":")),
@@ -72,10 +82,12 @@ class ExportLoader(Loader):
 
 
 def first(row: dict[str, Any], headers: Sequence[str]) -> str | None:
-    """The first non-blank cell under any of these headers, in any case."""
-    lowered = {header.strip().lower(): cell for header, cell in row.items()}
+    """The first non-blank cell under any of these headers: of each, the column that is spelled so, else in any case."""
+    alike: dict[str, Any] = {}
+    for header, cell in row.items():
+        alike.setdefault(plain(header), cell)
     for header in headers:
-        cell = lowered.get(header.lower())
+        cell = row.get(header, alike.get(plain(header)))
         if isinstance(cell, str) and cell.strip():
             return cell
     return None

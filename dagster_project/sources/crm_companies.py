@@ -17,7 +17,12 @@ SOURCE = Source(
     formats=table_records.EXPORT_FORMATS,
     tables=[CRM_COMPANIES],
     loader=lambda context: ExportLoader(
-        context, CRM_COMPANIES, _DOMAIN, domain_key, lambda row: first(row, ("Company name", "name"))
+        context,
+        CRM_COMPANIES,
+        "Company",
+        _DOMAIN,
+        domain_key,
+        lambda row: first(row, ("Company name", "name")),
     ),
     replaces=True,
 )

@@ -20,6 +20,8 @@ SOURCE = Source(
     folder="crm/contacts",
     formats=table_records.EXPORT_FORMATS,
     tables=[CRM_CONTACTS],
-    loader=lambda context: ExportLoader(context, CRM_CONTACTS, ("Email", "email"), email_key, _name),
+    loader=lambda context: ExportLoader(
+        context, CRM_CONTACTS, "Contact", ("Email", "email"), email_key, _name
+    ),
     replaces=True,
 )

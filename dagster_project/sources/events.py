@@ -12,7 +12,16 @@ from typing import Any
 
 from dagster_project.readers import json_records
 from dagster_project.readers.files import Record
-from dagster_project.readers.values import LARGEST_INTEGER, id_of, is_future, time_of
+from dagster_project.readers.values import (
+    LARGEST_INTEGER,
+    Repairs,
+    id_in,
+    id_of,
+    is_future,
+    no_time,
+    noted_whole,
+    time_of,
+)
 
 from . import FIRST_LOAD, POSITION, RawColumn, RawTable, Source, typed
 from .loading import FileLoad, Incoming, LoadContext, Loader, objects, received
@@ -71,8 +80,7 @@ SELECT key, event_at,
     CASE WHEN status BETWEEN 400 AND 599 THEN nullif(regexp_extract(
         uri, '^(?:[A-Za-z][A-Za-z0-9+.-]*:)?(?://[^/?#]*)?([^?#]*)', 1), '') END AS route,
     nullif(anonymous_id, '') AS anonymous_id,
-    event_at IS NULL OR event_at < TIMESTAMP '1900-01-01' OR late(event_at, received, $latest)
-    OR (received_at IS NOT NULL AND received IS NULL)
+    event_at IS NULL OR late(event_at, received, $latest) OR (received_at IS NOT NULL AND received IS NULL)
     OR odd_id(key) OR odd_id(company_id) OR odd_id(user_id) OR odd_id(session_token)
     OR odd_id(anonymous_id) OR odd_id(blocked_by)
     -- A whole number that is written as one; weights of 16 digits and more may have to be cut.
@@ -80,7 +88,7 @@ SELECT key, event_at,
                 OR weight_number >= 1000000000000000, weight_text IS NOT NULL)
     OR coalesce(CAST(status AS VARCHAR) <> status_text, status_text IS NOT NULL)
     OR (coalesce(status BETWEEN 400 AND 599, false)
-        AND NOT (coalesce(regexp_full_match(verb, '[A-Z]+'), true) AND coalesce(uri[1] IN ('h', '/'), true)))
+        AND NOT (coalesce(regexp_full_match(verb, '[A-Z]+'), true) AND coalesce(regexp_matches(uri, '^(/|https?://)'), true)))
     OR {odd_key} AS is_odd
 FROM texts
 """
@@ -122,7 +130,7 @@ class ApiCallLoader(Loader):
         request = _object(value.get("request"))
         at = time_of(request.get("time"))
         if at is None:
-            load.reject(record, "bad_time", "no usable request.time")
+            load.reject(record, "bad_time", no_time("request.time", request.get("time")))
             return
         received_date, _ = received(load, value)
         if is_future(at, received_date, load.part.first_seen):
@@ -130,26 +138,27 @@ class ApiCallLoader(Loader):
                 record, "future", f"request.time {at.isoformat()} is past the received date by more than 24 h"
             )
             return
-        weight, repairs = weight_of(value.get("weight"))
-        load.repair(record, [*record.repairs, *repairs])
-        status = _status(value.get("response"))
+        repairs = list(record.repairs)
+        weight = weight_of(value.get("weight"), repairs)
+        status = _status(value.get("response"), repairs)
         failed = status is not None and 400 <= status <= 599
         self.rows.add(
             (
                 *load.place(record),
-                key_of(value, request),
+                key_of(value, request, repairs),
                 at,
-                id_of(value.get("company_id")),
-                id_of(value.get("user_id")),
-                id_of(value.get("session_token")),
+                id_in(value, "company_id", repairs),
+                id_in(value, "user_id", repairs),
+                id_in(value, "session_token", repairs),
                 status,
                 weight,
                 _is_blocked(value.get("blocked_by")),
                 _text(request.get("verb")) if failed else None,
                 route_of(request.get("uri")) if failed else None,
-                id_of(value.get("anonymous_id")),
+                id_in(value, "anonymous_id", repairs),
             )
         )
+        load.repair(record, repairs)
 
     def finish(self, loads: Sequence[FileLoad]) -> None:
         insert_new(self.connection, self.rows, "raw.api_calls", "raw.api_call_keys", loads)
@@ -180,36 +189,47 @@ def insert_new(connection: Any, rows: Incoming, table: str, keys: str, loads: Se
     connection.execute(f"INSERT INTO {keys} SELECT key, load_seq FROM incoming_keys {first}")
 
 
-def key_of(value: dict[str, Any], request: dict[str, Any]) -> str | None:
+def key_of(value: dict[str, Any], request: dict[str, Any], repairs: Repairs) -> str | None:
     """What makes two records the same event: `transaction_id`, else the request header; None if neither is there."""
-    own = id_of(value.get("transaction_id"))
+    own = id_in(value, "transaction_id", repairs)
     if own is not None:
         return own
     headers = _object(request.get("headers"))
-    exact = id_of(headers.get(TRANSACTION_HEADER))
-    if exact is not None:
-        return exact
-    found = [id_of(v) for k, v in headers.items() if k.lower() == TRANSACTION_HEADER]
-    return next((key for key in reversed(found) if key is not None), None)
+    name: str | None = TRANSACTION_HEADER
+    if id_of(headers.get(TRANSACTION_HEADER)) is None:
+        others = (k for k in reversed(headers) if k.lower() == TRANSACTION_HEADER)
+        name = next((k for k in others if id_of(headers[k]) is not None), None)
+    return None if name is None else id_of(noted_whole(headers[name], TRANSACTION_HEADER, repairs))
 
 
-def weight_of(weight: object) -> tuple[int, list[tuple[str, str]]]:
-    """The number of calls a record stands for (sampling), and what was changed to get it."""
+def weight_of(weight: object, repairs: Repairs) -> int:
+    """The number of calls a record stands for (sampling)."""
+    if isinstance(weight, float):
+        if not weight.is_integer() or weight <= 0:
+            return 1
+        weight = noted_whole(weight, "weight", repairs)
     if isinstance(weight, bool) or not isinstance(weight, int) or weight <= 0:
-        return 1, []
+        return 1
     if weight > LARGEST_INTEGER:
-        return LARGEST_INTEGER, [("weight_clamped", f"weight {str(weight)[:40]} is taken as 2^53")]
-    return weight, []
+        repairs.append(("weight_clamped", f"weight {str(weight)[:40]} is taken as 2^53"))
+        return LARGEST_INTEGER
+    return weight
 
 
 def route_of(uri: object) -> str | None:
     """The path of an address, without host, query and fragment (they may hold keys)."""
     match = _ROUTE.match(uri) if isinstance(uri, str) else None
-    return match[1] if match and match[1] else None
+    route = match[1] if match else ""
+    if not route.startswith("/"):
+        # An address without its scheme: what precedes the host may be a name and a password.
+        route = route.partition("/")[0].rpartition("@")[2] + route[len(route.partition("/")[0]) :]
+    return route or None
 
 
-def _status(response: object) -> int | None:
+def _status(response: object, repairs: Repairs) -> int | None:
     status = _object(response).get("status")
+    if isinstance(status, float) and abs(status) < 2**31:
+        status = noted_whole(status, "response.status", repairs)
     if isinstance(status, bool) or not isinstance(status, int):
         return None
     return status if -(2**31) <= status < 2**31 else None

@@ -7,13 +7,26 @@ taken in the order in which events are loaded and never freed. So records are de
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from dagster_project.readers import json_records, table_records
+from dagster_project.readers.csv_records import Columns
 from dagster_project.readers.files import Record
-from dagster_project.readers.values import LARGEST_INTEGER, id_of, is_future, time_of
+from dagster_project.readers.values import (
+    LARGEST_INTEGER,
+    Repairs,
+    id_in,
+    id_of,
+    is_future,
+    no_id,
+    no_time,
+    noted_whole,
+    shown,
+    time_of,
+)
 from dagster_project.warehouse.database import append_rows, value
 
 from . import FIRST_LOAD, POSITION, RawColumn, RawTable, Source, typed
@@ -56,7 +69,23 @@ FEATURE_NAMES = RawTable(
     ],
 )
 _NAMES = ("feature_id", "module_id", "product_id")
+_COLUMNS = Columns(
+    needed=[("account_id",), ("user_id",), ("feature_id",), ("timestamp",)],
+    fields=(
+        "account_id",
+        "user_id",
+        "feature_id",
+        "module_id",
+        "product_id",
+        "timestamp",
+        "total",
+        "event_id",
+        "received_at",
+    ),
+)
 _LOOKUP_ROWS = 50_000
+# Whole numbers as text; data frames write them as floats.
+_TEXT_TOTAL = re.compile(r"(\d+)(?:\.0+)?", re.ASCII)
 
 
 # A name that fills all 64 characters may have to be cut; a total of 0 and one of 16 digits and more need a look.
@@ -73,7 +102,7 @@ READING = typed.Reading(
 )
 SELECT event_at, account_id, user_id, coalesce(product_id, '') AS product_id, coalesce(module_id, '') AS module_id,
     feature_id, coalesce(TRY_CAST(total_text AS BIGINT), 1) AS total, unhex(md5(nullif(event_id, ''))) AS key,
-    event_at IS NULL OR event_at < TIMESTAMP '1900-01-01' OR (received_at IS NOT NULL AND received IS NULL)
+    event_at IS NULL OR (received_at IS NOT NULL AND received IS NULL)
     OR coalesce(account_id, '') = '' OR coalesce(user_id, '') = '' OR coalesce(feature_id, '') = ''
     OR odd_id(account_id) OR odd_id(user_id) OR odd_id(product_id) OR odd_id(module_id) OR odd_id(feature_id)
     OR odd_id(event_id)
@@ -122,12 +151,12 @@ class FeatureLoader(Loader):
             raise
 
     def _read(self, load: FileLoad) -> None:
-        csv = load.part.format == "csv"
+        csv = load.part.format in table_records.CSV_FORMATS
         given = {"received": load.part.received, "accept_backdated": self.settings.accept_backdated}
         self.rows.flush()
         odd = typed.read(self.connection, load, self.rows, [READING], given, self._set_aside)
         if csv:
-            records = table_records.read(load.part)
+            records = table_records.read(load.part, _COLUMNS, load.repair_file, grows=True)
         elif odd is None:
             records = json_records.read(load.part, exact=False)
         else:
@@ -173,22 +202,25 @@ class FeatureLoader(Loader):
         self, load: FileLoad, record: Record, value: dict[str, Any], csv: bool
     ) -> tuple[Any, ...] | None:
         """The checks that look at one record alone; the row, or None where it is rejected."""
-        account, user = id_of(value.get("account_id")), id_of(value.get("user_id"))
-        names = {name: _name_of(value.get(name)) for name in _NAMES}
+        repairs = list(record.repairs)
+        account, user = id_in(value, "account_id", repairs), id_in(value, "user_id", repairs)
+        names = {name: _name_in(value, name, repairs) for name in _NAMES}
         if account is None or user is None or not names["feature_id"]:
             missing = "account_id" if account is None else "user_id" if user is None else "feature_id"
-            load.reject(record, "missing_id", f"no usable {missing}")
+            load.reject(record, "missing_id", no_id(missing, value.get(missing)))
             return None
         at = time_of(value.get("timestamp"))
         if at is None:
-            load.reject(record, "bad_time", "no usable timestamp")
+            load.reject(record, "bad_time", no_time("timestamp", value.get("timestamp")))
             return None
         given = value.get("total")
         not_finite = any(w == "non_finite_number" and "total" in d.split(", ") for w, d in record.repairs)
-        total = None if not_finite else total_of(given, csv)
+        total = None if not_finite else total_of(noted_whole(given, "total", repairs), csv)
         if total is None:
             load.reject(
-                record, "bad_total", "total is not finite" if not_finite else f"total is {str(given)[:100]!r}"
+                record,
+                "bad_total",
+                f"total is {'not finite' if not_finite else shown(given)}: a whole number from 0 to 2^53 is understood",
             )
             return None
         received_date, _ = received(load, value)
@@ -196,6 +228,8 @@ class FeatureLoader(Loader):
         if reason:
             load.reject(record, reason, f"timestamp {at.isoformat()}, received {received_date or 'unknown'}")
             return None
+        id_in(value, "event_id", repairs)
+        record.repairs = repairs
         return (
             *load.place(record),
             at,
@@ -304,9 +338,9 @@ class FeatureLoader(Loader):
             append_rows(self.connection, f"raw.{table}", rows)
 
 
-def _name_of(value: object) -> str:
+def _name_in(record: dict[str, Any], field: str, repairs: Repairs) -> str:
     """A name as it came; '' where it is missing, or blank once it is cut."""
-    name = id_of(value)
+    name = id_in(record, field, repairs)
     return name if name and name[:NAME_LENGTH].strip() else ""
 
 
@@ -316,14 +350,10 @@ def total_of(value: object, csv: bool = False) -> int | None:
         return 1
     if isinstance(value, bool):
         return None
-    if isinstance(value, float):
-        if not value.is_integer():
+    if isinstance(value, str):
+        if (match := _TEXT_TOTAL.fullmatch(value)) is None:
             return None
-        value = int(value)
-    elif isinstance(value, str):
-        if not (value.isascii() and value.isdigit()):
-            return None
-        digits = value.lstrip("0") or "0"
+        digits = match[1].lstrip("0") or "0"
         value = int(digits) if len(digits) <= 17 else LARGEST_INTEGER + 1
     return value if isinstance(value, int) and 0 <= value <= LARGEST_INTEGER else None
 

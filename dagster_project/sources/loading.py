@@ -16,8 +16,8 @@ from typing import Any
 
 from dagster_project.progress import Steps
 from dagster_project.readers.files import FilePart, Record, UnreadableFile
-from dagster_project.readers.redact import redact
-from dagster_project.readers.values import start_of, time_of
+from dagster_project.readers.redact import HIDDEN, names_credential, redact, redact_words
+from dagster_project.readers.values import WHOLE_FLOAT, start_of, time_of
 from dagster_project.settings import Settings, token_key
 from dagster_project.warehouse import registry, tails
 from dagster_project.warehouse.columns import comments, definitions
@@ -54,10 +54,16 @@ class FileLoad:
     waits: bool = False
     rejects: list[tuple[Any, ...]] = field(default_factory=list)
     repairs: list[tuple[Any, ...]] = field(default_factory=list)
+    # Fields in which whole numbers are written as floats: the place of the first, and how many there are.
+    _whole_floats: dict[str, tuple[int, int, int]] = field(default_factory=dict)
 
     def redacted(self, text: str) -> str:
         """Text from a record, without what must not be kept."""
         return redact(text, tokens=self.hides_tokens)
+
+    def told(self, text: str) -> str:
+        """A message about a record, without what must not be kept."""
+        return redact_words(text, tokens=self.hides_tokens)
 
     def place(self, record: Record) -> tuple[int, int, int, int]:
         return self.load_seq, self.part.file_seq, record.line, record.element
@@ -70,8 +76,8 @@ class FileLoad:
                 self.part.source,
                 *self.place(record)[1:],
                 reason,
-                detail and self.redacted(detail),
-                self.redacted(record.raw()),
+                detail and self.told(detail),
+                self.told(record.raw()) if record.is_table else self.redacted(record.raw()),
                 waits,
             )
         )
@@ -85,12 +91,48 @@ class FileLoad:
         self.reject(record, record.bad_reason, record.bad, waits=self.waits)
 
     def repair(self, record: Record, repairs: Iterable[tuple[str, str]]) -> None:
-        rows = [
-            (self.load_seq, self.part.source, *self.place(record)[1:], what, self.redacted(detail))
-            for what, detail in repairs
-        ]
+        """List what was changed in a record that counts."""
+        rows = []
+        for what, detail in repairs:
+            if what == WHOLE_FLOAT:
+                line, element, count = self._whole_floats.get(detail, (record.line, record.element, 0))
+                self._whole_floats[detail] = (line, element, count + 1)
+            else:
+                rows.append((record.line, record.element, what, detail))
+        self._list(rows)
+
+    def repair_file(self, line: int, what: str, detail: str) -> None:
+        """List what was changed in the file as a whole, at the line where it is first seen."""
+        self._list([(line, 1, what, detail)])
+
+    def close(self) -> None:
+        """What is listed once a file, when all of it was read."""
+        for name, (line, element, count) in self._whole_floats.items():
+            values = "1 whole number is" if count == 1 else f"{count} whole numbers are"
+            self._list([(line, element, WHOLE_FLOAT, f"{name}: {values} written as floats")])
+        self._whole_floats = {}
+        self._hide_neighbours()
+
+    def _hide_neighbours(self) -> None:
+        """Of a record that is broken over several lines, each is a reject: a credential's name may stand on one, and its
+        value on another."""
+        run: list[int] = []
+        for index, reject in enumerate([*self.rejects, None]):
+            goes_on = reject is not None and reject[5] == "bad_json"
+            if goes_on and reject and run and reject[3] - self.rejects[run[-1]][3] <= 1:
+                run.append(index)
+                continue
+            if len(run) > 1 and any(names_credential(self.rejects[n][7]) for n in run):
+                for n in run:
+                    self.rejects[n] = (*self.rejects[n][:7], HIDDEN, *self.rejects[n][8:])
+            run = [index] if goes_on else []
+
+    def _list(self, rows: Sequence[tuple[int, int, str, str]]) -> None:
         self.repaired += bool(rows)
-        self.repairs += rows
+        self.repairs += [
+            (self.load_seq, self.part.source, self.part.file_seq, line, element, what, self.told(detail))
+            for line, element, what, detail in rows
+        ]
 
 
 class Incoming:
@@ -306,6 +348,7 @@ def _read(loader: Loader, load: FileLoad) -> None:
     try:
         with load.part.at_hand():
             loader.read(load)
+            load.close()
             if load.end_byte not in (load.part.end_byte, load.part.tail_byte):
                 load.end_sha256 = load.part.hash_of(load.end_byte)
             elif load.end_byte == load.part.tail_byte:

@@ -24,6 +24,7 @@ import duckdb
 import simdjson
 
 from dagster_project.readers.files import LONGEST_RECORD, FilePart, open_bytes
+from dagster_project.readers.json_records import may_run_on
 from dagster_project.readers.values import latest_time
 from dagster_project.warehouse.database import value
 
@@ -42,7 +43,7 @@ _PLAIN_NAME = re.compile(r"[^*?\[\]{}\ud800-\udfff]+", re.DOTALL)
 _MOST_ODD = 0.2
 
 # odd_id: text that is not plainly an id: it may have been a JSON value of another type, or be blank.
-# plain_time: a time in the usual forms; null for any other text.
+# plain_time: a time in the usual forms, not before 1990; null for any other text.
 # late: past the last moment that is not future; $latest holds for records without `received_at`.
 _MACROS = r"""
 CREATE OR REPLACE TEMP MACRO odd_id(t) AS CASE
@@ -52,6 +53,7 @@ CREATE OR REPLACE TEMP MACRO odd_id(t) AS CASE
     WHEN t < ':' THEN regexp_full_match(t, '[-+.0-9eE]+') AND NOT regexp_full_match(t, '-?[1-9]\d{0,17}|0')
     ELSE false END;
 CREATE OR REPLACE TEMP MACRO plain_time(t) AS CASE
+    WHEN t < '1990-01-02' THEN NULL
     WHEN t LIKE '____-__-__T__:__:__.___Z' THEN try_strptime(t, '%Y-%m-%dT%H:%M:%S.%fZ')
     WHEN regexp_full_match(t, '\d{4}-\d\d-\d\d[T ]([01]\d|2[0-3]):\d\d(:\d\d(\.\d+)?)?(Z|[+-](0\d|1[0-3]):?[0-5]\d)?')
         THEN timezone('UTC', TRY_CAST(t AS TIMESTAMPTZ)) END;
@@ -174,6 +176,7 @@ def _survey(part: FilePart) -> tuple[int, set[int]] | None:
     flagged: set[int] = set()
     number = 0
     packed = _FORMATS[part.format] != "none"
+    unsure: bytes | None = None  # a line on which a value may begin that ends on the next
     with open_bytes(part) as stream:
         # No line of a small file is too long to be read whole.
         lines = (
@@ -182,8 +185,9 @@ def _survey(part: FilePart) -> tuple[int, set[int]] | None:
             else stream
         )
         for number, line in enumerate(lines, 1):
-            if len(line) == LONGEST_RECORD:
+            if len(line) == LONGEST_RECORD or (unsure and may_run_on(unsure, line)):
                 return None
+            unsure = None
             try:
                 parse(line)
             except (ValueError, RuntimeError, UnicodeDecodeError):
@@ -191,4 +195,5 @@ def _survey(part: FilePart) -> tuple[int, set[int]] | None:
                     # A BOM, an array over many lines, a blank line: places would not be what DuckDB counts.
                     return None
                 flagged.add(number)
+                unsure = line
     return (number, flagged) if number else None

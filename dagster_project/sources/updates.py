@@ -14,7 +14,8 @@ import orjson
 
 from dagster_project.readers import json_records
 from dagster_project.readers.files import Record
-from dagster_project.readers.values import id_of, is_future, time_of
+from dagster_project.readers.redact import may_hold_credentials, without_credentials
+from dagster_project.readers.values import id_in, id_of, is_future, no_id, no_time, time_of
 
 from . import POSITION, RawColumn, RawTable
 from .loading import FileLoad, Incoming, LoadContext, Loader, objects, received
@@ -47,11 +48,14 @@ class UpdateLoader(Loader):
 
     def _accept(self, load: FileLoad, record: Record, value: dict[str, Any]) -> None:
         if id_of(value.get(self.id_key)) is None:
-            load.reject(record, "missing_id", f"no usable {self.id_key}")
+            load.reject(record, "missing_id", no_id(self.id_key, value.get(self.id_key)))
             return
         repairs = list(record.repairs)
         received_date, received_at = received(load, value)
-        modified = time_of(value.get("modified_time"))
+        given = value.get("modified_time")
+        modified = time_of(given)
+        if modified is None and given is not None:
+            repairs.append(("modified_time_bad", f"{no_time('modified_time', given)}; it counts as missing"))
         if modified and is_future(modified, received_date, load.part.first_seen):
             repairs.append(
                 ("modified_time_future", f"modified_time {modified.isoformat()} counts as missing")
@@ -60,16 +64,16 @@ class UpdateLoader(Loader):
         domain = value.get("company_domain")
         row = (
             *load.place(record),
-            id_of(value.get("company_id")),
-            id_of(value.get("user_id")),
-            id_of(value.get("session_token")),
+            id_in(value, "company_id", repairs),
+            id_in(value, "user_id", repairs),
+            id_in(value, "session_token", repairs),
             modified or received_at or load.part.first_seen,
             domain if isinstance(domain, str) and domain.strip() else None,
             _object_text(value.get("metadata"), "metadata", repairs, underscored),
             _object_text(value.get("campaign"), "campaign", repairs, lambda v, _: v),
             # A later setting may refuse an update for its metadata: it is kept as it came, to be listed then.
             load.redacted(record.raw()) if value.get("metadata") is not None else None,
-            id_of(value.get("anonymous_id")),
+            id_in(value, "anonymous_id", repairs),
         )
         load.repair(record, repairs)
         self.rows.add(row)
@@ -88,6 +92,12 @@ def _object_text(
         repairs.append((f"{name}_not_object", json.dumps(value, ensure_ascii=False)[:1000]))
         return None
     text = _text(value)
+    if may_hold_credentials(text):
+        hidden: list[str] = []
+        value = without_credentials(value, hidden)
+        if hidden:
+            repairs.append(("credential_hidden", f"{name}: {', '.join(hidden)}"))
+            text = _text(value)
     return _text(clean(value, repairs)) if "." in text else text
 
 

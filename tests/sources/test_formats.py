@@ -457,11 +457,11 @@ def test_exports_of_every_format_give_the_same_rows_at_their_places(warehouse: W
 
 
 def test_internal_names_and_labels_mean_the_same(warehouse: Warehouse) -> None:
-    warehouse.put("crm/contacts/labels.csv", csv_of(("Record ID", "Email"), [("1", " A@b.c ")]))
-    warehouse.put("crm/contacts/names.csv", csv_of(("hs_object_id", "email"), [("1", " A@b.c ")]))
+    warehouse.put("crm/contacts/labels.csv", csv_of(("Record ID", "Email"), [("1", " A@b.co ")]))
+    warehouse.put("crm/contacts/names.csv", csv_of(("hs_object_id", "email"), [("1", " A@b.co ")]))
     load(warehouse)
     rows = rows_of(warehouse, "crm/contacts")
-    assert [(row["record_id"], row["match_key"]) for row in rows] == [("1", "a@b.c")] * 2
+    assert [(row["record_id"], row["match_key"]) for row in rows] == [("1", "a@b.co")] * 2
 
 
 def test_spreadsheet_numbers_and_times_are_as_a_csv_shows_them(warehouse: Warehouse) -> None:
@@ -565,10 +565,13 @@ def test_a_lone_carriage_return_in_a_csv_cell_is_text(warehouse: Warehouse) -> N
     assert [row["feature_id"] for row in rows_of(warehouse, "features")] == ["a\rb", "f"]
 
 
-def test_a_csv_quote_that_never_ends_loses_no_file(warehouse: Warehouse) -> None:
-    warehouse.put("features/a.csv", "\n".join([FEATURE_HEADER, feature_row("u1"), feature_row("u2", '"f')]))
+@pytest.mark.parametrize("behind", [0, 30])
+def test_a_csv_quote_that_is_not_closed_swallows_nothing(warehouse: Warehouse, behind: int) -> None:
+    rows = [FEATURE_HEADER, feature_row("u1"), feature_row("u2", '"f'), *[feature_row("u3")] * behind]
+    warehouse.put("features/a.csv", "\n".join(rows))
     load(warehouse)
-    assert places_of(warehouse, "features")[:1] == [(2, 1)]
+    assert "line 3" in file_of(warehouse, "features/a.csv")["error"]
+    assert rows_of(warehouse, "features") == rejects_of(warehouse) == []
 
 
 def test_a_bad_line_is_rejected_at_its_place_and_the_others_are_loaded(warehouse: Warehouse) -> None:
