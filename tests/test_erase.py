@@ -18,6 +18,7 @@ from soak import LONG, budget
 from test_against_oracle import HISTORY, QUICK, bytes_are_there, every_table, ran, write
 
 from dagster_project import erase
+from dagster_project.destinations import all_destinations
 from dagster_project.warehouse import compaction
 from dagster_project.warehouse.database import open_warehouse
 
@@ -278,6 +279,23 @@ def test_an_id_that_is_not_known_is_said_and_kept_out(warehouse: Warehouse) -> N
     warehouse.put("events/n.jsonl", [call(40, user_id="nobody-yet")])
     warehouse.night(DAY, NIGHT)
     assert not [r for r in warehouse.table("marts.user_profiles") if r["user_id"] == "nobody-yet"]
+
+
+def test_records_elsewhere_are_named_also_by_a_key_of_their_own(warehouse: Warehouse) -> None:
+    """Where an own property is the key, the ledger has ids in the place of emails."""
+    with open_warehouse(warehouse.settings) as connection:
+        connection.execute(
+            "INSERT INTO ops.hubspot_ledger VALUES (7, 'companies', 'acme', '51', 'name', 'Acme', now())"
+        )
+    erasure = erased(warehouse, companies=["acme"])
+    assert erasure.elsewhere == {"HubSpot": [("companies", "11"), ("companies", "51")]}
+    assert [r["key"] for r in warehouse.table("ops.hubspot_ledger")] == [EMAIL, "o@bolt.example"]
+
+
+def test_a_destination_that_says_nothing_of_itself_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("dagster_project.destinations.hubspot.DESTINATION")
+    with pytest.raises(TypeError, match="destinations/hubspot defines no DESTINATION"):
+        all_destinations.__wrapped__()
 
 
 @pytest.mark.parametrize("moment", ["in the raw tables", "in what is kept as history"])

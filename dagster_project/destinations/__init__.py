@@ -26,9 +26,13 @@ class Destination:
 
 @cache
 def all_destinations() -> tuple[Destination, ...]:
+    """Every destination. Raises TypeError where a package says nothing of itself."""
     found = []
     for module in pkgutil.iter_modules(__path__):
         destination = getattr(importlib.import_module(f"{__name__}.{module.name}"), "DESTINATION", None)
-        if destination is not None:
-            found.append(destination)
+        if not isinstance(destination, Destination):
+            raise TypeError(
+                f"destinations/{module.name} defines no DESTINATION; see destinations/__init__.py"
+            )
+        found.append(destination)
     return tuple(found)

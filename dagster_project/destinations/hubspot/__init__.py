@@ -18,13 +18,14 @@ from .planner import Resend
 from .preflight import LeftOut
 from .push import PushResult, Tally, is_up_to_date, load_fields, make_plan, push, rehearsal
 
-# The records that exports and pushes name with the emails and domains of erased ones.
+# The records that exports and pushes name with the keys of erased ones: emails and domains, or ids where an own property
+# is the key.
 DESTINATION = Destination(
     "HubSpot",
     """
     WITH named AS (
-        SELECT CASE kind WHEN 'domain' THEN 'companies' ELSE 'contacts' END AS object, id AS key
-        FROM forgotten WHERE kind IN ('domain', 'email')
+        SELECT CASE WHEN kind IN ('company', 'domain') THEN 'companies' ELSE 'contacts' END AS object, id AS key
+        FROM forgotten WHERE kind IN ('company', 'domain', 'user', 'email')
     )
     SELECT object, record_id FROM named JOIN raw.crm_companies ON match_key = key AND object = 'companies'
     UNION
