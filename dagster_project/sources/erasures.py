@@ -18,11 +18,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 from dagster_project.readers.values import domain_key
 from dagster_project.warehouse import registry, retention
-from dagster_project.warehouse.columns import identifier, identifiers
+from dagster_project.warehouse.columns import Kind, identifier, identifiers
 from dagster_project.warehouse.database import Connection, append_rows, value
 from dagster_project.warehouse.pseudonyms import keyed_hash, replace_values
 
@@ -31,7 +31,7 @@ from . import Owns, Person, RawTable, Source, all_sources
 PREFIX = "erased:"  # core.attribution and marts.user_aliases know pseudonyms by it
 PERSONS: tuple[Person, ...] = ("user", "company")
 # company_token: a token that is a company's own. kept: what an erased one shared with others, and what therefore stays.
-KINDS = ("company", "user", "token", "anonymous", "company_token", "email", "domain", "kept")
+KINDS = (*get_args(Kind), "company_token", "kept")
 _SECRET = ("token", "company_token")  # may be real API keys, and are shown to nobody
 
 # Ids in text that need not be JSON: what is quoted, and words.
