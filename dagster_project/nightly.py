@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime
 from functools import cache
 
 from dagster_project.progress import Steps
-from dagster_project.readers.places import Place, place_at
+from dagster_project.readers.places import Place, PlaceError, place_at
 from dagster_project.settings import Settings, project_root, token_key
 from dagster_project.sources import all_sources, loading, require_known_retention, retained_tables
 from dagster_project.sources.loading import LoadSummary
@@ -28,7 +28,7 @@ from dagster_project.warehouse import (
     tails,
 )
 from dagster_project.warehouse.build import Built, build
-from dagster_project.warehouse.database import Connection, transaction
+from dagster_project.warehouse.database import Connection, transaction, value
 from dagster_project.warehouse.models import Model, read_models
 from dagster_project.warehouse.pseudonyms import keyed_hash
 
@@ -67,7 +67,17 @@ def models() -> Mapping[str, Model]:
 
 def raw_place(settings: Settings) -> Place:
     """Where the raw files lie."""
-    return place_at(settings.raw, settings.data / "tmp")
+    return place_at(settings.raw, settings.data / "tmp", settings.warehouse.raw_links)
+
+
+def require_raw(connection: Connection, place: Place) -> None:
+    """Raises PlaceError where raw/ is not there although files were loaded from it: an unmounted disk, a typo."""
+    files = value(connection, "SELECT count(*) FROM raw.files WHERE load_seq IS NOT NULL")
+    if files and not place.is_there():
+        raise PlaceError(
+            f"{place.name} is not there, but {files:,} files were loaded from it: is the disk mounted, and is "
+            "WAREHOUSE_RAW right? Nothing was touched"
+        )
 
 
 def load_new_files(
@@ -99,6 +109,7 @@ def load_new_files(
     result = LoadResult()
     waited = tails.waiting(connection)
     place = raw_place(settings)
+    require_raw(connection, place)
     place.tidy()
     if full:
         tables = [f"raw.{table.name}" for source in sources for table in source.tables]
@@ -109,7 +120,8 @@ def load_new_files(
         registry.require_token_key(connection, fingerprint)
         _drop_old_rows(connection, settings, now.date())
     found = discovery.discover(connection, place, folders, now)
-    result.new_files, result.known_files, result.warnings = found.new_files, found.known_files, found.warnings
+    result.new_files, result.known_files = found.new_files, found.known_files
+    result.warnings = [f"{w.message}. {w.help}" if w.help else w.message for w in found.warnings]
     result.unknown = found.unknown
     wanted = {s.folder: s for s in sources if selected is None or s.table in selected}
     pending = [part for part in found.pending if part.source in wanted]
@@ -125,6 +137,7 @@ def load_new_files(
         )
         result.summaries.setdefault(folder, LoadSummary()).merge(summary)
     tails.refuse(connection, waited)
+    registry.note_warnings(connection, found.warnings, now)
     if compaction.is_due(connection):
         # Something is not to be kept any more: no table may hold it on as what was before.
         with transaction(connection):

@@ -53,6 +53,7 @@ class WarehouseSettings(_Section):
     threads: int = Field(0, ge=0, le=1024)
     lock_wait_seconds: int = Field(600, ge=0)
     clock_jump_days: int = Field(400, ge=0)
+    raw_links: list[str] = Field(default_factory=list)
 
 
 class MetadataSettings(_Section):

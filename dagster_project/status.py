@@ -199,10 +199,35 @@ def _unreadable_files(view: Look) -> Iterator[Finding]:
         )
 
 
+def _raw_is_gone(view: Look) -> Iterator[Finding]:
+    """Raw files were loaded from where there is nothing now."""
+    files = next(iter(view.ask("SELECT count(*) FROM ops.files WHERE records > 0")), (0,))[0]
+    try:
+        place = raw_place(view.settings)
+        if not files or place.is_there():
+            return
+    except PlaceError:
+        return  # told of already
+    yield Finding(
+        "error",
+        "raw_gone",
+        f"{place.name} is not there, but {files:,} files were loaded from it: no run does anything",
+        command="mount the disk, or set WAREHOUSE_RAW right, then: warehouse run",
+    )
+
+
+def _noticed(view: Look) -> Iterator[Finding]:
+    """What the last night noticed."""
+    for kind, message, helps in view.ask("SELECT kind, message, help FROM ops.warnings ORDER BY ALL"):
+        if kind != "trouble":  # those are looked at as they are now
+            yield Finding("warning", kind, message, command=helps or "")
+
+
 def _checks_that_warn(view: Look) -> Iterator[Finding]:
     for table, check, rows, sample in view.ask(
         """SELECT model, name, failures, sample FROM core.check_results
-        WHERE failures > 0 AND (model, name) <> ('ops.files', 'files_are_readable') ORDER BY model, name"""
+        WHERE failures > 0 AND (model, name) NOT IN (
+            ('ops.files', 'files_are_readable'), ('ops.warnings', 'nothing_is_noticed')) ORDER BY model, name"""
     ):
         yield Finding(
             "warning",
@@ -250,8 +275,10 @@ FINDERS: tuple[Finder, ...] = (
     _last_run_failed,
     _stale,
     _folders_in_trouble,
+    _raw_is_gone,
     _unreadable_files,
     _push_stopped,
     _held_back_by_hubspot,
+    _noticed,
     _checks_that_warn,
 )

@@ -37,6 +37,7 @@ _SEEN, _PIPED, _LONGEST = 60, 5_000, 200  # rows on a terminal, rows in a file, 
 if TYPE_CHECKING:
     from dagster_project.destinations import hubspot
     from dagster_project.erase import Erasure
+    from dagster_project.sources.withdrawal import Withdrawal
     from dagster_project.status import Status
 
 
@@ -309,6 +310,23 @@ def show_erasure(erasure: Erasure) -> None:
         _attend(f"{id_} is not known here: only later files would be kept from bringing it")
     for text, others in sorted(erasure.theirs.shared_with.items()):
         _attend(f"{text} stays, as others have it, too: {', '.join(sorted(others))}")
+
+
+def show_withdrawal(plan: Withdrawal) -> None:
+    """What a withdrawal would take back, before it does."""
+    if not plan.files:
+        _console.print("Nothing is to be withdrawn.")
+        return
+    table = _table("To be withdrawn", ">file_seq", "source", "path", ">records", ">loaded", longest=_LONGEST)
+    for file in plan.files:
+        table.add_row(
+            str(file.file_seq), file.source, _safe(file.path), f"{file.records:,}", f"{file.loaded:,}"
+        )
+    _console.print(table)
+    if plan.again:
+        _console.print(
+            f"{len(plan.again):,} files are loaded again by the next run: what they lost may count now."
+        )
 
 
 def show_erased(settings: Settings, erasure: Erasure) -> None:

@@ -11,7 +11,7 @@ import os
 import shutil
 import stat
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -84,13 +84,20 @@ class Place(ABC):
         """All that lies here, without reading any of it. Raises PlaceError."""
 
     @abstractmethod
+    def is_there(self) -> bool:
+        """Whether there is such a place at all, be it empty. Raises PlaceError."""
+
+    @abstractmethod
     def tidy(self) -> None:
         """Remove what a crash left on this machine."""
 
 
-def place_at(raw: Path | str, scratch: Path) -> Place:
-    """The place that a setting names: a folder, or the address of a bucket. scratch: for objects at hand."""
-    return LocalFolder(raw) if isinstance(raw, Path) else ObjectStore(raw, scratch)
+def place_at(raw: Path | str, scratch: Path, links: Sequence[str] = ()) -> Place:
+    """The place that a setting names: a folder, or the address of a bucket. scratch: for objects at hand.
+
+    links: folders outside it to which links in it may lead.
+    """
+    return LocalFolder(raw, links) if isinstance(raw, Path) else ObjectStore(raw, scratch)
 
 
 class LocalFile(RawFile):
@@ -137,8 +144,22 @@ class LocalFile(RawFile):
 
 
 class LocalFolder(Place):
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, links: Sequence[str] = ()) -> None:
         self.root, self.name = root, str(root)
+        self.allowed = [os.path.realpath(os.fsencode(folder)) for folder in (str(root), *links)]
+
+    def is_there(self) -> bool:
+        return self.root.is_dir()
+
+    def _leads_away(self, entry: os.DirEntry[bytes]) -> str | None:
+        """Where a link leads, if that is outside of all that may be read."""
+        if not entry.is_symlink():
+            return None
+        target = os.path.realpath(entry.path)
+        inside = any(
+            target == folder or target.startswith(folder.rstrip(b"/") + b"/") for folder in self.allowed
+        )
+        return None if inside else _spelled(target)
 
     def listing(self) -> Listing:
         """A name that is not UTF-8 is spelled with escapes."""
@@ -164,7 +185,12 @@ class LocalFolder(Place):
                     )
                 continue
             for entry in entries:
-                if _is_folder(entry):
+                if (target := self._leads_away(entry)) is not None:
+                    listing.troubles.append(
+                        f"{_spelled(prefix + entry.name)} is a link to {target}, outside of {self.root}, and is not "
+                        "followed: what lies there is not loaded. Name the folder in [warehouse] raw_links if it is meant"
+                    )
+                elif _is_folder(entry):
                     folders.append((entry.path, prefix + entry.name + b"/"))
                 else:
                     found[prefix + entry.name] = LocalFile(os.fsdecode(entry.path))
@@ -267,6 +293,14 @@ class ObjectStore(Place):
         }
         in_order = sorted(objects, key=lambda path: path.encode("utf-8", "surrogatepass"))
         return Listing({path: objects[path] for path in in_order})
+
+    def is_there(self) -> bool:
+        from pyarrow import fs
+
+        try:
+            return bool(self._connected().get_file_info(self._base).type != fs.FileType.NotFound)
+        except (OSError, ValueError) as error:
+            raise self._explained(error) from error
 
     def open(self, key: str) -> Any:
         with self.telling():

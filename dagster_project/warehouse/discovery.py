@@ -5,6 +5,7 @@ A path whose size and times are known is not opened; any other is read once. `ra
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -20,8 +21,8 @@ from dagster_project.readers.json_text import BadJson, parse
 from dagster_project.readers.places import Place, RawFile, Stamp
 
 from .database import Connection, append_rows, transaction, value
-from .identity import File, Files, Growth, grows, received_date
-from .registry import Folder, bump
+from .identity import File, Files, Growth, dated_folder, grows, received_date
+from .registry import Folder, Warning, bump
 
 _log = logging.getLogger(__name__)
 _LONGEST_LINE = 16 * 1024**2
@@ -58,7 +59,7 @@ class Discovery:
     unknown: list[str] = field(default_factory=list)
     new_files: int = 0
     known_files: int = 0
-    warnings: list[str] = field(default_factory=list)
+    warnings: list[Warning] = field(default_factory=list)
 
 
 @dataclass
@@ -97,7 +98,9 @@ def discover(connection: Connection, place: Place, folders: Sequence[Folder], no
     """
     listing = place.listing()
     look = _Look(connection, listing.files, folders, now)
-    look.found.warnings += listing.troubles
+    look.found.warnings += [
+        Warning("trouble", trouble.split(" ", 1)[0], trouble) for trouble in listing.troubles
+    ]
     look.read()
     look.assign()
     look.follow()
@@ -351,7 +354,61 @@ class _Look:
             for file in self.new:
                 if file.path == path:
                     file.note = STAYS.format(seq)
-            self.found.warnings.append(f"{path} was rewritten: loaded besides what it held before")
+            self.found.warnings.append(
+                Warning(
+                    "rewritten",
+                    path,
+                    f"{path} was rewritten: loaded besides what it held before",
+                    f"if the old content (file {seq}) is not to count: warehouse withdraw {seq}",
+                )
+            )
+        self._delivered_again()
+        self._misspelt()
+
+    def _delivered_again(self) -> None:
+        """Files that are gone from a dated folder into which another came."""
+        here: dict[tuple[str, str], File] = {}
+        for seq, paths in self.files.standing.items():
+            file = self.files.by_seq.get(seq)
+            for path in paths:
+                if file is not None and (folder := dated_folder(path)):
+                    before = here.get((file.source, folder))
+                    here[file.source, folder] = file if before is None or before.file_seq < seq else before
+        for file in self.files.by_seq.values():
+            folder = dated_folder(file.path)
+            other = here.get((file.source, folder)) if folder else None
+            if other is None or other.file_seq < file.file_seq or other.first_seen_at == file.first_seen_at:
+                continue
+            if (
+                file.is_loaded
+                and file.source not in self.replacing
+                and not self.files.is_there(file.file_seq)
+            ):
+                seq = file.file_seq
+                self.found.warnings.append(
+                    Warning(
+                        "delivered_again",
+                        f"file {seq}",
+                        f"{file.path} (file {seq}) is gone, and {other.path} came into {folder}: delivered again?",
+                        f"if what it held is not to count: warehouse withdraw {seq}",
+                    )
+                )
+
+    def _misspelt(self) -> None:
+        """Folders that are no source's, and nearly one's name."""
+        names = {folder.name for folder in self.folders}
+        for top in sorted({path.split("/", 1)[0] for path in self.found.unknown if "/" in path} - names):
+            if top in {name.split("/", 1)[0] for name in names}:
+                continue
+            for near in difflib.get_close_matches(top.lower(), names, n=1, cutoff=0.7):
+                self.found.warnings.append(
+                    Warning(
+                        "source_unknown",
+                        f"{top}/",
+                        f"{top}/ is no source's folder: what lies there is left alone",
+                        f"is {near}/ meant?",
+                    )
+                )
 
     def commit(self) -> None:
         """Write it down, in one transaction."""

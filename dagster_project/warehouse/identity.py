@@ -186,6 +186,8 @@ class Files:
         day = received_date(path)
         found: list[tuple[tuple[int, bool, int, bool, int], Growth]] = []
         for length, prefix in content.prefixes.items():
+            if length >= content.bytes:
+                continue  # the same content, in a folder of another date
             for base in self._by_beginning.get((source, length, prefix.sha256), ()):
                 growth = Growth(base, length, prefix.lines)
                 if base.end_byte == 0 or not (prefix.is_cut or base.is_loaded or base.tail_byte):

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 
 from dagster_project.settings import SettingsError
 
-from .database import Connection, transaction, value
+from .database import Connection, append_rows, transaction, value
 
 # raw.files: sha256 and bytes are of the content, unpacked, when it was seen; head, of how it begins; tail_…, of what
 # precedes a last line without an end. start_…: where the part begins that was loaded. end_…: where what was loaded of
@@ -41,6 +41,7 @@ CREATE TABLE IF NOT EXISTS raw.erasure_key (key BLOB);
 CREATE TABLE IF NOT EXISTS raw.token_key (fingerprint VARCHAR);
 CREATE TABLE IF NOT EXISTS raw.versions (name VARCHAR, version BIGINT);
 CREATE TABLE IF NOT EXISTS raw.warnings (noted_at TIMESTAMP, kind VARCHAR, subject VARCHAR, message VARCHAR, help VARCHAR);
+CREATE TABLE IF NOT EXISTS raw.lookalikes (load_seq BIGINT, source VARCHAR, field VARCHAR, key VARCHAR, records BIGINT);
 """
 
 
@@ -86,6 +87,28 @@ def note_token_key(connection: Connection, fingerprint: str | None) -> None:
     """Note by which key the tokens of what is loaded are hashed."""
     connection.execute("DELETE FROM raw.token_key")
     connection.execute("INSERT INTO raw.token_key VALUES (?)", [fingerprint])
+
+
+@dataclass(frozen=True, slots=True)
+class Warning:
+    """Something that a night noticed and that is no error. kind and subject together: what it is of. help: what to do."""
+
+    kind: str
+    subject: str
+    message: str
+    help: str | None = None
+
+
+def note_warnings(connection: Connection, warnings: Iterable[Warning], now: datetime) -> None:
+    """Note what this night noticed, in the place of what the last one did."""
+    new = {(w.kind, w.subject): (w.kind, w.subject, w.message, w.help) for w in warnings}
+    old = connection.execute("SELECT kind, subject, message, help FROM raw.warnings").fetchall()
+    if sorted(map(str, old)) == sorted(map(str, new.values())):
+        return
+    with transaction(connection):
+        connection.execute("DELETE FROM raw.warnings")
+        append_rows(connection, "raw.warnings", [(now, *row) for row in new.values()])
+        bump(connection, ["warnings"])
 
 
 def drop_rejects(connection: Connection, before: date) -> int:

@@ -59,7 +59,7 @@ def forget_loaded(
     _require([seq for seq, is_replaced in rows if not is_replaced], found, connection)
     built = continuity.newest_generation(connection)
     with transaction(connection):
-        for table in tables:
+        for table in (*tables, "raw.lookalikes"):
             connection.execute(f"DELETE FROM {table}")
         # What was said of an export that a newer one replaced stays said.
         for table in ("rejects", "repairs"):
@@ -70,7 +70,7 @@ def forget_loaded(
             bump(connection, ["erased"])  # the tokens as they were
         note_token_key(connection, fingerprint)
         mark(connection, found, [seq for seq, _ in rows if seq in found])
-        bump(connection, ["generation", "files"])
+        bump(connection, ["generation", "files", "lookalikes"])
         # Also none that any table was built from: this may be a new raw.duckdb, or an older one.
         connection.execute(
             "UPDATE raw.versions SET version = greatest(version, ?) WHERE name = 'generation'", [built + 1]

@@ -666,6 +666,7 @@ def test_a_linked_folder_is_read_and_links_in_circles_end(warehouse: Warehouse, 
     (elsewhere / "a.jsonl").write_text(text("a"))
     (elsewhere / "circle").symlink_to(tmp_path / "elsewhere")
     (warehouse.raw / "events").symlink_to(tmp_path / "elsewhere")
+    warehouse = Warehouse(tmp_path / "data", warehouse={"raw_links": [str(tmp_path / "elsewhere")]})
     load(warehouse)
     assert [row["path"] for row in warehouse.query("FROM raw.files")] == ["events/sub/a.jsonl"]
 

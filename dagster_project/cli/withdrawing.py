@@ -1,0 +1,52 @@
+"""`withdraw`: files that are not to count any more."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from dagster_project.settings import Settings
+
+from .root import Failed, explained, main
+
+
+@main.command()
+@click.argument("names", nargs=-1, metavar="[PATH|FILE_SEQ]...")
+@click.option("--gone", is_flag=True, help="All loaded files whose content is no longer in raw/.")
+@click.option(
+    "--yes",
+    is_flag=True,
+    help="Do not ask. Without a terminal to ask on, nothing is withdrawn but with --yes.",
+)
+@explained
+def withdraw(settings: Settings, names: tuple[str, ...], gone: bool, yes: bool) -> None:
+    """Take files back: the next run is as if they had never been loaded. They stay in ops.files, with a note.
+
+    First shows what would go. Raw files are not touched. A duplicate that had lost to a withdrawn record counts then.
+    """
+    from dagster_project import nightly, summary
+    from dagster_project.sources import all_sources, loading, withdrawal
+    from dagster_project.warehouse import registry
+    from dagster_project.warehouse.database import open_warehouse
+
+    if not names and not gone:
+        raise click.UsageError("name files by path or file_seq, or say --gone")
+    place = nightly.raw_place(settings)
+    try:
+        with summary.progress(), open_warehouse(settings) as connection:
+            registry.prepare(connection)
+            loading.prepare(connection, all_sources())
+            nightly.require_raw(connection, place)
+            plan = withdrawal.look(connection, place, names, gone=gone)
+        summary.show_withdrawal(plan)
+        if not plan.files:
+            return
+        if not yes and not (sys.stdin.isatty() and click.confirm("Withdraw these files?")):
+            raise Failed("nothing was withdrawn. To do it, run the command again with --yes")
+        with summary.progress(), open_warehouse(settings) as connection:
+            plan = withdrawal.look(connection, place, names, gone=gone)
+            withdrawal.carry_out(connection, plan, nightly.utc_now())
+    except withdrawal.CannotWithdraw as error:
+        raise Failed(str(error)) from error
+    click.echo("Withdrawn. `warehouse run` builds all tables without them.")

@@ -1,0 +1,278 @@
+"""Which file a content is: moved, copied, packed, rotated, grown, cut off, withdrawn. In each format that can be."""
+
+# ruff: noqa: DTZ001  (the warehouse keeps UTC without a zone)
+from __future__ import annotations
+
+import gzip
+import json
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zstandard
+from harness import Warehouse
+
+from dagster_project import nightly
+from dagster_project.readers.places import PlaceError
+from dagster_project.sources import withdrawal
+from dagster_project.warehouse.database import open_warehouse
+
+AS_OF = date(2026, 3, 31)
+FEATURE_FORMATS = next(source.formats for source in nightly.all_sources() if source.folder == "features")
+HEADER = "account_id,user_id,feature_id,timestamp,total\n"
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> Warehouse:
+    return Warehouse(tmp_path / "data")
+
+
+def night(warehouse: Warehouse, day: int = 1, *, full: bool = False) -> None:
+    warehouse.night(AS_OF, datetime(2026, 4, day, 3), full=full)
+
+
+def lines(*names: str) -> str:
+    calls = [{"request": {"time": "2026-03-30T10:00Z"}, "company_id": n, "transaction_id": n} for n in names]
+    return "".join(json.dumps(call) + "\n" for call in calls)
+
+
+def unkeyed(*names: str) -> str:
+    return lines(*names).replace("transaction_id", "other")
+
+
+def rows(*names: str) -> str:
+    return "".join(f"{name},u,f,2026-03-30,1\n" for name in names)
+
+
+def companies(warehouse: Warehouse) -> list[str]:
+    return sorted(row["company_id"] for row in warehouse.query("FROM raw.api_calls"))
+
+
+def accounts(warehouse: Warehouse) -> list[str]:
+    return sorted(row["account_id"] for row in warehouse.query("FROM raw.feature_events"))
+
+
+def withdraw(warehouse: Warehouse, *names: str, gone: bool = False) -> withdrawal.Withdrawal:
+    with open_warehouse(warehouse.settings) as connection:
+        plan = withdrawal.look(connection, nightly.raw_place(warehouse.settings), names, gone=gone)
+        withdrawal.carry_out(connection, plan, datetime(2026, 4, 9))
+    return plan
+
+
+def test_a_log_that_is_rotated_and_packed_is_loaded_once(warehouse: Warehouse) -> None:
+    put, raw = warehouse.put, warehouse.raw
+    put("events/app.jsonl", unkeyed("a"))
+    put("features/app.csv", HEADER + rows("a"))
+    night(warehouse, 1)
+    for folder, ending, more in (("events", "jsonl", unkeyed("b")), ("features", "csv", rows("b"))):
+        old = raw / folder / f"app.{ending}"
+        old.rename(raw / folder / f"app-1.{ending}").write_text("")
+        content = {"events": unkeyed("a"), "features": HEADER + rows("a")}[folder] + more
+        put(f"{folder}/app-1.{ending}", content)
+    put("events/app.jsonl", unkeyed("c"))
+    put("features/app.csv", HEADER + rows("c"))
+    night(warehouse, 2)
+    assert companies(warehouse) == accounts(warehouse) == ["a", "b", "c"]
+    assert warehouse.loaded.warnings == []
+    for file in (raw / "events/app-1.jsonl", raw / "features/app-1.csv"):
+        data = file.read_bytes()
+        file.unlink()
+        is_csv = file.suffix == ".csv"
+        if is_csv and "csv.zst" not in FEATURE_FORMATS:
+            put(f"features/old/{file.name}", data)
+            continue
+        put(f"features/old/{file.name}.zst" if is_csv else f"events/old/{file.name}.gz",
+            zstandard.compress(data) if is_csv else gzip.compress(data))  # fmt: skip
+    night(warehouse, 3)
+    night(warehouse, 4, full=True)
+    assert companies(warehouse) == ["a", "b", "c"]
+
+
+def test_the_same_bytes_of_another_date_are_another_file_while_the_first_stands(warehouse: Warehouse) -> None:
+    first = warehouse.put("events/dt=2026-03-30/a.jsonl", unkeyed("a"))
+    warehouse.put("events/dt=2026-03-31/a.jsonl", unkeyed("a"))
+    night(warehouse, 1)
+    assert companies(warehouse) == ["a", "a"]
+    warehouse.put("events/dt=2026-03-31/again.jsonl", unkeyed("a"))
+    warehouse.put("events/undated/again.jsonl", unkeyed("a"))
+    (warehouse.raw / "events/dt=2026-03-29").mkdir()
+    first.rename(warehouse.raw / "events/dt=2026-03-29/a.jsonl")
+    night(warehouse, 2)
+    assert companies(warehouse) == ["a", "a"]
+    night(warehouse, 3, full=True)
+    assert companies(warehouse) == ["a", "a"]
+
+
+def test_of_several_that_begin_alike_the_longest_goes_on(warehouse: Warehouse) -> None:
+    warehouse.put("events/a.jsonl", unkeyed("a"))
+    warehouse.put("events/b.jsonl", unkeyed("a", "b"))
+    night(warehouse, 1)
+    warehouse.put("events/c.jsonl", unkeyed("a", "b", "c"))
+    night(warehouse, 2)
+    assert companies(warehouse) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("ending", ["csv", "csv.gz"])
+def test_a_row_that_is_being_written_waits(warehouse: Warehouse, ending: str) -> None:
+    if ending not in FEATURE_FORMATS:
+        pytest.skip("packed CSV is not read yet")
+
+    def put(text: str) -> None:
+        warehouse.put(f"features/a.{ending}", gzip.compress(text.encode()) if "gz" in ending else text)
+
+    put(HEADER + rows("a") + "b,u,f")
+    night(warehouse, 1)
+    assert accounts(warehouse) == ["a"]
+    assert warehouse.table("ops.rejects") == []
+    assert warehouse.one("ops.files")["records"] == 1
+    put(HEADER + rows("a", "b"))
+    night(warehouse, 2)
+    assert accounts(warehouse) == ["a", "b"]
+    assert warehouse.table("ops.rejects") == []
+
+
+@pytest.mark.parametrize("source", ["events", "features"])
+def test_what_waits_is_refused_by_the_next_run_and_taken_if_it_goes_on(
+    warehouse: Warehouse, source: str
+) -> None:
+    path, whole, reason = {
+        "events": ("events/a.jsonl", unkeyed("a", "b"), "bad_json"),
+        "features": ("features/a.csv", HEADER + rows("a", "b"), "bad_csv_row"),
+    }[source]
+    warehouse.put(path, whole[:-10])
+    night(warehouse, 1)
+    night(warehouse, 2)
+    assert [(row["reason"], row["element"]) for row in warehouse.table("ops.rejects")] == [(reason, 1)]
+    assert warehouse.one("ops.files")["rejected"] == 1
+    night(warehouse, 3, full=True)
+    assert [row["reason"] for row in warehouse.table("ops.rejects")] == [reason]
+    warehouse.put(path, whole)
+    night(warehouse, 4)
+    assert warehouse.table("ops.rejects") == []
+    assert companies(warehouse) + accounts(warehouse) == ["a", "b"]
+    night(warehouse, 5, full=True)
+    assert [(f["records"], f["loaded"]) for f in warehouse.table("ops.files")] == [(1, 1), (1, 1)]
+
+
+def test_a_day_that_is_delivered_again_is_named_and_can_be_withdrawn(warehouse: Warehouse) -> None:
+    warehouse.put("events/dt=2026-03-30/part-1.jsonl", unkeyed("b", "a"))
+    warehouse.put("events/dt=2026-03-29/other.jsonl", unkeyed("z"))
+    night(warehouse, 1)
+    (warehouse.raw / "events/dt=2026-03-30/part-1.jsonl").unlink()
+    warehouse.put("events/dt=2026-03-30/part-2.jsonl", unkeyed("a", "b", "c"))
+    night(warehouse, 2)
+    assert companies(warehouse) == ["a", "a", "b", "b", "c", "z"]
+    assert ["warehouse withdraw 2" in warning for warning in warehouse.loaded.warnings] == [True]
+    assert warehouse.one("ops.warnings", kind="delivered_again")["help"].endswith("warehouse withdraw 2")
+    withdraw(warehouse, gone=True)
+    night(warehouse, 3)
+    assert companies(warehouse) == ["a", "b", "c", "z"]
+    assert warehouse.loaded.warnings == []
+    assert warehouse.one("ops.files", file_seq=2)["note"].startswith("withdrawn")
+    night(warehouse, 4, full=True)
+    assert companies(warehouse) == ["a", "b", "c", "z"]
+
+
+def test_a_duplicate_that_lost_to_a_withdrawn_record_counts(warehouse: Warehouse) -> None:
+    warehouse.put("events/a.jsonl", lines("x", "y"))
+    warehouse.put("events/b.jsonl", lines("y", "z"))
+    warehouse.put("events/c.jsonl", lines("z"))
+    night(warehouse, 1)
+    assert withdraw(warehouse, "events/a.jsonl").again[0].path == "events/b.jsonl"
+    night(warehouse, 2)
+    assert companies(warehouse) == ["y", "z"]
+    assert [f["duplicates"] for f in warehouse.table("ops.files")] == [0, 0, 1]
+    night(warehouse, 3)
+    assert companies(warehouse) == ["y", "z"]  # it stays out while it lies there
+    night(warehouse, 4, full=True)
+    assert companies(warehouse) == ["y", "z"]
+
+
+def test_what_went_on_from_a_withdrawn_file_is_loaded_whole(warehouse: Warehouse) -> None:
+    warehouse.put("events/a.jsonl", unkeyed("a"))
+    night(warehouse, 1)
+    warehouse.put("events/a.jsonl", unkeyed("a", "b"))
+    night(warehouse, 2)
+    withdraw(warehouse, "1")
+    night(warehouse, 3)
+    assert companies(warehouse) == ["a", "b"]
+    assert [f["loaded"] for f in warehouse.table("ops.files")] == [0, 2]
+
+
+def test_slots_of_a_withdrawn_file_are_free(tmp_path: Path) -> None:
+    warehouse = Warehouse(tmp_path / "data", features={"feature_limit": 1})
+    warehouse.put("features/a.csv", HEADER + rows("a").replace(",f,", ",f1,"))
+    warehouse.put("features/b.csv", HEADER + rows("b").replace(",f,", ",f2,"))
+    night(warehouse, 1)
+    assert accounts(warehouse) == ["a"]
+    withdraw(warehouse, "features/a.csv")
+    night(warehouse, 2)
+    assert accounts(warehouse) == ["b"]
+    assert warehouse.table("ops.rejects") == []
+
+
+def test_a_withdrawal_that_would_lack_a_file_touches_nothing(warehouse: Warehouse) -> None:
+    warehouse.put("events/a.jsonl", lines("x"))
+    warehouse.put("events/b.jsonl", lines("x", "z"))
+    night(warehouse, 1)
+    (warehouse.raw / "events/b.jsonl").unlink()
+    with pytest.raises(withdrawal.CannotWithdraw, match=r"events/b\.jsonl"):
+        withdraw(warehouse, "events/a.jsonl")
+    night(warehouse, 2)
+    assert companies(warehouse) == ["x", "z"]
+
+
+def test_a_withdrawn_file_that_was_gone_and_comes_back_is_new(warehouse: Warehouse) -> None:
+    file = warehouse.put("events/a.jsonl", unkeyed("a"))
+    warehouse.put("events/b.jsonl", unkeyed("b"))
+    night(warehouse, 1)
+    file.unlink()
+    night(warehouse, 2)
+    withdraw(warehouse, gone=True)
+    night(warehouse, 3)
+    assert companies(warehouse) == ["b"]
+    warehouse.put("events/a.jsonl", unkeyed("a"))
+    night(warehouse, 4)
+    assert companies(warehouse) == ["a", "b"]
+    assert len(warehouse.table("ops.files")) == 3
+
+
+def test_a_raw_folder_that_is_not_there_stops_the_run(warehouse: Warehouse) -> None:
+    warehouse.put("events/a.jsonl", unkeyed("a"))
+    night(warehouse, 1)
+    away = warehouse.raw.rename(warehouse.folder / "unmounted")
+    for full in (False, True):
+        with pytest.raises(PlaceError, match="1 files were loaded from it"):
+            night(warehouse, 2, full=full)
+    away.rename(warehouse.raw)
+    night(warehouse, 3)
+    assert companies(warehouse) == ["a"]
+
+
+def test_a_link_out_of_the_raw_folder_is_named_and_not_followed(tmp_path: Path) -> None:
+    secret = tmp_path / "elsewhere" / "secret.jsonl"
+    secret.parent.mkdir()
+    secret.write_text(unkeyed("secret"))
+    for links, expected in (([], []), ([str(secret.parent)], ["secret"])):
+        warehouse = Warehouse(tmp_path / f"data{len(links)}", warehouse={"raw_links": links})
+        (warehouse.raw / "events").mkdir()
+        (warehouse.raw / "events/a.jsonl").symlink_to(secret)
+        night(warehouse)
+        assert companies(warehouse) == expected
+        assert ["is a link to" in warning for warning in warehouse.loaded.warnings] == [True] * (not links)
+
+
+def test_a_misspelt_folder_and_ids_under_another_name_are_noticed(warehouse: Warehouse) -> None:
+    call: dict[str, Any] = {"request": {"time": "2026-03-30T10:00Z"}, "companyId": "acme"}
+    warehouse.put("event/a.jsonl", [call])
+    warehouse.put("events/a.jsonl", [call, call, {**call, "company_id": "acme"}])
+    warehouse.put("users/a.jsonl", [{"userId": "u"}])
+    night(warehouse)
+    noticed = {row["kind"]: (row["message"], row["help"]) for row in warehouse.table("ops.warnings")}
+    assert noticed["source_unknown"][1] == "is events/ meant?"
+    assert noticed["no_company"] == (
+        "2 of 3 calls belong to no company",
+        "2 records have `companyId`: is `company_id` meant?",
+    )
+    assert "every one of 1 records of users/a.jsonl" in noticed["all_rejected"][0]
