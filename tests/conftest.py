@@ -1,7 +1,8 @@
-"""What tests of the command line share: a data folder after a first run, made once."""
+"""What tests of the command line share: a data folder after a first run, made once. And the suite's last line."""
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import os
 import shutil
@@ -11,6 +12,15 @@ import pytest
 from command_line import DAY, CommandLine
 
 from dagster_project.settings import project_root
+
+
+def pytest_unconfigure() -> None:
+    """The result stays the last line: when Python is at its end, this process says no more.
+
+    DuckDB's binding (nanobind) then names each object that some cycle or failed test still holds, a hundred lines of it, in
+    every worker. It has no switch for that; and what is told of a process that ends is no news of a test.
+    """
+    atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 2))
 
 
 @pytest.fixture(scope="session")
