@@ -179,6 +179,7 @@ class HubspotSettings(_Section):
     associate: bool = False
     clear: list[str] = Field(default_factory=list)
     free_mail_domains: list[str] = Field(default_factory=list)
+    changes_days: int = Field(90, ge=1, le=36500)
     refused_share: float = Field(0.2, ge=0, le=1)
     companies: HubspotObjectSettings = Field(default_factory=HubspotObjectSettings)
     contacts: HubspotObjectSettings = Field(default_factory=HubspotObjectSettings)

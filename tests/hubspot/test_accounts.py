@@ -201,3 +201,19 @@ def test_properties_that_were_made_are_made_though_the_list_lags(
     )
     for _ in range(2):  # the second time, the list still lacks it, and HubSpot says that it exists
         assert init_properties(desk.settings, live=True).exit_status == 0
+
+
+@pytest.mark.parametrize("path", ["/crm/objects/2026-09/companies$", "/crm/properties/2026-09/companies$"])
+def test_an_object_that_hubspot_does_not_show_waits_and_the_other_goes_on(
+    desk: Desk, hub: Emulator, path: str
+) -> None:
+    desk.companies(firms(3))
+    desk.contacts(people(2))
+    hub.faults.add(Fault("status", path=path, status=403, body=SCOPE, every=1))
+    assert desk.plan().unreadable
+    result = desk.push()
+    assert (result.exit_status, result.objects["contacts"].created) == (1, 2)
+    assert "crm.objects.companies.write" in str(result.stopped)
+    hub.faults.clear()
+    assert desk.push().total.created == 3
+    pushes(desk)

@@ -303,3 +303,22 @@ def test_companies_that_hubspot_refused_to_make_do_not_list_the_account_again(
     desk.companies([firm("firm0", 8)])
     assert desk.push().total.held_back == 1
     assert {call.operation for call in hub.calls} == {"account.details", "properties.list"}
+
+
+def test_what_was_sent_is_kept_as_history(desk: Desk, hub: Emulator) -> None:
+    hub.store.put("contacts", {"email": "b@example.com", "lifecyclestage": "customer"})
+    columns = {"api_calls": "BIGINT", "lifecyclestage": "VARCHAR"}
+    for calls in (1, 2):
+        desk.contacts([person("a", calls), person("b", 5, lifecyclestage="lead")], **columns)
+        desk.push()
+    told = {
+        (row["push"], row["id"], row["property"], row["old"], row["new"], row["state"])
+        for row in desk.table("ops.hubspot_changes")
+    }
+    assert told == {
+        (1, "a", "email", None, "a@example.com", "acknowledged"),
+        (1, "a", "api_calls", None, "1", "acknowledged"),
+        (2, "a", "api_calls", "1", "2", "acknowledged"),
+        (1, "b", "api_calls", None, "5", "acknowledged"),
+        (1, "b", "lifecyclestage", None, "lead", "rejected"),
+    }

@@ -52,7 +52,7 @@ def settle(connection: Connection, now: datetime) -> int:
             connection.execute(
                 f"""
                 CREATE OR REPLACE TEMP TABLE push_settling AS
-                SELECT record, portal_id, object, key, hubspot_id, properties {waiting} AND record <= ?""",
+                SELECT record, portal_id, object, id, key, hubspot_id, properties {waiting} AND record <= ?""",
                 [last],
             )
             count = int(value(connection, "SELECT count(*) FROM push_settling"))
@@ -63,8 +63,14 @@ def settle(connection: Connection, now: datetime) -> int:
 
 _SETTLE = (
     """CREATE OR REPLACE TEMP TABLE push_settling_values AS
-       SELECT s.portal_id, s.object, s.key, s.hubspot_id, f.key AS property, f.value ->> '$' AS value
+       SELECT s.portal_id, s.object, s.id, s.key, s.hubspot_id, f.key AS property, f.value ->> '$' AS value
        FROM push_settling s, json_each(s.properties) f""",
+    """INSERT INTO ops.hubspot_changes (push, object, id, key, hubspot_id, property, old, new, state, changed_at)
+       SELECT (SELECT max(push) FROM ops.hubspot_pushes), s.object, s.id, s.key, s.hubspot_id, s.property, l.value, s.value,
+              'acknowledged', $now
+       FROM push_settling_values s LEFT JOIN ops.hubspot_ledger l
+           ON l.object = s.object AND l.key = s.key AND l.property = s.property AND l.hubspot_id = s.hubspot_id
+          AND l.portal_id IS NOT DISTINCT FROM s.portal_id""",
     # What another record acknowledged says nothing of this one: after a merge, say.
     """DELETE FROM ops.hubspot_ledger AS l USING push_settling AS s
        WHERE l.object = s.object AND l.key = s.key AND l.portal_id IS NOT DISTINCT FROM s.portal_id
@@ -176,5 +182,15 @@ def note_rejects(connection: Connection, rejects: list[Reject], now: datetime) -
              portal_id, attempted)
         SELECT object, id, key, hubspot_id, property, value, code, message, correlation_id, attempts, ?, portal_id, attempted
         FROM push_noted""",
+        [now],
+    )
+    connection.execute(
+        """
+        INSERT INTO ops.hubspot_changes (push, object, id, key, hubspot_id, property, old, new, state, changed_at)
+        SELECT (SELECT max(push) FROM ops.hubspot_pushes), n.object, n.id, n.key, n.hubspot_id, n.property, l.value, n.value,
+               'rejected', ?
+        FROM push_noted n LEFT JOIN ops.hubspot_ledger l
+            ON l.object = n.object AND l.key = n.key AND l.property = n.property AND l.hubspot_id = n.hubspot_id
+           AND l.portal_id IS NOT DISTINCT FROM n.portal_id""",
         [now],
     )

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import duckdb
 
@@ -312,6 +312,10 @@ def _begin(connection: Connection, progress: Progress, planner: Planner) -> int:
     with transaction(connection):
         number = _open(connection, progress.portal_id, planner.digest(), planner.source)
         planner.keep_properties()
+        connection.execute(
+            "DELETE FROM ops.hubspot_changes WHERE changed_at < ?",
+            [utc_now() - timedelta(days=progress.options.changes_days)],
+        )
         connection.execute("DELETE FROM ops.hubspot_skips")
         connection.execute("INSERT INTO ops.hubspot_skips SELECT object, id, key, reason FROM plan_skips")
         remember_matches(connection, progress.portal_id, utc_now())

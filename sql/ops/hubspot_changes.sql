@@ -1,0 +1,19 @@
+-- The history of what was sent: every value that HubSpot acknowledged or refused, push by push. Kept as long as
+-- `[hubspot] changes_days` says.
+-- history: true
+-- erases:
+--   company: CASE object WHEN 'companies' THEN id END
+--   user: CASE object WHEN 'contacts' THEN id END
+--   domain: CASE object WHEN 'companies' THEN key END
+--   email: CASE object WHEN 'contacts' THEN key END
+-- columns:
+--   push        BIGINT     the push, as in ops.hubspot_pushes
+--   object      VARCHAR    companies or contacts
+--   id          VARCHAR    company_id or user_id
+--   key         VARCHAR    domain, email or own unique property
+--   hubspot_id  VARCHAR    HubSpot's record id; null: there is none
+--   property    VARCHAR    name in HubSpot; null: the whole record
+--   old         VARCHAR    what HubSpot had acknowledged before; null: nothing
+--   new         VARCHAR    what was sent; '' cleared it
+--   state       VARCHAR    acknowledged or rejected
+--   changed_at  TIMESTAMP  UTC
