@@ -274,7 +274,8 @@ def prepare(connection: Connection, sources: Iterable[Source]) -> None:
     """Make the raw tables that are missing. Raises DatabaseError where one has other columns than its source says."""
     found: dict[str, dict[str, str]] = {}
     for table, column, kind in connection.execute(
-        "SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE database_name = 'raw'"
+        "SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE database_name = 'raw' "
+        "ORDER BY table_name, column_index"
     ).fetchall():
         found.setdefault(table, {})[column] = kind
     for raw in (table for source in sources for table in source.tables):
@@ -284,8 +285,8 @@ def prepare(connection: Connection, sources: Iterable[Source]) -> None:
                 f"CREATE TABLE raw.{raw.name} ({definitions(raw.columns)});"
                 + comments(f"raw.{raw.name}", {c.name: c.about for c in raw.columns}, raw.about)
             )
-        elif wanted != found[raw.name]:
-            differing = dict(wanted.items() ^ found[raw.name].items())
+        elif list(wanted.items()) != list(found[raw.name].items()):  # rows are inserted by position
+            differing = dict(wanted.items() ^ found[raw.name].items()) or {"their order": ""}
             raise DatabaseError(
                 f"raw.{raw.name} has other columns than its source says: {', '.join(sorted(differing))}. What is loaded "
                 "needs a step in warehouse/migrations.py"
