@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from dagster_project import dagster_home
 from dagster_project.nightly import LoadResult
-from dagster_project.settings import Settings, project_root
+from dagster_project.settings import Settings, project_folder, project_root
 from dagster_project.warehouse.build import Built
 from dagster_project.warehouse.database import DatabaseError
 
@@ -209,9 +209,10 @@ def _last_run(settings: Settings) -> LastRun | None:
 def user_interface(settings: Settings, options: Sequence[str]) -> list[str]:
     """The command that is Dagster's UI and daemon; it is also told an address, by --host and --port."""
     prepare_dagster_home(settings)
+    os.environ["WAREHOUSE_PROJECT"] = str(project_folder())  # before it is somewhere else
     # Not in the checkout, whose dagster.yaml is for those who run `dagster dev` without this command.
     os.chdir(settings.dagster_home)
-    return [_tool("dagster"), "dev", "-w", str(project_root() / "workspace.yaml"), *options]
+    return [_tool("dagster"), "dev", "-w", _workspace(), *options]
 
 
 _PARTS = {
@@ -239,8 +240,14 @@ def part_command(settings: Settings, part: str, options: Sequence[str]) -> list[
     # Dagster's other formats are coloured, also where nobody sees colours.
     if settings.logging.format == "json" or not sys.stderr.isatty():
         given += ["--log-format", "json"]
-    os.chdir(project_root())
-    return [_tool(tool), *given, *options]
+    os.environ["WAREHOUSE_PROJECT"] = str(project_folder())
+    os.chdir(project_folder())
+    return [_tool(tool), *(_workspace() if word == "workspace.yaml" else word for word in given), *options]
+
+
+def _workspace() -> str:
+    own = project_folder() / "workspace.yaml"
+    return str(own if own.is_file() else project_root() / "workspace.yaml")
 
 
 def _tool(name: str) -> str:

@@ -19,6 +19,8 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from dagster_project import projects
+
 JsonType = Literal["string", "number", "boolean", "object", "array"]
 
 
@@ -227,9 +229,34 @@ class Settings(_Section):
         return Path(home).absolute() if home else self.data / "dagster"
 
 
+_PACKAGE = Path(__file__).resolve().parent
+# A wheel carries what lies at the top of the checkout beside the package (see setup.py).
+_SHIPPED = _PACKAGE / "shipped"
+
+
+def shipped_root() -> Path:
+    """The folder that holds what comes with the release: `sql/`, `deploy/`, `docs/`, the sample."""
+    return _SHIPPED if _SHIPPED.is_dir() else _PACKAGE.parent
+
+
+def project_folder() -> Path:
+    """The user's own folder: the checkout; of an installed package, where `warehouse new` made one.
+
+    That is WAREHOUSE_PROJECT, else the nearest folder with a `warehouse.toml` from here upwards, else this folder.
+    """
+    given = os.environ.get("WAREHOUSE_PROJECT")
+    if given:
+        return Path(given).absolute()
+    if not _SHIPPED.is_dir():
+        return _PACKAGE.parent
+    here = Path.cwd()
+    return next((f for f in (here, *here.parents) if (f / "warehouse.toml").is_file()), here)
+
+
 def project_root() -> Path:
-    """The folder that holds `sql/` and `warehouse.toml` (the checkout; the package is installed in place)."""
-    return Path(__file__).resolve().parent.parent
+    """The folder that holds `sql/`: the release's files, with the project's own laid over them."""
+    shipped, own = shipped_root(), project_folder()
+    return shipped if own == shipped else projects.laid_over(shipped, own)
 
 
 def portal_password() -> str | None:
@@ -335,7 +362,7 @@ def load_settings() -> Settings:
                 f"{file.name}: {reserved} = {values[reserved]!r}: folders are set by the environment, "
                 f"with WAREHOUSE_{reserved.upper()}; remove the key"
             )
-    data = Path(os.environ.get("WAREHOUSE_DATA") or project_root() / "data").absolute()
+    data = Path(os.environ.get("WAREHOUSE_DATA") or project_folder() / "data").absolute()
     try:
         return Settings(data=data, raw=_raw(data), **values)
     except ValidationError as error:
@@ -409,4 +436,4 @@ def _unknown(file: str, key: str, given: str, known: Iterable[str]) -> str:
 
 def _file() -> Path:
     configured = os.environ.get("WAREHOUSE_CONFIG")
-    return Path(configured) if configured else project_root() / "warehouse.toml"
+    return Path(configured) if configured else project_folder() / "warehouse.toml"

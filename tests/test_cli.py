@@ -109,7 +109,9 @@ def test_a_run_on_nothing_but_unreadable_and_unknown_files_ends_well_and_names_t
     (empty.raw / folder).mkdir(parents=True)
     (empty.raw / folder / "broken.json").write_text("[{},\n")
     (empty.raw / folder / "notes.txt").write_text("not ours")
-    for said in (empty.run("run"), empty.run("status")):
+    ran = empty.run("run", "--as-of", "2999-12-31")
+    assert "--as-of 2999-12-31 is a day to come" in ran
+    for said in (ran, empty.run("status")):
         assert f"{folder}/broken.json: a JSON array that does not end\n" in said, "neither cut nor wrapped"
         assert f"{folder}/notes.txt\n" in said
     assert empty.ask("SELECT path, error IS NULL FROM ops.files") == [(f"{folder}/broken.json", False)]

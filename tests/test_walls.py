@@ -37,7 +37,7 @@ WALLS = {
 }
 KNOWS_DAGSTER = ("defs/", "definitions.py", "launch.py")
 LIBRARIES = ("dagster", "duckdb", "starlette", "polars", "pyarrow", "click")
-MAY_SET = {"launch.py": {"set 'DAGSTER_HOME'"}}
+MAY_SET = {"launch.py": {"set 'WAREHOUSE_PROJECT'", "set 'DAGSTER_HOME'"}}
 
 
 def imports(name: str) -> Iterator[tuple[str, int]]:

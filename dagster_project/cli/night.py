@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -12,6 +13,8 @@ import click
 from dagster_project.settings import Settings, token_key
 
 from .root import RunFailed, explained, log_as, main
+
+_log = logging.getLogger(__name__)
 
 
 @main.command()
@@ -43,6 +46,13 @@ def run(settings: Settings, as_of: datetime | None, full: bool, retries: int, lo
 
     token_key(settings)  # without it, where it is needed, nothing is begun
     json_log = log_as(log_format or settings.logging.format)
+    if as_of is not None and as_of.date() > datetime.now(UTC).date():
+        _log.warning(
+            "--as-of %s is a day to come: windows and cohorts end then, so what happened lately counts for less. Run again "
+            "without it, if that is not what you want",
+            as_of.date(),
+            extra={"event": "as_of_is_to_come"},
+        )
     report: Any = json_log or summary
     with report.progress():
         outcome = launch.nightly(

@@ -1,0 +1,100 @@
+"""The built wheel: what is in it, and that it works outside a checkout, in a project of one's own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from dagster_project.settings import project_root
+
+ROOT = project_root()
+BESIDE = ("sql", "deploy", "docs", "data/sample", "dagster_project")
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    source = tmp_path_factory.mktemp("checkout")
+    for name in BESIDE:
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in ROOT.iterdir():
+        if file.is_file():
+            shutil.copyfile(file, source / file.name)
+    out = tmp_path_factory.mktemp("wheel")
+    code = f"from setuptools.build_meta import build_wheel; build_wheel({str(out)!r})"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=source, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    (built,) = out.glob("*.whl")
+    return built
+
+
+def test_the_wheel_carries_what_lies_beside_the_package(wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    wanted = [
+        path.relative_to(ROOT).as_posix()
+        for folder in ("sql", "deploy", "data/sample")
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file()
+    ]
+    missing = [
+        name
+        for name in (*wanted, "warehouse.toml", "README.md")
+        if f"dagster_project/shipped/{name}" not in names
+    ]
+    assert missing == []
+    assert not [name for name in names if name.startswith(("tests/", "benchmarks/"))]
+
+
+@pytest.fixture(scope="session")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel's files where Python finds them before the checkout. (Its dependencies are those of this environment.)"""
+    folder = tmp_path_factory.mktemp("installed")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)
+    return folder
+
+
+def command(installed: Path, folder: Path, *words: str, status: int = 0) -> str:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("WAREHOUSE_", "DAGSTER_", "HUBSPOT_"))}
+    done = subprocess.run(
+        [sys.executable, "-m", "dagster_project.cli", *words],
+        env={**kept, "PYTHONPATH": str(installed)},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == status, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_an_installed_package_runs_a_project_of_its_own_with_own_files_over_shipped_ones(
+    installed: Path, tmp_path: Path
+) -> None:
+    command(installed, tmp_path, "new", "mine", "--sample")
+    project = tmp_path / "mine"
+    assert "not empty" in command(installed, tmp_path, "new", "mine", status=1)
+    (project / "sql/cohorts/company__everybody.sql").write_text(
+        "-- All of them.\nSELECT company_id FROM marts.company_profiles\n"
+    )
+    (project / "sql/cohorts/company__never_called.sql").write_text(
+        "-- Nobody.\nSELECT company_id FROM marts.company_profiles WHERE false\n"
+    )
+    inner = project / "sql" / "cohorts"  # found from anywhere inside
+    command(installed, inner, "run", "--as-of", "2026-11-21")
+    assert (project / "data/analytics.duckdb").is_file()
+    query = "SELECT cohort, count(*) AS n FROM cohort_members WHERE entity = 'company' GROUP BY ALL"
+    members = dict(
+        line.split(",") for line in command(installed, project, "sql", query, "--format", "csv").split()[1:]
+    )
+    assert int(members["everybody"]) > 10
+    assert "never_called" not in members
+    assert "gone_quiet" in members, "what comes with the release counts, too"
+    assert not list(installed.rglob("*.duckdb")), "nothing is written into the package"
