@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
-from itertools import chain
 from typing import Any
 
 import duckdb
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
@@ -20,10 +19,11 @@ from starlette.types import ASGIApp
 from dagster_project.settings import Settings
 from dagster_project.warehouse.database import DatabaseError
 
-from . import cohorts, features, hubspot, overview, people, profile, quality, show
+from . import cohorts, exports, features, hubspot, overview, people, profile, quality, show
 from .access import Guard, Rules
 from .asking import Answer, Ask, Csv, Moved, NotHere, WrongAddress
 from .entities import COMPANY, USER
+from .exports import Download
 from .published import Published, Rows
 
 PAGES: dict[str, Callable[[Ask], Answer]] = {
@@ -51,6 +51,7 @@ class Portal:
 
     def __init__(self, settings: Settings) -> None:
         self.published = Published(settings)
+        self.downloads = Published(settings, memory=exports.MEMORY)
         self._templates = show.environment()
 
     def answer(self, make: Callable[[Ask], Answer], request: Request) -> Response:
@@ -61,7 +62,7 @@ class Portal:
             ask = Ask(request.url.path, request.query_params.multi_items(), rows, self.published)
             answer = make(ask)
             if isinstance(answer, Csv):
-                return _download(answer, stack.pop_all())
+                return Download(answer, self.downloads)
             if isinstance(answer, Moved):
                 return RedirectResponse(answer.address, 303)
             page = self._page(
@@ -128,21 +129,4 @@ def make_pages(settings: Settings) -> ASGIApp:
             Mount("/static", StaticFiles(directory=show.FOLDER / "static")),
         ],
         exception_handlers={HTTPException: portal.failure, 500: portal.failure},
-    )
-
-
-def _download(answer: Csv, stack: ExitStack) -> Response:
-    """Sent while it is read: the cursor is given back at the end."""
-
-    def text() -> Iterator[str]:
-        with stack:
-            yield next(answer.lines, "")
-            yield from answer.lines
-
-    sent = text()
-    first = next(sent)  # so that what is wrong with the query is said before anything is sent
-    return StreamingResponse(
-        chain(["\ufeff", first], sent),  # without this mark, Excel takes UTF-8 for something else
-        media_type="text/csv; charset=utf-8",
-        headers={"content-disposition": f'attachment; filename="{answer.name}.csv"'},
     )

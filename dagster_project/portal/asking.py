@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
@@ -101,10 +101,10 @@ class Moved:
 
 @dataclass(frozen=True)
 class Csv:
-    """A download. lines: text, some at a time, read while it is sent."""
+    """A download. batches: column names and rows, some at a time, read while they are sent."""
 
     name: str
-    lines: Iterator[str]
+    batches: Callable[[Rows], Iterator[tuple[list[str], list[tuple[Any, ...]]]]]
 
 
 Answer = View | Csv | Moved

@@ -28,7 +28,7 @@ REFUSALS = Listing(
     title="Refused by HubSpot",
     about="Every value and record that HubSpot refused, or would refuse. Tried again when the value or the property changes.",
     query="""
-        SELECT object, id, key, property, value, code, message, attempts, rejected_at, correlation_id
+        SELECT rowid AS row, object, id, key, property, value, code, message, attempts, rejected_at, correlation_id
         FROM ops.hubspot_rejects""",
     looks={"id": "object", "key": "text", "code": "text"},
     hides=("object",),

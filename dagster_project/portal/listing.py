@@ -6,19 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dagster_project import csv_text
-
+from . import exports
 from .asking import Ask, Csv, View
 from .columns import Column, of_query
 
 PAGE = 100
 _BATCH = 2_000
+_LONGEST = 5_000  # characters of a value on a page; a download has all of it
 _CHOICES = 200  # values that are offered to choose from
 
 
 @dataclass(frozen=True)
 class Listing:
-    """query: a SELECT, without order. All of its columns are shown, but for those that it hides; looks: how, where
+    """query: a SELECT, without order; with a column `row`, the number of its row in the table whose values may be long,
+    it is downloaded in bounded memory (exports.py). All of its columns are shown, but for those that it hides; looks: how, where
     type and name say too little (columns.py); order: SQL over these columns, always the whole of it; facets: columns to
     narrow down by; choices: their values, where they are known without asking; takes: what else an address may say.
     """
@@ -39,7 +40,7 @@ class Listing:
         count = ask.rows.value(f"SELECT count(*) FROM ({self.query}) WHERE {test}", **given)
         number, pages = ask.page(count, PAGE)
         rows = ask.rows(
-            f"SELECT * FROM ({self.query}) WHERE {test} ORDER BY {self.order} "
+            f"SELECT {self._shortened(ask)} FROM ({self.query}) WHERE {test} ORDER BY {self.order} "
             f"LIMIT {PAGE} OFFSET {(number - 1) * PAGE}",
             **given,
         )
@@ -65,6 +66,15 @@ class Listing:
         ask.only(*self.facets, *self.takes, "page", "format")
         return self._download(ask) if ask.get("format") == "csv" else self.page(ask)
 
+    def _shortened(self, ask: Ask) -> str:
+        """All columns; of long texts what a page has room for."""
+        names = []
+        for column in of_query(ask, self.query).values():
+            look = self.looks.get(column.name, column.look)
+            is_long = column.kind == "string" and look in ("raw", "long", "text", "code", "bad")
+            names.append(f"left({column.sql}, {_LONGEST}) AS {column.sql}" if is_long else column.sql)
+        return ", ".join(names)
+
     def label(self, column: str) -> str:
         return self.labels.get(column) or Column(column, "VARCHAR").label
 
@@ -73,16 +83,19 @@ class Listing:
         return [
             (column, self.looks.get(column.name, column.look))
             for column in of_query(ask, self.query).values()
-            if column.name not in self.hides
+            if column.name not in (*self.hides, exports.ROW)
         ]
 
     def _download(self, ask: Ask) -> Csv:
         test, given = self._test(ask)
-        shown = ", ".join(column.sql for column, look in self._columns(ask) if look != "token")
-        query = f"SELECT {shown} FROM ({self.query}) WHERE {test} ORDER BY {self.order}"
-        return Csv(
-            ask.path.strip("/").replace("/", "_"), csv_text.lines(ask.rows.batches(query, _BATCH, **given))
-        )
+        every = of_query(ask, self.query)
+        shown = {column.name: column for column, look in self._columns(ask) if look != "token"}
+        name = ask.path.strip("/").replace("/", "_")
+        if exports.ROW in every:
+            return Csv(name, lambda rows: exports.in_order(rows, self.query, test, self.order, shown, given))
+        names = ", ".join(column.sql for column in shown.values())
+        query = f"SELECT {names} FROM ({self.query}) WHERE {test} ORDER BY {self.order}"
+        return Csv(name, lambda rows: rows.batches(query, _BATCH, **given))
 
     def _test(self, ask: Ask) -> tuple[str, dict[str, Any]]:
         """Which rows an address wants. Only facets are asked for, by their own names."""

@@ -5,16 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from dagster_project import csv_text
-
-from . import conditions
+from . import conditions, exports
 from .asking import Ask, Csv, Moved, View, WrongAddress, address
 from .columns import Column, of_table, quoted
 from .conditions import METADATA, Condition, Field, Where
 from .entities import COMPANY, Entity
 
 PAGE = 50
-_BATCH = 2_000
+_LONGEST = 1_000  # characters of a value in a list
 ENTERED = Column("entered_at", "TIMESTAMP", "when it entered the cohort")
 
 
@@ -55,7 +53,7 @@ def listing(ask: Ask, entity: Entity) -> View | Moved:
         page, pages = ask.page(count, PAGE)
         needed = dict.fromkeys([entity.id, entity.label, *(column.name for column in shown)])
         rows = ask.rows(
-            f"SELECT {', '.join(quoted(name) for name in needed)} "
+            f"SELECT {', '.join(_shortened(kind.columns.get(name, ENTERED)) for name in needed)} "
             f"FROM {_profiles(ask, entity, where)} AS p WHERE {where.sql} "
             f"ORDER BY {_order(entity, sort, falls)} LIMIT {PAGE} OFFSET {(page - 1) * PAGE}",
             **where.given,
@@ -100,8 +98,18 @@ def download(ask: Ask, entity: Entity) -> Csv:
     kind = _kind(ask, entity)
     where = _where(ask, entity, kind, conditions.read(ask, kind.fields))
     sort, falls = _sort(ask, entity, kind)
-    query = f"SELECT * FROM {_profiles(ask, entity, where)} AS p WHERE {where.sql} ORDER BY {_order(entity, sort, falls)}"
-    return Csv(entity.plural, csv_text.lines(ask.rows.batches(query, _BATCH, **where.given)))
+    columns = {**kind.columns, **({ENTERED.name: ENTERED} if ask.get("cohort") else {})}
+    query = f"SELECT p.*, p.rowid AS {exports.ROW} FROM {entity.profiles} AS p"
+    if ask.get("cohort"):
+        query = (
+            f"SELECT p.*, p.rowid AS {exports.ROW}, m.entered_at FROM {entity.profiles} AS p "
+            f"LEFT JOIN marts.cohort_members AS m "
+            f"ON m.entity = '{entity.name}' AND m.cohort = {where.bind(ask.get('cohort'))} AND m.id = p.{entity.id}"
+        )
+    order = _order(entity, sort, falls)
+    return Csv(
+        entity.plural, lambda rows: exports.in_order(rows, query, where.sql, order, columns, where.given)
+    )
 
 
 def _kind(ask: Ask, entity: Entity) -> _Kind:
@@ -217,6 +225,13 @@ def _sort(ask: Ask, entity: Entity, kind: _Kind) -> tuple[str, bool]:
     return name, given.startswith("-")
 
 
+def _shortened(column: Column) -> str:
+    """A column of a list. What is no key of anything is shown as far as a list has room."""
+    if column.look == "json":
+        return f"left(CAST({column.sql} AS VARCHAR), {_LONGEST}) AS {column.sql}"
+    return f"left({column.sql}, {_LONGEST}) AS {column.sql}" if column.look == "text" else column.sql
+
+
 def _order(entity: Entity, sort: str, falls: bool) -> str:
     return f"p.{quoted(sort)} {'DESC' if falls else 'ASC'} NULLS LAST, p.{entity.id}"
 
@@ -228,7 +243,7 @@ def _values(
     if not rows or not keys:
         return {}
     found = ask.rows(
-        f"SELECT {entity.id} AS id, path, value FROM {entity.metadata} "
+        f"SELECT {entity.id} AS id, path, left(value, {_LONGEST}) AS value FROM {entity.metadata} "
         f"WHERE list_contains($paths, path) AND list_contains($ids, {entity.id})",
         paths=[key.removeprefix(METADATA) for key in keys],
         ids=[row[entity.id] for row in rows],

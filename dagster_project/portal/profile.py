@@ -8,10 +8,11 @@ from dagster_project import charts
 
 from . import tables
 from .asking import Ask, NotHere, View
-from .columns import of_table
+from .columns import Column, of_table
 from .entities import COMPANY, Entity
 from .spans import SPANS, by_name, calls_by_end, window
 
+_DOCUMENT, _TEXT = 256 * 1024, 2_000  # bytes, characters of one value
 _ROWS = 100  # of the lists on the page; the rest is counted
 
 _ALIASES = """
@@ -66,7 +67,7 @@ WHERE object = $object AND id = $id ORDER BY rejected_at DESC, property"""
 _SKIPPED = "SELECT reason, key FROM ops.hubspot_skips WHERE object = $object AND id = $id"
 
 _CONFLICTS = """
-SELECT path, expected_type, actual_type, value, file_seq, line FROM marts.metadata_conflicts
+SELECT path, expected_type, actual_type, left(value, 200) AS value, file_seq, line FROM marts.metadata_conflicts
 WHERE entity = $entity AND entity_id = $id ORDER BY file_seq DESC, line DESC LIMIT {rows}"""
 
 
@@ -75,7 +76,8 @@ def page(ask: Ask, entity: Entity) -> View:
     id_ = ask.get("id")
     ask.only("id", "days")
     columns = of_table(ask, entity.profiles)
-    found = ask.rows.one(f"SELECT * FROM {entity.profiles} WHERE {entity.id} = $id", id=id_)
+    names = ", ".join(_in_bounds(column) for column in columns.values())
+    found = ask.rows.one(f"SELECT {names} FROM {entity.profiles} WHERE {entity.id} = $id", id=id_)
     if found is None:
         raise NotHere(f"There is no {entity.name} with the id {id_!r}.")
     span, first, last = window(ask)
@@ -111,6 +113,15 @@ def page(ask: Ask, entity: Entity) -> View:
             "conflicts": rows(_CONFLICTS, entity=entity.name, id=id_),
         },
     )
+
+
+def _in_bounds(column: Column) -> str:
+    """A column as far as a page has room for it. Of a document that is too long only its size is said."""
+    if column.kind == "object":
+        text = f"CAST({column.sql} AS VARCHAR)"
+        said = f"'\"' || format('{{:,}}', strlen({text})) || ' bytes: too long to be shown here\"'"
+        return f"CASE WHEN strlen({text}) <= {_DOCUMENT} THEN {text} ELSE {said} END AS {column.sql}"
+    return f"left({column.sql}, {_TEXT}) AS {column.sql}" if column.look == "text" else column.sql
 
 
 def _company(ask: Ask, user: dict[str, Any]) -> dict[str, Any] | None:

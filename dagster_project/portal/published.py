@@ -25,8 +25,10 @@ class _Opened:
 class Published:
     """Hands out cursors on the file that stands at its path now. A reader keeps the file that it began with."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, memory: str | None = None) -> None:
+        """memory: how much DuckDB may use; None: as the settings say."""
         self.settings = settings
+        self.memory = memory
         self._lock = threading.Lock()
         self._opened: _Opened | None = None
 
@@ -60,7 +62,7 @@ class Published:
             before, self._opened = self._opened, None
             if before is not None:
                 self._close_if_done(before)
-            self._opened = _Opened(identity, connect_published(self.settings))
+            self._opened = _Opened(identity, connect_published(self.settings, self.memory))
         return self._opened
 
     def _close_if_done(self, opened: _Opened) -> None:

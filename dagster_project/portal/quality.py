@@ -44,7 +44,7 @@ REJECTS = Listing(
     title="Rejected records",
     about="Every record that was not loaded: where it stood, why, and its text as it came (credentials replaced).",
     query="""
-        SELECT r.source, r.reason, r.detail, r.file_seq, f.path, r.line, r.element, r.raw
+        SELECT r.rowid AS row, r.source, r.reason, r.detail, r.file_seq, f.path, r.line, r.element, r.raw
         FROM ops.rejects AS r LEFT JOIN ops.files AS f USING (file_seq)""",
     looks={"reason": "text"},
     hides=("source",),
@@ -56,7 +56,7 @@ REPAIRS = Listing(
     title="Repaired values",
     about="Every value that was changed so that its record could be loaded.",
     query="""
-        SELECT r.source, r.what, r.detail, r.file_seq, f.path, r.line, r.element
+        SELECT r.rowid AS row, r.source, r.what, r.detail, r.file_seq, f.path, r.line, r.element
         FROM ops.repairs AS r LEFT JOIN ops.files AS f USING (file_seq)""",
     hides=("source",),
     order="file_seq DESC, line, element, what, detail",
@@ -67,7 +67,7 @@ CONFLICTS = Listing(
     title="Metadata of the wrong type",
     about="Values that were dropped, because their key is locked to another type. The rest of the update stands.",
     query="""
-        SELECT c.entity, c.entity_id AS id, c.key, c.path, c.expected_type, c.actual_type, c.value, c.file_seq,
+        SELECT c.rowid AS row, c.entity, c.entity_id AS id, c.key, c.path, c.expected_type, c.actual_type, c.value, c.file_seq,
                c.line, c.element
         FROM marts.metadata_conflicts AS c""",
     looks={"id": "entity", "value": "code"},

@@ -12,6 +12,7 @@ from typing import Any
 
 import uvicorn
 from starlette.requests import ClientDisconnect
+from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -147,16 +148,19 @@ class _Lines:
             await self.app(scope, receive, send)
             return
 
-        is_answered = False
+        is_answered = has_come = False
 
         async def receive_soon() -> Message:
-            if is_answered:
+            nonlocal has_come
+            if has_come:
                 return await receive()  # waits for the end of the connection
             try:
                 async with asyncio.timeout(self.patience.body):
-                    return await receive()
+                    message = await receive()
             except TimeoutError:
                 raise _Dropped from None
+            has_come = not message.get("more_body")
+            return message
 
         async def send_soon(message: Message) -> None:
             nonlocal is_answered
@@ -165,15 +169,17 @@ class _Lines:
                 async with asyncio.timeout(self.patience.reading):
                     await send(message)
             except TimeoutError:
+                if line is not None:
+                    line.drop()
                 raise _Dropped from None
 
         try:
             await self.app(scope, receive_soon, send_soon)
-        except _Dropped:
+        except (_Dropped, ClientDisconnect):
+            if not is_answered:
+                await PlainTextResponse("The request did not come.", 408)(scope, receive, send)
             if line is not None:
                 line.drop()
-        except ClientDisconnect:
-            pass
         else:
             if line is not None:
                 line.start()

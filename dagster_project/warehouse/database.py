@@ -163,14 +163,14 @@ def open_published(settings: Settings) -> Iterator[Connection]:
         connection.close()
 
 
-def connect_published(settings: Settings) -> Connection:
+def connect_published(settings: Settings, memory: str | None = None) -> Connection:
     """What analysts see, read-only, for a process that stays. Raises DatabaseError.
 
     The caller closes it. It goes on seeing the file that it was opened on, after a publish has put another in its
     place: so it is attached to a database of its own, as DuckDB would hand out one that this process has open under
     the same path instead of opening the new file. A cursor of it begins with `USE published`.
     """
-    connection = duckdb.connect(config={"memory_limit": settings.warehouse.memory_limit})
+    connection = duckdb.connect(config={"memory_limit": memory or settings.warehouse.memory_limit})
     try:
         if settings.warehouse.threads:
             connection.execute(f"SET threads = {settings.warehouse.threads}")
