@@ -11,15 +11,17 @@ or to the log of the process.
 import logging
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import dagster as dg
 
 from dagster_project.log import listening
+from dagster_project.nightly import utc_now
 from dagster_project.readers.places import PlaceError
 from dagster_project.settings import SettingsError, load_settings
 from dagster_project.warehouse.build import BuildError
 from dagster_project.warehouse.database import TRANSIENT, DatabaseError
+from dagster_project.warehouse.publish import note_outcome
 from dagster_project.warehouse.replay import MissingFiles
 from dagster_project.warehouse.retention import RetentionError
 
@@ -75,6 +77,7 @@ def explained(context: dg.AssetExecutionContext, results: Results) -> Iterator[N
         with listening(_RunLog(context)):
             yield
     except dg.Failure:
+        note_outcome(load_settings(), utc_now(), context.op_execution_context.op_def.name)
         raise
     except Exception as error:  # without this, Dagster would try all of them again
         text = str(error) if isinstance(error, _FOR_PEOPLE) else f"{type(error).__name__}: {error}"
@@ -83,6 +86,8 @@ def explained(context: dg.AssetExecutionContext, results: Results) -> Iterator[N
         stored = text if isinstance(error, _OF_THE_MACHINE) else without_values(text)
         if isinstance(error, MissingFiles):
             stored = "files that were loaded are gone from raw/; `warehouse run --full` names each"
+        with suppress(SettingsError):
+            note_outcome(load_settings(), utc_now(), context.op_execution_context.op_def.name)
         # Not from the error: Dagster would keep its text, too.
         raise failed(context, results, text, stored, heals=heals) from None
 

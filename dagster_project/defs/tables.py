@@ -17,7 +17,7 @@ from dagster_project.sources import all_sources
 from dagster_project.warehouse.build import Built, CheckResult, ChecksFailed, checks_of
 from dagster_project.warehouse.database import Connection, open_warehouse
 from dagster_project.warehouse.models import Model
-from dagster_project.warehouse.publish import is_published, publish
+from dagster_project.warehouse.publish import is_published, note_outcome, publish
 
 from .cohorts import moved
 from .raw import OWNERS, POOL, raw_key
@@ -170,6 +170,7 @@ def _published(connection: Connection, settings: Settings) -> dg.MaterializeResu
     if changed:
         _log.debug("publishing analytics.duckdb")
         publish(connection, settings)
+    note_outcome(settings, nightly.utc_now())
     size = settings.analytics_file.stat().st_size
     return dg.MaterializeResult(PUBLISHED, metadata={"bytes": size, "changed": changed})
 

@@ -11,7 +11,7 @@ import duckdb
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 from dagster_project.settings import Settings
 from dagster_project.warehouse.database import DatabaseError
 
-from . import cohorts, exports, features, hubspot, overview, people, profile, quality, show
+from . import cohorts, exports, features, freshness, hubspot, overview, people, plain, profile, quality, show
 from .access import Guard, Rules
 from .asking import Answer, Ask, Csv, Moved, NotHere, WrongAddress
 from .entities import COMPANY, USER
@@ -46,6 +46,12 @@ PAGES: dict[str, Callable[[Ask], Answer]] = {
 }
 
 
+def _in_form(address: str, form: str) -> str:
+    """An address with the ending that says for whom the answer is."""
+    path, mark, query = address.partition("?")
+    return address if form == "html" else f"{'/overview' if path == '/' else path}.{form}{mark}{query}"
+
+
 class Portal:
     """The pages on one warehouse."""
 
@@ -54,19 +60,38 @@ class Portal:
         self.downloads = Published(settings, memory=exports.MEMORY)
         self._templates = show.environment()
 
-    def answer(self, make: Callable[[Ask], Answer], request: Request) -> Response:
+    def answer(self, make: Callable[[Ask], Answer], request: Request, path: str, form: str) -> Response:
         """Runs in a thread of its own, so that one long query keeps nobody else waiting."""
         stack = ExitStack()
         try:
             rows = Rows(stack.enter_context(self.published.cursor()))
-            ask = Ask(request.url.path, request.query_params.multi_items(), rows, self.published)
+            ask = Ask(path, request.query_params.multi_items(), rows, self.published, form)
             answer = make(ask)
             if isinstance(answer, Csv):
                 return Download(answer, self.downloads)
             if isinstance(answer, Moved):
-                return RedirectResponse(answer.address, 303)
+                return RedirectResponse(_in_form(answer.address, form), 303)
+            if form != "html" and answer.shows.get("problem"):
+                raise WrongAddress(answer.shows["problem"])
+            if form == "csv":
+                if answer.main is None:
+                    raise NotHere("This page has no table of its own; it has a .json.")
+                names, found = plain.table(answer)
+                return Download(
+                    Csv(path.strip("/").replace("/", "_"), lambda _: iter([(names, found)])), self.downloads
+                )
+            if form == "json":
+                return Response(
+                    plain.as_json(answer, as_of=ask.as_of), media_type="application/json; charset=utf-8"
+                )
             page = self._page(
-                answer.template, ask.path, answer.title, here=ask.here, as_of=ask.as_of, **answer.shows
+                answer.template,
+                ask.path,
+                answer.title,
+                here=ask.here,
+                as_of=ask.as_of,
+                fresh=freshness.of(self.published),
+                **answer.shows,
             )
             status = 400 if answer.shows.get("problem") else 200
             return HTMLResponse(page, status)
@@ -99,9 +124,10 @@ class Portal:
         )
 
     def _message(self, request: Request, status: int, title: str, text: str) -> Response:
-        return HTMLResponse(
-            self._page("message.html", request.url.path, title, text=text, as_of=None), status
-        )
+        if request.url.path.endswith(".json"):
+            return JSONResponse({"error": title, "text": text}, status)
+        page = self._page("message.html", request.url.path, title, text=text, as_of=None, fresh=None)
+        return HTMLResponse(page, status)
 
     def _page(self, template: str, path: str, title: str, **shows: Any) -> str:
         return self._templates.get_template(template).render(path=path, title=title, **shows)
@@ -117,15 +143,21 @@ def make_pages(settings: Settings) -> ASGIApp:
     """The portal's pages, for whoever gets so far."""
     portal = Portal(settings)
 
-    def route(path: str, make: Callable[[Ask], Answer]) -> Route:
+    def route(path: str, make: Callable[[Ask], Answer], form: str) -> Route:
         def endpoint(request: Request) -> Response:
-            return portal.answer(make, request)
+            return portal.answer(make, request, path, form)
 
-        return Route(path, endpoint, methods=["GET"])
+        return Route(_in_form(path, form), endpoint, methods=["GET"])
 
     return Starlette(
         routes=[
-            *(route(path, make) for path, make in PAGES.items()),
+            *(
+                route(path, make, form)
+                for path, make in PAGES.items()
+                for form in ("html", "json", "csv")
+                # Lists of people have a CSV of their own.
+                if form == "html" or not (path.endswith(".csv") or (form == "csv" and f"{path}.csv" in PAGES))
+            ),
             Mount("/static", StaticFiles(directory=show.FOLDER / "static")),
         ],
         exception_handlers={HTTPException: portal.failure, 500: portal.failure},

@@ -36,6 +36,7 @@ class Ask:
     pairs: Pairs
     rows: Rows
     published: Published
+    form: str = "html"  # or json, csv
 
     def get(self, name: str, default: str = "") -> str:
         return next((value for key, value in self.pairs if key == name), default)
@@ -90,6 +91,7 @@ class View:
     template: str
     title: str
     shows: dict[str, Any] = field(default_factory=dict)
+    main: str | None = None  # of what it shows: the rows that are its table, for `.csv`
 
 
 @dataclass(frozen=True)

@@ -34,4 +34,4 @@ CHANGES = Listing(
 def page(ask: Ask) -> View:
     # Changes carry the clock of the run that found them, so this window is the clock's too.
     since = datetime.now(UTC).replace(tzinfo=None) - timedelta(days=30)
-    return View("cohorts.html", "Cohorts", {"cohorts": ask.rows(_COHORTS, since=since)})
+    return View("cohorts.html", "Cohorts", {"cohorts": ask.rows(_COHORTS, since=since)}, main="cohorts")

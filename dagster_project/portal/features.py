@@ -45,7 +45,24 @@ WHERE f.feature_id = $feature AND f.day BETWEEN $first AND $last
 GROUP BY 1 ORDER BY total DESC, 1 LIMIT {rows}"""
 
 
+# Companies that were there in this time (a call, an action, a feature) without using it.
+_WITHOUT = """
+WITH used AS (
+    SELECT account_id, max(last_at) FILTER (WHERE day < $first) AS last_used_at,
+           count(*) FILTER (WHERE day BETWEEN $first AND $last) AS uses
+    FROM marts.daily_feature_totals WHERE feature_id = $feature AND day <= $last GROUP BY 1
+)
+SELECT p.company_id, p.company_name, p.calls_30d, p.features_used_30d, p.last_seen_at, u.last_used_at,
+       count(*) OVER () AS of
+FROM marts.company_profiles AS p LEFT JOIN used AS u ON u.account_id = p.company_id
+WHERE coalesce(u.uses, 0) = 0 AND (u.last_used_at IS NOT NULL OR p.last_seen_at >= $first)
+  AND (u.last_used_at IS NOT NULL) = $before
+ORDER BY u.last_used_at DESC NULLS LAST, p.calls_30d DESC, p.company_id LIMIT {rows}"""
+_EXPORTED = 100_000
+
+
 def page(ask: Ask) -> View:
+    ask.only("days")
     span, first, last = window(ask)
     days = {"first": first, "last": last}
     return View(
@@ -54,18 +71,21 @@ def page(ask: Ask) -> View:
         {
             "span": span,
             "spans": SPANS,
-            "features": ask.rows(_FEATURES.format(rows=_ROWS), **days),
+            "features": ask.rows(_FEATURES.format(rows=_EXPORTED if ask.form == "csv" else _ROWS), **days),
             "using": ask.rows.one(_USING, **days),
             "tracked": ask.rows.one(_TRACKED),
             "limits": ask.published.settings.features,
             "over": ask.rows(_OVER),
             "modules": by_name("Feature use by module", ask.rows(_DAILY, **days), first, last),
         },
+        main="features",
     )
 
 
 def one(ask: Ask) -> View:
+    ask.only("feature", "days", "who")
     feature = ask.get("feature")
+    who = ask.choice("who", ("companies", "stopped", "never"), "companies")
     span, first, last = window(ask)
     if not ask.rows.value(
         "SELECT count(*) FROM (SELECT 1 FROM marts.daily_feature_totals WHERE feature_id = $feature LIMIT 1)",
@@ -73,6 +93,7 @@ def one(ask: Ask) -> View:
     ):
         raise NotHere(f"Nobody has used a feature {feature!r}.")
     given = {"feature": feature, "first": first, "last": last}
+    rows = _EXPORTED if ask.form == "csv" else _ROWS
     return View(
         "feature.html",
         feature,
@@ -80,6 +101,9 @@ def one(ask: Ask) -> View:
             "span": span,
             "spans": SPANS,
             "daily": by_name("Use by module", ask.rows(_ONE_DAILY, **given), first, last),
-            "companies": ask.rows(_ONE_BY_COMPANY.format(rows=_ROWS), **given),
+            "companies": ask.rows(_ONE_BY_COMPANY.format(rows=rows), **given),
+            "stopped": ask.rows(_WITHOUT.format(rows=rows), **given, before=True),
+            "never": ask.rows(_WITHOUT.format(rows=rows), **given, before=False),
         },
+        main=who,
     )

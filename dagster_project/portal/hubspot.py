@@ -38,7 +38,11 @@ REFUSALS = Listing(
 )
 SKIPS = Listing(
     title="Skipped by the last push",
-    about="Every record that the last push did not send, and why.",
+    about=(
+        "Every record that the last push did not send, and why. No key: the profile has no domain or email. Duplicate key: "
+        "another profile has the same one, and was seen later. Ambiguous: several records in HubSpot have the key, and none "
+        "is guessed; merge them there. Free mail: the domain is a mail provider's."
+    ),
     query="SELECT object, id, key, reason FROM ops.hubspot_skips",
     looks={"id": "object", "key": "text"},
     hides=("object",),

@@ -34,6 +34,7 @@ class Listing:
     labels: Mapping[str, str] = field(default_factory=dict)
     choices: Mapping[str, list[str]] = field(default_factory=dict)
     takes: tuple[str, ...] = ()
+    narrows: tuple[str, ...] = ()  # columns that an address may narrow down by, without a choice on the page
 
     def page(self, ask: Ask) -> View:
         test, given = self._test(ask)
@@ -63,8 +64,8 @@ class Listing:
 
     def answer(self, ask: Ask) -> View | Csv:
         """A page, or with `format=csv` all of it."""
-        ask.only(*self.facets, *self.takes, "page", "format")
-        return self._download(ask) if ask.get("format") == "csv" else self.page(ask)
+        ask.only(*self.facets, *self.narrows, *self.takes, "page", "format")
+        return self._download(ask) if "csv" in (ask.form, ask.get("format")) else self.page(ask)
 
     def _shortened(self, ask: Ask) -> str:
         """All columns; of long texts what a page has room for."""
@@ -99,7 +100,9 @@ class Listing:
 
     def _test(self, ask: Ask) -> tuple[str, dict[str, Any]]:
         """Which rows an address wants. Only facets are asked for, by their own names."""
-        given: dict[str, Any] = {name: ask.get(name) for name in self.facets if ask.get(name)}
+        given: dict[str, Any] = {
+            name: ask.get(name) for name in (*self.facets, *self.narrows) if ask.get(name)
+        }
         return " AND ".join(f"CAST({name} AS VARCHAR) = ${name}" for name in given) or "TRUE", given
 
     def _choices(self, ask: Ask, name: str) -> list[str]:

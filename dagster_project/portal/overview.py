@@ -7,6 +7,7 @@ from datetime import timedelta
 from dagster_project import charts
 
 from .asking import Ask, View
+from .columns import of_table
 from .spans import calls_by_end, last_day
 
 _DAYS = 30
@@ -29,7 +30,10 @@ SELECT source, count(*) AS files, CAST(sum(records) AS BIGINT) AS records, CAST(
 FROM ops.files GROUP BY source ORDER BY source"""
 
 _CHECKS = """
-SELECT model, name, failures, sample FROM core.check_results WHERE failures > 0 ORDER BY model, name"""
+SELECT model, name, warns, failures FROM core.check_results WHERE failures > 0 ORDER BY model, name"""
+
+# What a night has to tell of besides: no table's rows, but raw files and folders.
+_WARNINGS = "SELECT * FROM ops.warnings LIMIT 50"
 
 _COHORTS = """
 SELECT entity, cohort, count(*) AS members, max(entered_at) AS newest
@@ -52,6 +56,7 @@ def page(ask: Ask) -> View:
             "calls": charts.stacked("Calls of everybody", first, last, calls_by_end(calls)),
             "sources": ask.rows(_SOURCES),
             "checks": ask.rows(_CHECKS),
+            "warnings": ask.rows(_WARNINGS) if of_table(ask, "ops.warnings") else [],
             "cohorts": ask.rows(_COHORTS),
             "busiest": ask.rows(_BUSIEST),
             "built_at": ask.rows.value("SELECT max(built_at) FROM core.builds"),

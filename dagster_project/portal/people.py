@@ -90,6 +90,7 @@ def listing(ask: Ask, entity: Entity) -> View | Moved:
             "chosen": ask.all("cohort"),
             "q": ask.get("q"),
         },
+        main="rows",
     )
 
 
@@ -229,7 +230,11 @@ def _shortened(column: Column) -> str:
     """A column of a list. What is no key of anything is shown as far as a list has room."""
     if column.look == "json":
         return f"left(CAST({column.sql} AS VARCHAR), {_LONGEST}) AS {column.sql}"
-    return f"left({column.sql}, {_LONGEST}) AS {column.sql}" if column.look == "text" else column.sql
+    return (
+        f"left({column.sql}, {_LONGEST}) AS {column.sql}"
+        if (column.look, column.kind) == ("text", "string")
+        else column.sql
+    )
 
 
 def _order(entity: Entity, sort: str, falls: bool) -> str:

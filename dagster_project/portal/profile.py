@@ -66,6 +66,8 @@ WHERE object = $object AND id = $id ORDER BY rejected_at DESC, property"""
 
 _SKIPPED = "SELECT reason, key FROM ops.hubspot_skips WHERE object = $object AND id = $id"
 
+_SEVERAL = "SELECT record_ids FROM marts.crm_conflicts WHERE object = $object AND match_key = $key"
+
 _CONFLICTS = """
 SELECT path, expected_type, actual_type, left(value, 200) AS value, file_seq, line FROM marts.metadata_conflicts
 WHERE entity = $entity AND entity_id = $id ORDER BY file_seq DESC, line DESC LIMIT {rows}"""
@@ -110,6 +112,7 @@ def page(ask: Ask, entity: Entity) -> View:
             "acknowledged": rows(_ACKNOWLEDGED, object=entity.object, key=found[entity.key]),
             "refused": rows(_REFUSED, object=entity.object, id=id_),
             "skipped": rows(_SKIPPED, object=entity.object, id=id_),
+            "several": rows(_SEVERAL, object=entity.object, key=found[entity.key]),
             "conflicts": rows(_CONFLICTS, entity=entity.name, id=id_),
         },
     )
@@ -121,7 +124,11 @@ def _in_bounds(column: Column) -> str:
         text = f"CAST({column.sql} AS VARCHAR)"
         said = f"'\"' || format('{{:,}}', strlen({text})) || ' bytes: too long to be shown here\"'"
         return f"CASE WHEN strlen({text}) <= {_DOCUMENT} THEN {text} ELSE {said} END AS {column.sql}"
-    return f"left({column.sql}, {_TEXT}) AS {column.sql}" if column.look == "text" else column.sql
+    return (
+        f"left({column.sql}, {_TEXT}) AS {column.sql}"
+        if (column.look, column.kind) == ("text", "string")
+        else column.sql
+    )
 
 
 def _company(ask: Ask, user: dict[str, Any]) -> dict[str, Any] | None:

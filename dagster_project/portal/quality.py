@@ -25,7 +25,8 @@ SELECT (SELECT count(*) FROM marts.metadata_conflicts) AS conflicts,
        (SELECT count(*) FROM marts.alias_conflicts) AS aliases,
        (SELECT count(*) FROM marts.crm_conflicts) AS crm,
        (SELECT count(*) FROM ops.restatements) AS restatements,
-       (SELECT count(*) FROM core.check_results WHERE failures > 0) AS failing,
+       (SELECT count(*) FROM core.check_results WHERE failures > 0 AND NOT warns) AS failing,
+       (SELECT count(*) FROM core.check_results WHERE failures > 0 AND warns) AS warning,
        (SELECT count(*) FROM core.check_results) AS checks"""
 
 FILES = Listing(
@@ -88,6 +89,7 @@ CRM = Listing(
     query="SELECT object, match_key, record_ids FROM marts.crm_conflicts",
     order="object, match_key",
     facets=("object",),
+    narrows=("match_key",),
 )
 RESTATEMENTS = Listing(
     title="Restated days",
@@ -101,7 +103,7 @@ CHECKS = Listing(
     title="Checks",
     about="The last result of each check: a query for rows that should not be.",
     query="""
-        SELECT CASE WHEN failures > 0 THEN 'fails' ELSE 'holds' END AS result, model, name, failures,
+        SELECT CASE WHEN failures = 0 THEN 'holds' WHEN warns THEN 'to look at' ELSE 'fails' END AS result, model, name, failures,
                CASE WHEN failures > 0 THEN sample END AS sample
         FROM core.check_results""",
     looks={"name": "words", "model": "code"},

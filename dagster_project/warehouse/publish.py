@@ -5,9 +5,12 @@ Analysts who have the old file open keep it; whoever opens it next gets the new 
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -54,6 +57,44 @@ def is_published(connection: Connection, settings: Settings) -> bool:
         return False
     finally:
         connection.execute("DETACH published")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What runs came to. failed_at: only where none was good since."""
+
+    good_at: datetime | None = None
+    failed_at: datetime | None = None
+    failed_step: str = ""
+
+
+def last_outcome(settings: Settings) -> Outcome:
+    """What the last runs came to, as they noted it beside what is published."""
+    try:
+        noted = json.loads(_note(settings).read_text(encoding="utf-8"))
+        moments = {
+            name: datetime.fromisoformat(noted[name]) for name in ("good_at", "failed_at") if noted.get(name)
+        }
+        return Outcome(**moments, failed_step=str(noted.get("failed_step", "")))
+    except (OSError, ValueError, AttributeError, TypeError):
+        return Outcome()
+
+
+def note_outcome(settings: Settings, now: datetime, failed_step: str | None = None) -> None:
+    """Write down that a run ended well, or at which step it failed. (Not why: errors may quote what they failed on.)"""
+    good_at = last_outcome(settings).good_at if failed_step is not None else now
+    noted = {"good_at": good_at.isoformat() if good_at else None}
+    if failed_step is not None:
+        noted |= {"failed_at": now.isoformat(), "failed_step": failed_step}
+    target = _note(settings)
+    part = target.with_suffix(".json.part")
+    with suppress(OSError):  # a full disk has been told of already
+        part.write_text(json.dumps(noted), encoding="utf-8")
+        part.replace(target)
+
+
+def _note(settings: Settings) -> Path:
+    return settings.data / "last_run.json"
 
 
 def publish(connection: Connection, settings: Settings) -> int:

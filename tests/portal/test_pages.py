@@ -8,6 +8,7 @@ import io
 import re
 import shutil
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from dagster_project.portal import make_app
 from dagster_project.portal.app import PAGES
 from dagster_project.portal.asking import address
 from dagster_project.settings import Settings
+from dagster_project.warehouse.publish import note_outcome
 
 from .conftest import BOM, HOSTILE, client
 
@@ -221,3 +223,79 @@ def test_a_hostile_feature_has_a_page(portal: TestClient, text: str) -> None:
     links = [html.unescape(link) for link in page(portal, "/features").links if link.startswith("/feature?")]
     assert len(links) == 10 + len(HOSTILE)
     assert [link for link in links if text[:64] in page(portal, link).text]
+
+
+def test_every_page_has_a_form_for_programs(portal: TestClient) -> None:
+    of_one = {"/company": {"id": "acme"}, "/user": {"id": "ann"}, "/feature": {"feature": "Feature 1"}}
+    for path in PAGES:
+        if path.endswith(".csv"):
+            continue
+        name = "/overview" if path == "/" else path
+        answer = portal.get(address(f"{name}.json", **of_one.get(path, {})))
+        assert answer.status_code == 200, path
+        assert answer.headers["content-type"].startswith("application/json")
+        assert answer.json()["title"]
+        assert "tok-acme-0123456789abcdef" not in answer.text
+    acme = portal.get("/company.json?id=acme").json()
+    assert acme["one"]["company_id"] == "acme"
+    assert acme["one"]["metadata"]["plan_name"] == "Growth"
+    assert acme["aliases"][0]["session_token"] == "tok…def"
+    assert portal.get("/company.json?id=nobody").status_code == 404
+    assert portal.get("/company.json?id=nobody").json()["error"] == "Not found"
+    assert portal.get("/companies.json?plan=x").status_code == 400
+
+
+def test_features_are_a_file_too_and_who_does_not_use_one(portal: TestClient) -> None:
+    def rows(path: str) -> list[dict[str, str]]:
+        return list(csv.DictReader(io.StringIO(portal.get(path).text.removeprefix(BOM))))
+
+    assert "Feature 1" in {row["feature_id"] for row in rows("/features.csv")}
+    assert [row["company_id"] for row in rows("/feature.csv?feature=Feature%201")] == ["acme"]
+    never = {row["company_id"] for row in rows("/feature.csv?feature=Feature%201&who=never")}
+    assert "bolt" in never
+    assert "acme" not in never
+    assert "calm" not in never  # it was not there in this time
+    text = page(portal, "/feature?feature=Feature%201").text
+    assert "never used it" in text
+    assert portal.get("/feature?feature=Feature%201&who=nobody").status_code == 400
+
+
+def test_who_stopped_using_a_feature_is_told_from_who_never_did(tmp_path: Path) -> None:
+    warehouse = Warehouse(tmp_path)
+    used = {"user_id": "u", "feature_id": "Export"}
+    warehouse.put(
+        "features/dt=2026-01-10/a.jsonl", [{**used, "account_id": "was", "timestamp": "2026-01-10T10:00:00Z"}]
+    )
+    warehouse.put(
+        "features/dt=2026-03-30/a.jsonl", [{**used, "account_id": "is", "timestamp": "2026-03-30T10:00:00Z"}]
+    )
+    portal = client(warehouse.night(publishes=True))
+    found = portal.get("/feature.json?feature=Export").json()
+    assert [row["company_id"] for row in found["companies"]] == ["is"]
+    assert [row["company_id"] for row in found["stopped"]] == ["was"]
+    assert found["never"] == []
+
+
+def test_pages_say_how_fresh_they_are(tmp_path: Path) -> None:
+    warehouse = Warehouse(tmp_path).night(publishes=True)
+    portal = client(warehouse)
+    now = datetime.now(UTC).replace(tzinfo=None)
+    note_outcome(warehouse.settings, now)
+    text = page(portal, "/companies").text
+    assert f"The last good run ended {now:%Y-%m-%d %H:%M}" in text
+    assert "No run has ended well" not in text
+    note_outcome(warehouse.settings, now, "build_tables")
+    assert "The last run failed (step build_tables)" in page(portal, "/companies").text
+    note_outcome(warehouse.settings, now - timedelta(hours=27))
+    text = page(portal, "/").text
+    assert "The last run failed" not in text
+    assert "more than 26 hours ago" in text
+
+
+def test_crm_records_with_one_key_are_named(tmp_path: Path) -> None:
+    warehouse = Warehouse(tmp_path)
+    warehouse.put("companies/a.jsonl", [{"company_id": "acme", "company_domain": "acme.example"}])
+    warehouse.put("crm/companies/a.csv", "Record ID,Company Domain Name\n11,acme.example\n12,acme.example\n")
+    made = page(client(warehouse.night(publishes=True)), "/company?id=acme")
+    assert "11, 12" in made.text
+    assert "/quality/crm?object=companies&match_key=acme.example" in made.links
