@@ -261,6 +261,11 @@ class _Reading:
     ) -> Iterator[Record]:
         if error is None:
             try:
+                if len(found) == 1 and isinstance(found[0][2], list):
+                    # An array by itself, a comma behind it perhaps.
+                    alone = text[found[0][0] : found[0][1]].encode("utf-8", "surrogateescape")
+                    yield from _array(alone, line.number, self.exact)
+                    return
                 several = [element_of(text[start:end], value) for start, end, value in found]
             except BadJson as wrong:
                 error = wrong

@@ -16,6 +16,8 @@
 -- checks:
 --   one_module_a_feature (warn): SELECT feature_id, list_sort(list(DISTINCT product_id || ' / ' || module_id)) AS places
 --     FROM marts.daily_feature_totals GROUP BY 1 HAVING count(DISTINCT product_id || chr(0) || module_id) > 1
+--   ids_are_no_floats (warn): SELECT DISTINCT account_id, user_id FROM marts.daily_feature_totals
+--     WHERE regexp_full_match(account_id, '[0-9]+[.]0') OR regexp_full_match(user_id, '[0-9]+[.]0')
 SELECT
     CAST(event_at AS DATE) AS day, account_id, user_id, product_id, module_id, feature_id,
     saturating_sum(total) AS total,
