@@ -30,10 +30,11 @@ SELECT source, count(*) AS files, CAST(sum(records) AS BIGINT) AS records, CAST(
 FROM ops.files GROUP BY source ORDER BY source"""
 
 _CHECKS = """
-SELECT model, name, warns, failures FROM core.check_results WHERE failures > 0 ORDER BY model, name"""
+SELECT model, name, warns, failures FROM core.check_results
+WHERE failures > 0 AND model <> 'ops.warnings' ORDER BY model, name"""
 
 # What a night has to tell of besides: no table's rows, but raw files and folders.
-_WARNINGS = "SELECT * FROM ops.warnings LIMIT 50"
+_WARNINGS = "SELECT message, help FROM ops.warnings ORDER BY kind, subject, message LIMIT 50"
 
 _COHORTS = """
 SELECT entity, cohort, count(*) AS members, max(entered_at) AS newest

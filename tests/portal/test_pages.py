@@ -299,3 +299,11 @@ def test_crm_records_with_one_key_are_named(tmp_path: Path) -> None:
     made = page(client(warehouse.night(publishes=True)), "/company?id=acme")
     assert "11, 12" in made.text
     assert "/quality/crm?object=companies&match_key=acme.example" in made.links
+
+
+def test_what_a_night_noticed_is_on_the_overview(tmp_path: Path) -> None:
+    warehouse = Warehouse(tmp_path)
+    warehouse.put("evnets/a.jsonl", [{"request": {"time": "2026-03-31T10:00:00Z"}}])
+    portal = client(warehouse.night(publishes=True))
+    assert "evnets" in page(portal, "/").text
+    assert portal.get("/overview.json").json()["warnings"]
