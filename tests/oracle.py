@@ -291,7 +291,16 @@ class RawFile:
     notes: list[tuple[int, str]] = field(default_factory=list)  # what was changed in all of it, and the line
 
 
-SOURCES = ("events", "actions", "companies", "users", "features", "crm/companies", "crm/contacts")
+SOURCES = (
+    "events",
+    "actions",
+    "companies",
+    "users",
+    "subscriptions",
+    "features",
+    "crm/companies",
+    "crm/contacts",
+)
 JSON_NAMES = (".json", ".jsonl", ".ndjson")
 GROWING_NAMES = (*JSON_NAMES, ".csv")
 
@@ -768,17 +777,20 @@ class Event:
 
 @dataclass
 class Update:
-    entity: str  # company / user
+    entity: str  # company / user / subscription
     id: str
     order: Order
     night: int
     at: datetime  # effective time
     token: str | None
     anonymous_id: str | None  # user updates only
-    company_id: str | None  # user updates only
+    company_id: str | None  # user and subscription updates only
     domain: str | None  # company updates only
     campaign: dict[str, Json] | None
     metadata: dict[str, Json] | None
+    status: str | None = None  # these three: subscription updates only
+    current_period_start: datetime | None = None
+    current_period_end: datetime | None = None
 
 
 @dataclass
@@ -935,6 +947,8 @@ def load_record(loaded: Loaded, file: RawFile, raw: RawRecord, repairs: list[str
         load_update(loaded, place, record, repairs, "company")
     elif file.source == "users":
         load_update(loaded, place, record, repairs, "user")
+    elif file.source == "subscriptions":
+        load_update(loaded, place, record, repairs, "subscription")
     elif file.source == "features":
         load_feature(loaded, place, record, repairs, total_is_finite=raw.value.get("total") is not NON_FINITE)
     else:
@@ -1069,6 +1083,15 @@ def load_update(
     if metadata is not None:
         metadata = check_types(loaded, place, entity, own_id, without_dots(metadata, repairs))
 
+    status = record.get("status")
+    periods = {name: time_of(record.get(name)) for name in ("current_period_start", "current_period_end")}
+    if entity == "subscription":
+        if status is not None and not isinstance(status, str):
+            repairs.append("status_not_text")
+        repairs += [
+            f"{name}_bad" for name, at_ in periods.items() if at_ is None and record.get(name) is not None
+        ]
+
     domain = record.get("company_domain")
     loaded.updates.append(
         Update(
@@ -1079,10 +1102,12 @@ def load_update(
             at=at,
             token=id_of(record.get("session_token")),
             anonymous_id=id_of(record.get("anonymous_id")) if entity == "user" else None,
-            company_id=id_of(record.get("company_id")) if entity == "user" else None,
+            company_id=id_of(record.get("company_id")) if entity != "company" else None,
             domain=domain if isinstance(domain, str) and domain.strip() != "" else None,
             campaign=campaign,
             metadata=metadata,
+            status=status if isinstance(status, str) and status.strip() != "" else None,
+            **periods,
         )
     )
 
@@ -1103,6 +1128,10 @@ def without_dots(value: Json, repairs: list[str]) -> Json:
     return {name: without_dots(inner, repairs) for name, inner in renamed.items()}
 
 
+def is_empty(value: Json) -> bool:
+    return value in ({}, [])
+
+
 def check_types(
     loaded: Loaded, place: Place, entity: str, own_id: str, metadata: dict[str, Json]
 ) -> dict[str, Json]:
@@ -1121,7 +1150,11 @@ def check_types(
                 kept[key] = None
                 continue
             actual = type_of(inner)
-            expected_type = pins.get(key) or (locks[key][0] if key in locks else actual)
+            expected_type = pins.get(key) or (locks[key][0] if key in locks else None)
+            if is_empty(inner) and expected_type in (None, "object", "array"):
+                kept[key] = inner  # locks nothing; read as the key's type when it is merged
+                continue
+            expected_type = expected_type or actual
             if actual != expected_type:
                 conflicts.append(
                     {
@@ -1322,7 +1355,7 @@ def claims_of(updates: Iterable[Update]) -> AllClaims:
         if update.entity == "company":
             if update.token is not None:
                 claims.company_of_token.add(update.token, update, update.id)
-        else:
+        elif update.entity == "user":
             if update.token is not None:
                 claims.user_of_token.add(update.token, update, update.id)
             if update.company_id is not None:
@@ -1379,10 +1412,38 @@ def given_of(campaign: dict[str, Json]) -> dict[str, Json]:
     return given
 
 
-def merge_all(updates: Iterable[Update], attribute: str) -> Merged:
+def with_empties_as_locked(value: Json, types: Mapping[str, str]) -> Json:
+    """`{}` and `[]` stand for each other: they are read with the type that their key has in the end."""
+    if isinstance(value, list):
+        return [with_empties_as_locked(one, types) for one in value]
+    if not isinstance(value, dict):
+        return value
+    read: dict[str, Json] = {}
+    for key, inner in value.items():
+        if is_empty(inner) and types.get(key) == "object":
+            read[key] = {}
+        elif is_empty(inner) and types.get(key) == "array":
+            read[key] = []
+        else:
+            read[key] = with_empties_as_locked(inner, types)
+    return read
+
+
+def types_for(loaded: Loaded, entity: str, own_id: str) -> dict[str, str]:
+    scope = (entity, own_id) if loaded.settings.lock_scope == "entity" else ()
+    types = {key: kind for key, (kind, _) in loaded.locks.get(scope, {}).items()}
+    return types | {key.replace(".", "_"): kind for key, kind in loaded.settings.pins.items()}
+
+
+def merged_metadata(loaded: Loaded, updates: list[Update]) -> Merged:
+    types = types_for(loaded, updates[0].entity, updates[0].id) if updates else {}
+    return merge_all(updates, "metadata", types)
+
+
+def merge_all(updates: Iterable[Update], attribute: str, types: Mapping[str, str] | None = None) -> Merged:
     merged = Merged()
     for update in sorted(updates, key=lambda u: (u.at, u.order)):
-        value = getattr(update, attribute)
+        value = with_empties_as_locked(getattr(update, attribute), types or {})
         if value is not None:
             if merged.value is None:
                 merged.value = {}
@@ -1605,7 +1666,7 @@ def expected(
     for company_id in sorted(companies):
         own = [u for u in loaded.updates if u.entity == "company" and u.id == company_id]
         naming = own + [u for u in loaded.updates if u.company_id == company_id]
-        metadata = merge_all(own, "metadata").value
+        metadata = merged_metadata(loaded, own).value
         domain = company_domain_of(own, metadata)
         crm = company_crm.get(domain) if domain is not None else None
         name = text_at(metadata, "name")
@@ -1643,7 +1704,7 @@ def expected(
     tables["marts.user_metadata"] = []
     for user_id in sorted(users):
         own = [u for u in loaded.updates if u.entity == "user" and u.id == user_id]
-        metadata = merge_all(own, "metadata").value
+        metadata = merged_metadata(loaded, own).value
         email = email_key(text_at(metadata, "email"))
         crm = contact_crm.get(email) if email is not None else None
         tables["marts.user_profiles"].append(
@@ -1674,6 +1735,17 @@ def expected(
             }
         )
         tables["marts.user_metadata"] += metadata_rows("user", user_id, metadata)
+
+    # subscriptions
+    tables["marts.subscriptions"] = []
+    for subscription_id in sorted({u.id for u in loaded.updates if u.entity == "subscription"}):
+        own = [u for u in loaded.updates if u.entity == "subscription" and u.id == subscription_id]
+        own.sort(key=lambda u: (u.at, u.order))
+        row: Row = {"subscription_id": subscription_id}
+        for column in ("company_id", "status", "current_period_start", "current_period_end"):
+            given = [getattr(u, column) for u in own if getattr(u, column) is not None]
+            row[column] = given[-1] if given else None
+        tables["marts.subscriptions"].append({**row, "metadata": merged_metadata(loaded, own).value})
 
     # aliases
     tables["marts.company_aliases"] = alias_rows(
@@ -1730,9 +1802,9 @@ def leaf_times(
     """(entity, id, path) -> `updated_at` of that row in marts.company_metadata / marts.user_metadata."""
     loaded = load(nights, settings)
     times = {}
-    for entity, own_id in {(u.entity, u.id) for u in loaded.updates}:
+    for entity, own_id in {(u.entity, u.id) for u in loaded.updates if u.entity != "subscription"}:
         own = [u for u in loaded.updates if (u.entity, u.id) == (entity, own_id)]
-        for path, at in merge_all(own, "metadata").written.items():
+        for path, at in merged_metadata(loaded, own).written.items():
             times[entity, own_id, ".".join(path)] = at
     return times
 

@@ -60,6 +60,7 @@ def rarely(
 COMPANIES = oneof("acme", "Acme", 7, "7", " acme", "@7.0")
 USERS = oneof("u1", "u2", "U1", 42, "@42.0")
 TOKENS = oneof("t1", "t2", "t3", "t4")
+SUBSCRIPTIONS = oneof("s1", "s2", 7)
 ANONYMOUS = oneof("a1", "a2", "t1")
 NO_ID = oneof(None, "", "  ", 1.5, True, {"id": "acme"}, ["acme"])
 
@@ -277,6 +278,12 @@ def updates(entity: str) -> st.SearchStrategy[Record]:
     if entity == "company":
         needed["company_id"] = rarely(COMPANIES, NO_ID, 30)
         optional["company_domain"] = rarely(DOMAINS, oneof(None, " ", 5), 4)
+    elif entity == "subscription":
+        needed["subscription_id"] = rarely(SUBSCRIPTIONS, NO_ID, 30)
+        needed["company_id"] = rarely(COMPANIES, NO_ID, 4)
+        optional["status"] = oneof("active", "canceled", " ", None, 5)
+        optional["current_period_start"] = rarely(times(), NO_TIMES, 3)
+        optional["current_period_end"] = rarely(times(), NO_TIMES, 3)
     else:
         needed["user_id"] = rarely(USERS, NO_ID, 30)
         needed["company_id"] = rarely(COMPANIES, NO_ID, 4)
@@ -618,6 +625,7 @@ def nights(max_nights: int = 3) -> st.SearchStrategy[list[Night]]:
         "actions": actions(),
         "companies": updates("company"),
         "users": updates("user"),
+        "subscriptions": updates("subscription"),
         "features": features(),
         "crm/companies": st.nothing(),
         "crm/contacts": st.nothing(),
@@ -636,6 +644,7 @@ def metadata_nights(max_nights: int = 3) -> st.SearchStrategy[list[Night]]:
     sources: Sources = {
         "companies": updates("company"),
         "users": updates("user"),
+        "subscriptions": updates("subscription"),
         "crm/companies": st.nothing(),
         "crm/contacts": st.nothing(),
     }

@@ -97,6 +97,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ],
     )
     warehouse.put(
+        "subscriptions/a.jsonl",
+        [
+            {"subscription_id": "sub-of-acme", "company_id": "acme"},
+            {"subscription_id": "sub-of-acme", "status": "canceled"},
+            {"subscription_id": "sub-of-bolt", "company_id": "bolt"},
+        ],
+    )
+    warehouse.put(
         "features/a.jsonl",
         [
             usage(account_id="acme", user_id=USER),
@@ -210,7 +218,8 @@ def test_a_company_goes_with_all_that_was_its_own(warehouse: Warehouse) -> None:
     assert company_calls(warehouse) == {"acme": 7, "bolt": 2}
     erased(warehouse, companies=["acme"])
 
-    assert left_in_bytes(warehouse, '"acme"', "own-token-acme", "Acme Inc", "www.acme") == []
+    assert left_in_bytes(warehouse, '"acme"', "own-token-acme", "Acme Inc", "www.acme", "sub-of-acme") == []
+    assert [r["subscription_id"] for r in warehouse.table("marts.subscriptions")] == ["sub-of-bolt"]
     assert [r["company_id"] for r in warehouse.table("marts.company_profiles")] == ["bolt"]
     # What it did with its own id or its own token is gone; what only its user's claim made its own is nobody's.
     assert company_calls(warehouse) == {"bolt": 3, None: 3}

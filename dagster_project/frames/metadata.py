@@ -1,12 +1,13 @@
-"""Metadata of companies and users: type locks in the order of loading, deep merge in the order of the updates.
+"""Metadata of companies, users and subscriptions: type locks in the order of loading, deep merge in the order of the updates.
 
 A lock is made once and kept, so an update can be read again at any time with the same result: only new updates
-are looked at for locks, and only the companies and users that they name are merged again.
+are looked at for locks, and only whom they are about are merged again.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
@@ -19,16 +20,26 @@ from dagster_project.warehouse.python_models import PythonModel
 TABLES = (
     "core.company_metadata",
     "core.user_metadata",
+    "core.subscription_metadata",
     "core.rejected_updates",
     "marts.company_metadata",
     "marts.user_metadata",
     "marts.metadata_schema",
     "marts.metadata_conflicts",
 )
-_ENTITIES = {"company": "companies", "user": "users"}
+_ENTITIES = {"company": "companies", "user": "users", "subscription": "subscriptions"}
+# What updates give at top level: the last one that is not null stands.
+_GIVEN = {
+    "company": ("company_domain",),
+    "user": (),
+    "subscription": ("company_id", "status", "current_period_start", "current_period_end"),
+}
+_WITH_PATHS = ("company", "user")  # whose metadata has a table of leaves
 _USER_COLUMNS = ("name", "first_name", "last_name", "phone", "photo_url")
 _MERGED_AT_ONCE = 20_000  # companies or users: bounds what is in memory
 _REMEMBERED = 50_000  # short texts of metadata: likewise
+_EMPTY = re.compile(r":(\[\]|\{\})")  # an empty array or object as a key's value, in metadata's compact JSON
+_CONTAINERS: dict[str, type] = {"object": dict, "array": list}
 
 LockKey = tuple[str, str, str]  # entity, id ('' and '' for the organisation), key
 Lock = tuple[str, bool, int | None, int | None]  # type, pinned, first file_seq and line
@@ -71,9 +82,11 @@ def _build(work: Build) -> set[str]:
                 [since],
             ).fetchall()
         ]
+        if since:
+            ids = sorted({*ids, *locks.read_anew(entity)})
         for start in range(0, len(ids), _MERGED_AT_ONCE):
             _merge_entities(work, entity, ids[start : start + _MERGED_AT_ONCE], locks)
-            changed |= {f"core.{entity}_metadata", f"marts.{entity}_metadata"}
+            changed |= {f"core.{entity}_metadata", f"marts.{entity}_metadata"} & set(TABLES)
     return changed
 
 
@@ -120,6 +133,10 @@ class _Locks:
             UNION ALL
             SELECT 'user', user_id, file_seq, line, element, metadata, raw, load_seq FROM raw.user_updates
             WHERE load_seq > $since AND metadata IS NOT NULL
+            UNION ALL
+            SELECT 'subscription', subscription_id, file_seq, line, element, metadata, raw, load_seq
+            FROM raw.subscription_updates
+            WHERE load_seq > $since AND metadata IS NOT NULL
             ORDER BY load_seq, line, element""",
             {"since": since},
         )
@@ -133,7 +150,13 @@ class _Locks:
                 found: list[tuple[Any, ...]] = []
                 made: dict[LockKey, Lock] = {}
                 self._learn(read_text(text), None, scope, (file_seq, line), found, made)
-                if not found and not made and len(text) < 1000 and len(nothing_new) < _REMEMBERED:
+                if not (
+                    found
+                    or made
+                    or _EMPTY.search(text)
+                    or len(text) >= 1000
+                    or len(nothing_new) >= _REMEMBERED
+                ):
                     nothing_new.add((scope, text))
                 conflicts += [(entity, entity_id, *f, file_seq, line, element) for f in found]
                 if found and self.refuses:
@@ -186,6 +209,8 @@ class _Locks:
             actual = type_of(inner)
             lock_key = ("", "", key) if key in self.pins else (*scope, key)
             expected = self.pins.get(key) or (made.get(lock_key) or self.locks.get(lock_key) or (None,))[0]
+            if _is_empty(inner) and expected in (None, *_CONTAINERS):
+                continue  # it locks nothing, and stands for an empty value of the other kind
             if expected is None:
                 made[lock_key] = (actual, False, *place)
             elif expected != actual:
@@ -196,17 +221,51 @@ class _Locks:
                 made[lock_key] = (expected, True, *place)
             self._learn(inner, where, scope, place, conflicts, made)
 
-    def kept(self, value: Any, scope: tuple[str, str]) -> Any:
-        """A value without what does not fit the locks."""
+    def kept(
+        self, value: Any, scope: tuple[str, str], conflicts: frozenset[str], path: str | None = None
+    ) -> Any:
+        """A value without what does not fit the locks, empty objects and arrays as the locks have them.
+
+        conflicts: the paths at which something was dropped. What came before its key's lock is none of them.
+        """
         if isinstance(value, dict):
-            return {
-                key: self.kept(inner, scope)
-                for key, inner in value.items()
-                if inner is None or self.expected(scope, key) in (None, type_of(inner))
-            }
+            kept = {}
+            for key, inner in value.items():
+                where = key if path is None else f"{path}.{key}"
+                expected = None if inner is None else self.expected(scope, key)
+                if _is_empty(inner):
+                    if where not in conflicts:
+                        kept[key] = _CONTAINERS.get(expected or "", type(inner))()
+                elif expected is None or expected == type_of(inner):
+                    kept[key] = self.kept(inner, scope, conflicts, where)
+            return kept
         if isinstance(value, list):
-            return [self.kept(item, scope) for item in value]
+            return [self.kept(item, scope, conflicts, f"{path}[{i}]") for i, item in enumerate(value)]
         return value
+
+    def read_anew(self, entity: str) -> list[str]:
+        """Whose empty objects and arrays stand for the other kind since keys were locked just now."""
+        if self.by_entity:
+            return []  # a lock is made by an update of the same one
+        needles = [
+            f"{json.dumps(key, ensure_ascii=False)}:{'[]' if lock[0] == 'object' else '{}'}"
+            for (_, _, key), lock in self.changed.items()
+            if lock[0] in _CONTAINERS
+        ]
+        if not needles:
+            return []
+        found = self.connection.execute(
+            f"""
+            SELECT DISTINCT {entity}_id FROM raw.{entity}_updates AS u
+            WHERE (contains(metadata, ':[]') OR contains(metadata, ':{{}}'))
+              AND EXISTS (SELECT 1 FROM (SELECT unnest(?::VARCHAR[]) AS needle) AS n WHERE contains(u.metadata, n.needle))""",
+            [needles],
+        ).fetchall()
+        return [row[0] for row in found]
+
+
+def _is_empty(value: Any) -> bool:
+    return isinstance(value, dict | list) and not value
 
 
 def type_of(value: Any) -> str:
@@ -288,14 +347,16 @@ def leaves(node: Branch, path: str | None = None) -> Iterator[tuple[str, str, st
 
 
 def _merge_entities(work: Build, entity: str, ids: list[str], locks: _Locks) -> None:
-    """Merge all updates of some companies or users again, and replace their rows."""
+    """Merge all updates of some companies, users or subscriptions again, and replace their rows."""
     connection = work.connection
+    given_columns = "".join(f", u.{name}" for name in _GIVEN[entity])
     updates = connection.execute(
         f"""
-        SELECT u.{entity}_id, u.effective_at, u.metadata, u.campaign, u.company_domain, c.file_seq IS NOT NULL
+        SELECT u.{entity}_id, u.effective_at, u.metadata, u.campaign, c.paths{given_columns}
         FROM raw.{entity}_updates AS u
-        LEFT JOIN (SELECT DISTINCT file_seq, line, element FROM marts.metadata_conflicts) AS c
-            ON c.file_seq = u.file_seq AND c.line = u.line AND c.element = u.element
+        LEFT JOIN (
+            SELECT file_seq, line, element, list(path) AS paths FROM marts.metadata_conflicts GROUP BY ALL
+        ) AS c ON c.file_seq = u.file_seq AND c.line = u.line AND c.element = u.element
         LEFT JOIN core.rejected_updates AS r ON r.file_seq = u.file_seq AND r.line = u.line AND r.element = u.element
         WHERE u.{entity}_id IN (SELECT unnest(?::VARCHAR[])) AND r.file_seq IS NULL
         ORDER BY u.{entity}_id, u.effective_at, u.file_seq, u.line, u.element""",
@@ -306,24 +367,36 @@ def _merge_entities(work: Build, entity: str, ids: list[str], locks: _Locks) -> 
     for entity_id, group in _grouped(updates):
         scope = locks.scope(entity, entity_id)
         metadata = campaign = None
-        domain = None
-        for _, at, metadata_text, campaign_text, given_domain, conflicts in group:
+        latest: list[Any] = [None] * len(_GIVEN[entity])
+        for _, at, metadata_text, campaign_text, conflicts, *given_here in group:
             if metadata_text is not None:
                 metadata = Branch(at) if metadata is None else metadata
                 given = read_text(metadata_text)
-                merge(metadata, locks.kept(given, scope) if conflicts else given, at)
+                if conflicts or _EMPTY.search(metadata_text):
+                    given = locks.kept(given, scope, frozenset(conflicts or ()))
+                merge(metadata, given, at)
             if campaign_text is not None and (given := without_nulls(read_text(campaign_text))):
                 campaign = Branch(at) if campaign is None else campaign
                 merge(campaign, given, at)
-            domain = given_domain or domain
+            latest = [new if new is not None else old for new, old in zip(given_here, latest, strict=True)]
         known = plain(metadata) if metadata is not None else {}
-        who = _company(known, domain) if entity == "company" else _user(known)
-        rows.append((entity_id, *who, group[0][1], _json(metadata), _json(campaign)))
+        row = (entity_id, *_who(entity, known, latest), group[0][1], _json(metadata))
+        rows.append(row if entity == "subscription" else (*row, _json(campaign)))
         if metadata is not None:
             paths += [(entity_id, *leaf) for leaf in leaves(metadata)]
-    for table, more in ((f"core.{entity}_metadata", rows), (f"marts.{entity}_metadata", paths)):
+    tables = [(f"core.{entity}_metadata", rows)]
+    if entity in _WITH_PATHS:
+        tables.append((f"marts.{entity}_metadata", paths))
+    for table, more in tables:
         connection.execute(f"DELETE FROM {table} WHERE {entity}_id IN (SELECT unnest(?::VARCHAR[]))", [ids])
         _insert(connection, table, more)
+
+
+def _who(entity: str, metadata: dict[str, Any], given: list[Any]) -> tuple[Any, ...]:
+    """The columns that say who it is. given: those of `_GIVEN`."""
+    if entity == "subscription":
+        return tuple(given)
+    return _company(metadata, given[0]) if entity == "company" else _user(metadata)
 
 
 def _company(metadata: dict[str, Any], domain: str | None) -> tuple[str | None, ...]:

@@ -1,4 +1,4 @@
-"""Company and user updates: what both have in common. Metadata is kept as given but for its keys' dots.
+"""Company, user and subscription updates: what all have in common. Metadata is kept as given but for its keys' dots.
 
 Locks, merges and claims are computed from the raw updates later (frames.metadata, core.claims), so that a
 changed setting can be applied to history.
@@ -7,7 +7,7 @@ changed setting can be applied to history.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import orjson
@@ -74,9 +74,14 @@ class UpdateLoader(Loader):
             # A later setting may refuse an update for its metadata: it is kept as it came, to be listed then.
             load.redacted(record.raw()) if value.get("metadata") is not None else None,
             id_in(value, "anonymous_id", repairs),
+            *self.more(value, repairs),
         )
         load.repair(record, repairs)
         self.rows.add(row)
+
+    def more(self, value: dict[str, Any], repairs: list[tuple[str, str]]) -> Iterable[object]:
+        """The columns that a table has behind those of all updates."""
+        return ()
 
     def finish(self, loads: Sequence[FileLoad]) -> None:
         self.connection.execute(f"INSERT INTO raw.{self.table.name} FROM {self.rows.all}")

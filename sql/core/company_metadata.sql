@@ -1,7 +1,7 @@
 -- What updates say of each company: metadata and campaign merged in the order of their times, match key and names.
 -- grain: company_id
 -- by: frames.metadata
--- from: raw.company_updates, raw.user_updates
+-- from: raw.company_updates, raw.user_updates, raw.subscription_updates
 -- columns:
 --   company_id          VARCHAR    the company
 --   company_domain      VARCHAR    match key of the domain: the latest given, else metadata's

@@ -33,6 +33,13 @@ WITH named AS (
     UNION ALL
     -- A company that a user's update names has a profile, too.
     SELECT target AS company_id, min(claimed_at) AS named_at FROM core.claims WHERE kind = 'user_company' GROUP BY 1
+    UNION ALL
+    -- And one that a subscription names.
+    SELECT s.company_id, min(s.effective_at) AS named_at
+    FROM raw.subscription_updates AS s
+    LEFT JOIN core.rejected_updates AS r ON r.file_seq = s.file_seq AND r.line = s.line AND r.element = s.element
+    WHERE s.company_id IS NOT NULL AND r.file_seq IS NULL
+    GROUP BY 1
 ), ids AS (
     SELECT company_id, min(named_at) AS created_at FROM named GROUP BY 1
 ), windows AS (

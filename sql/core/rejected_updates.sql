@@ -1,8 +1,8 @@
 -- Updates that were refused as a whole for a conflict of types ([metadata] on_conflict = "reject_update").
 -- by: frames.metadata
--- from: raw.company_updates, raw.user_updates
+-- from: raw.company_updates, raw.user_updates, raw.subscription_updates
 -- columns:
---   source     VARCHAR  companies or users
+--   source     VARCHAR  companies, users or subscriptions
 --   file_seq   BIGINT   place of the update
 --   line       BIGINT   place of the update
 --   element    BIGINT   place of the update

@@ -1,7 +1,7 @@
 -- Metadata of companies, one row a leaf, for search and filter. Cleared values (null) have no row.
 -- grain: company_id, path
 -- by: frames.metadata
--- from: raw.company_updates, raw.user_updates
+-- from: raw.company_updates, raw.user_updates, raw.subscription_updates
 -- columns:
 --   company_id      VARCHAR    the company
 --   path            VARCHAR    keys from the outermost in, joined by dots

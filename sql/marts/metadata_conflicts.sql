@@ -1,8 +1,8 @@
 -- Metadata values that were dropped, because their key is locked to another type.
 -- by: frames.metadata
--- from: raw.company_updates, raw.user_updates
+-- from: raw.company_updates, raw.user_updates, raw.subscription_updates
 -- columns:
---   entity         VARCHAR  company or user
+--   entity         VARCHAR  company, user or subscription
 --   entity_id      VARCHAR  whose update it was
 --   key            VARCHAR  the key's name
 --   path           VARCHAR  where it stood

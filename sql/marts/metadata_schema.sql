@@ -1,12 +1,12 @@
 -- The type that each metadata key is locked to: that of its first value, or its pin.
 -- grain: key, entity, entity_id
 -- by: frames.metadata
--- from: raw.company_updates, raw.user_updates
+-- from: raw.company_updates, raw.user_updates, raw.subscription_updates
 -- columns:
 --   key             VARCHAR  the key's name, at any depth
 --   type            VARCHAR  string, number, boolean, object or array
 --   pinned          BOOLEAN  set by [metadata.pins], not by a value
 --   first_file_seq  BIGINT   place of the first value; null: a pin without a value yet
 --   first_line      BIGINT   place of the first value
---   entity          VARCHAR  company or user, '' where the lock is the organization's
+--   entity          VARCHAR  company, user or subscription, '' where the lock is the organization's
 --   entity_id       VARCHAR  its id, '' where the lock is the organization's

@@ -1,0 +1,12 @@
+-- What updates say of each subscription, put together in the order of their times: the last one given stands.
+-- grain: subscription_id
+-- by: frames.metadata
+-- from: raw.company_updates, raw.user_updates, raw.subscription_updates
+-- columns:
+--   subscription_id       VARCHAR    the subscription
+--   company_id            VARCHAR    whose it is
+--   status                VARCHAR    as the SDKs sent it
+--   current_period_start  TIMESTAMP  UTC
+--   current_period_end    TIMESTAMP  UTC
+--   first_effective_at    TIMESTAMP  time of the earliest update, UTC
+--   metadata              VARCHAR    JSON object; null: never given
