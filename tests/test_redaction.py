@@ -177,3 +177,113 @@ def test_no_credential_is_left_by_the_fast_way(tmp_path: Path, monkeypatch: pyte
     warehouse.put("events/a.jsonl", "\n".join([*good, *(line.replace("2026", "2030") for line in good)]))
     warehouse.night(now=NOW, publishes=True)
     assert_no_secret(warehouse)
+
+
+# Where key and value are no neighbours, or a text has no structure: whole texts, each as it may stand on a line.
+SHAPES = {
+    "hdr": '{"headers":{"Authorization":"Bearer S3CR3T"}}',
+    "pretty": '{\n "headers": {\n  "Authorization":\n    "Bearer S3CR3T"\n }\n}',
+    "asgi": '{"headers":[["host","x"],["authorization","Bearer S3CR3T"]]}',
+    "asgi bytes": '{"headers":[["b\'authorization\'","b\'Bearer S3CR3T\'"]]}',
+    "har": '{"headers":[{"name":"Authorization","comment":"","x":1,"value":"S3CR3T"}]}',
+    "har turned": '{"headers":[{"value":"S3CR3T","comment":"","name":"X-Api-Key"}]}',
+    "har pretty": '{"headers":[\n{\n"name" : "Cookie",\n"k":[1],\n"value"\t:\t"S3CR3T"}]}',
+    "har nested value": '{"headers":[{"name":"Cookie","value":{"a":["S3CR3T"]}}]}',
+    "cookies arr": '{"cookies":["sid=S3CR3T"]}',
+    "cookies objs": '{"cookies":[{"name":"sid","value":"S3CR3T"}]}',
+    "cookies dict": '{"cookies":{"sid":"S3CR3T"}}',
+    "amz": '{"h":{"x-amz-security-token":"S3CR3T"}}',
+    "amz2": '{"h":{"X_AMZ_SECURITY_TOKEN ":"S3CR3T"}}',
+    "http_": '{"h":{"HTTP_X_API_KEY":"S3CR3T"}}',
+    "flat": '{"rawHeaders":["Host","a","Authorization","S3CR3T"]}',
+    "multi": '{"multiValueHeaders":{"Cookie":["a","S3CR3T"]}}',
+    "parallel": '{"names":["Host","Authorization"],"values":["a","S3CR3T"]}',
+    "cols": '{"columns":["id","Authorization"],"rows":[["1","S3CR3T"]]}',
+    "xml": "<h><Authorization>S3CR3T</Authorization></h>",
+    "xml attr": '<h value="S3CR3T" name="Authorization"/>',
+    "xml in": '{"body":"<h value=\\"S3CR3T\\" name=\\"Authorization\\"/>"}',
+    "raw": "GET / HTTP/1.1\r\nAuthorization: Bearer S3CR3T",
+    "raw in": '{"raw":"GET / HTTP/1.1\\r\\nAuthorization: Bearer S3CR3T\\r\\n"}',
+    "py": "{'headers': {'Authorization': 'S3CR3T'}}",
+    "py in": "{\"m\":\"{'Authorization': 'S3CR3T'}\"}",
+    "py val first": "{'value': 'S3CR3T', 'name': 'Authorization'}",
+    "json in": '{"body":"{\\"a\\":{\\"Authorization\\":\\"S3CR3T\\"}}"}',
+    "json pretty in": '{"body":"{\\n \\"Authorization\\" :\\n \\"S3CR3T\\"}"}',
+    "esc key": '{"\\u0041uthorization":"S3CR3T"}',
+    "url": '{"uri":"https://user:S3CR3T@host/x"}',
+    "url2": '{"uri":"https://S3CR3T@host/x"}',
+    "query": '{"uri":"https://h/x?api_key=S3CR3T&a=1"}',
+    "query rel": '{"uri":"/x?sig=S3CR3T"}',
+    "frag": '{"uri":"/x#access_token=S3CR3T"}',
+    "yaml": "authorization: S3CR3T",
+    "logfmt": 'level=info authorization="S3CR3T"',
+    "curl": "curl -H 'X-Api-Key: S3CR3T' h",
+    "csvline": "a,S3CR3T,Authorization",
+    "bearer": '{"note":"sent Bearer S3CR3T today"}',
+    "basic": '{"note":"Basic S3CR3T=="}',
+    "cut": '{"headers":{"Authorization":"S3CR3T',
+    "cut2": '{"headers":[{"value":"S3CR3T","name":"Authorization',
+    "num": '{"Authorization": 12, "x-api-key": "S3CR3T"}',
+    "obj": '{"Authorization":{"scheme":"b","p":{"t":"S3CR3T"}}}',
+    "garbage": '{"a" "b", "Authorization": S3CR3T}',
+    "dq": '{"a":"b"c","Authorization":"S3CR3T"}',
+    "jsonstr": '"{\\"Authorization\\": \\"S3CR3T\\"}"',
+    "arr top": '["Authorization","S3CR3T"]',
+    "piece": '"name":"Cookie","value":"S3CR3T"',
+    "piece2": '"Cookie" , "S3CR3T"',
+    "prefix": '{"x-amzn-remapped-authorization":"S3CR3T","X-Forwarded-Authorization":"z"}',
+    "proxy_": '{"proxy_authorization":"S3CR3T"}',
+    "userinfo nossl": '{"u":"//me:S3CR3T@h/p"}',
+    "url userinfo with slash at": '{"u":"postgres://me:S3CR3T@h:5432/db"}',
+    "form": '{"body":"user=a&password=S3CR3T&x=1"}',
+    "k v": '{"headers":[{"k":"authorization","v":"S3CR3T"}]}',
+    "key with dots": '{"request.headers.authorization":"S3CR3T"}',
+    "nested names": '{"header":{"name":"Set-Cookie"},"value":"S3CR3T"}',
+}
+
+
+@pytest.mark.parametrize("text", SHAPES.values(), ids=list(SHAPES))
+def test_a_credential_is_found_in_every_shape(text: str) -> None:
+    assert SECRET not in redact(text)
+    assert SECRET not in redact(json.dumps({"body": text}))
+    assert SECRET not in redact(f'{{"a": 1, {text}')
+    assert SECRET not in redact(json.dumps([text, {"body": json.dumps({"inner": text})}], indent=1))
+
+
+def test_shapes_leave_no_credential_in_the_data_folder(tmp_path: Path) -> None:
+    """In records that are kept, in such that are rejected, in lines that are no JSON, in tables: no byte of it stays."""
+    warehouse = Warehouse(tmp_path)
+    lines = []
+    for text in SHAPES.values():
+        lines += [text, json.dumps({"request": {"time": "no", "body": text}})]
+        try:
+            lines.append(
+                json.dumps(
+                    {"company_id": "a", "user_id": "u", "request": {"time": "no", "x": json.loads(text)}},
+                    indent=1,
+                )
+            )
+            lines.append(json.dumps({"no_id": 1, "metadata": json.loads(text)}))
+        except ValueError:
+            lines.append(json.dumps({"x": text}, indent=1)[:-2])
+    for source in ("events", "actions", "companies", "users", "features"):
+        warehouse.put(f"{source}/a.jsonl", "\n".join(lines) + "\n")
+    held = {
+        "x-api-key": SECRET,
+        "headers": [["Authorization", SECRET], {"name": "Cookie", "value": SECRET}],
+        "plan": "x",
+    }
+    warehouse.put(
+        "companies/b.jsonl", [{"company_id": "a", "metadata": held, "campaign": {"cookies": [SECRET]}}]
+    )
+    columns = "X-Api-Key,HTTP_AUTHORIZATION"
+    warehouse.put(
+        "crm/contacts/a.csv", f"Record ID,Email,{columns}\n1,a@b.example,{SECRET},{SECRET}\nno,,{SECRET},x\n"
+    )
+    warehouse.put(
+        "features/a.csv",
+        f"account_id,user_id,feature_id,timestamp,{columns}\na,u,f,no,{SECRET},x\na,u,f,2026-03-30,{SECRET},{SECRET},{SECRET}\n",
+    )
+    warehouse.night(now=NOW, publishes=True)
+    assert warehouse.one("marts.company_metadata", company_id="a", path="plan")["value"] == "x"
+    assert_no_secret(warehouse)

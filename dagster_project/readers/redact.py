@@ -40,6 +40,7 @@ _TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[\[\]{},:]|\s++|[^"\[\]{},:
 _LITERAL = re.compile(r"-?\d[\d.eE+-]*+|null|true|false|NaN|-?Infinity|nul?|tr?u?|fa?l?s?|n|t|f|N|I|-")
 _ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
 # Members that name another one's value, and such values.
+_DIVIDES = re.compile(r"[\"'<>=:,|;{}\[\]\t]")
 _NAMING = frozenset(
     {"name", "key", "header", "headername", "k", "n", "field", "attribute", "param", "parameter"}
 )
@@ -55,6 +56,10 @@ class _Secrets:
         # Before a value: in quotes or none, then what divides the two.
         self.named = re.compile(names, re.IGNORECASE)
         self.valued = re.compile(rf"(?:{names})[\w-]*+[\"'\\\s\]]*+[:=>,|;\t]", re.IGNORECASE)
+        # A cell of a row that is nothing but a name.
+        self.cell = re.compile(
+            rf"(?:^|[,;\t|])[\s\"]*+[\w-]*?(?:{names})[\w-]*+[\s\"]*+(?:$|[,;\t|])", re.IGNORECASE
+        )
         self.name = re.compile(rf"[\w.-]*?(?:{names})[\w-]*+", re.IGNORECASE)
 
 
@@ -123,14 +128,15 @@ def redact(text: str, *, tokens: bool = False) -> str:
 
 def redact_words(text: str, *, tokens: bool = False) -> str:
     """As `redact`, for a message or a cell: a credential's name alone is no credential there."""
-    return _cut(_clean(text[:_MAX_CHARACTERS], _CREDENTIALS_AND_TOKENS if tokens else _CREDENTIALS, 1))
+    secrets = _CREDENTIALS_AND_TOKENS if tokens else _CREDENTIALS
+    return _cut(_clean(text[:_MAX_CHARACTERS], secrets, 0, is_message=True))
 
 
 def _cut(text: str) -> str:
     return text.encode("utf-8", "replace")[:_MAX_BYTES].decode("utf-8", "ignore")
 
 
-def _clean(text: str, secrets: _Secrets, encodings: int) -> str:
+def _clean(text: str, secrets: _Secrets, encodings: int, *, is_message: bool = False) -> str:
     low = text.lower()
     if not any(sign in low for sign in _SIGNS) and not (
         secrets is _CREDENTIALS_AND_TOKENS and "session" in low
@@ -142,15 +148,17 @@ def _clean(text: str, secrets: _Secrets, encodings: int) -> str:
         clean = _Walk(secrets, encodings).clean(text)
         if clean is not None:
             return clean
-    return _clean_words(text, secrets, encodings)
+    return _clean_words(text, secrets, encodings, is_message)
 
 
-def _clean_words(text: str, secrets: _Secrets, encodings: int) -> str:
-    """Text that is no JSON: a log line, XML, a form, an address."""
+def _clean_words(text: str, secrets: _Secrets, encodings: int, is_message: bool) -> str:
+    """Text that is no JSON: a log line, XML, a form, an address. Words alone, or a message, may name a credential."""
     plain = _unescaped(text)
-    if encodings == 0 and secrets.named.search(plain):
-        return HIDDEN
-    if secrets.valued.search(plain) or ("<" in plain and secrets.named.search(plain)):
+    if secrets.named.search(plain) and (
+        (secrets.valued.search(plain) or secrets.cell.search(plain) or "<" in plain)
+        if is_message
+        else (encodings == 0 or _DIVIDES.search(plain))
+    ):
         return HIDDEN
     text = _ADDRESS.sub(f"//{HIDDEN}@", text)
     text = _QUERY.sub(rf"\1{HIDDEN}", text)
@@ -205,7 +213,7 @@ class _Walk:
             elif token in "}]":
                 self._close(token)
             elif token == ":":
-                here.expects_key = False
+                here.expects_key = here.hides_next = False
                 self.out.append(token)
             elif token == ",":
                 here.expects_key, here.key = True, None
@@ -237,7 +245,7 @@ class _Walk:
                 return
             here.key = text
             # A piece of an array, perhaps: the name and then the value.
-            here.hides_next = len(self.stack) == 1 and self._is_name(text)
+            here.hides_next = self._is_name(text)
             self.out.append(token if self._is_name(text) else self._inner(token, text))
             return
         if here.hides or self._hides_value(here):

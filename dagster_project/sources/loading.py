@@ -134,7 +134,7 @@ class FileLoad:
         value on another."""
         run: list[int] = []
         for index, reject in enumerate([*self.rejects, None]):
-            goes_on = reject is not None and reject[5] == "bad_json"
+            goes_on = reject is not None and reject[5] in ("bad_json", "not_object")
             if goes_on and reject and run and reject[3] - self.rejects[run[-1]][3] <= 1:
                 run.append(index)
                 continue
