@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from dagster_project.settings import Settings
 
 from .root import Failed, explained, main
+
+if TYPE_CHECKING:
+    from dagster_project.erase import Erasure
 
 
 def _ids(context: click.Context, parameter: click.Parameter, ids: tuple[str, ...]) -> tuple[str, ...]:
@@ -32,11 +36,26 @@ def _ids(context: click.Context, parameter: click.Parameter, ids: tuple[str, ...
 @click.option(
     "--yes", is_flag=True, help="Do not ask. Without a terminal to ask on, nothing is erased but with --yes."
 )
+@click.option(
+    "--hubspot",
+    "in_hubspot",
+    is_flag=True,
+    help="Delete their contacts in HubSpot, too. Without --live: show which, and erase nothing.",
+)
+@click.option("--live", is_flag=True, help="With --hubspot: delete there for good, then erase here.")
 @explained
-def erase(settings: Settings, users: tuple[str, ...], companies: tuple[str, ...], yes: bool) -> None:
+def erase(
+    settings: Settings,
+    users: tuple[str, ...],
+    companies: tuple[str, ...],
+    yes: bool,
+    in_hubspot: bool,
+    live: bool,
+) -> None:
     """Remove users or companies from every database, for good, and keep later files from bringing them back.
 
-    First shows what would go. Raw files and HubSpot are not touched: it names what is to be removed there.
+    First shows what would go. Raw files are not touched, HubSpot only with --hubspot --live (contacts; companies are no
+    persons): it names what is to be removed there.
     """
     from dagster_project import erase as erasing
     from dagster_project import summary
@@ -45,12 +64,20 @@ def erase(settings: Settings, users: tuple[str, ...], companies: tuple[str, ...]
 
     if not users and not companies:
         raise click.UsageError("name whom to erase, with --user or --company")
+    if live and not in_hubspot:
+        raise click.UsageError("--live goes with --hubspot")
     try:
         with summary.progress(), open_warehouse(settings) as connection:
             erasure = erasing.look(connection, settings, users, companies)
         summary.show_erasure(erasure)
+        contacts = _contacts(settings, erasure) if in_hubspot else []
+        if in_hubspot and not live:
+            click.echo("A rehearsal: nothing was erased. Add --live to delete in HubSpot and erase here.")
+            return
         if not yes and not (sys.stdin.isatty() and click.confirm("Erase this for good?")):
             raise Failed("nothing was erased. To erase it, run the command again with --yes")
+        if contacts:
+            _delete(settings, contacts)
         with summary.progress():
             with open_warehouse(settings) as connection:
                 erasure = erasing.look(connection, settings, users, companies)
@@ -60,6 +87,33 @@ def erase(settings: Settings, users: tuple[str, ...], companies: tuple[str, ...]
     except (erasing.CannotErase, BuildError, ChecksFailed) as error:
         raise Failed(str(error)) from error
     summary.show_erased(settings, erasure)
+
+
+def _contacts(settings: Settings, erasure: Erasure) -> list[str]:
+    """The contacts that would be deleted in HubSpot, shown by name. Returns their record ids."""
+    from dagster_project.destinations.hubspot import HubspotError, privacy
+
+    known = [
+        record for records in erasure.elsewhere.values() for thing, record in records if thing == "contacts"
+    ]
+    try:
+        found = privacy.contacts_of(settings, erasure.theirs.ids["email"], known)
+    except HubspotError as error:
+        raise Failed(f"nothing was erased: {error}") from error
+    for record, email in found:
+        click.echo(f"In HubSpot, for good: contact {record}, {email}")
+    if not found:
+        click.echo("HubSpot has no contact of theirs.")
+    return [record for record, _ in found]
+
+
+def _delete(settings: Settings, contacts: list[str]) -> None:
+    from dagster_project.destinations.hubspot import HubspotError, privacy
+
+    try:
+        privacy.delete_contacts(settings, contacts)
+    except HubspotError as error:
+        raise Failed(f"nothing was erased here; in HubSpot, some may be: {error}") from error
 
 
 def _forget_old_records(settings: Settings) -> None:

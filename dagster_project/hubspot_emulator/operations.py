@@ -105,6 +105,18 @@ class Operations:
         self.store.archive(self._kind(request), request.args["id"])
         return 204, None
 
+    def _objects_gdpr_delete(self, request: Request) -> tuple[int, Any]:
+        """For good: not in the recycling bin either."""
+        kind, text = self._kind(request), str(request.body.get("objectId"))
+        if kind is not self.store.contacts:
+            raise bad_request("Only contacts can be deleted so")
+        name = request.body.get("idProperty")
+        record = self.store.lookup(kind, text, self.store.id_property(kind, name) if name else None)
+        if record is not None:
+            self.store.archive(kind, str(record.id))
+            del kind.archived[record.id]
+        return 204, None
+
     def _objects_batch_read(self, request: Request) -> tuple[int, Any]:
         outcome = self._batches.read(self._kind(request), request.body, request.flag("archived"))
         return outcome.status, batch_body(outcome, request.started, self.store.now())

@@ -38,7 +38,7 @@ WRITES = frozenset(
     {
         *("create", "update", "archive", "batch_create", "batch_update", "batch_upsert", "batch_archive"),
         *("group_create", "group_update", "group_delete", "set_rule"),
-        *("batch_associate", "add_and_remove", "add", "remove", "delete"),
+        *("gdpr_delete", "batch_associate", "add_and_remove", "add", "remove", "delete"),
     }
 )
 
@@ -62,6 +62,7 @@ def _routes() -> list[tuple[str, re.Pattern[str], str]]:
         ("POST", f"/{o}/batch/upsert", "objects.batch_upsert"),
         ("POST", f"/{o}/batch/archive", "objects.batch_archive"),
         ("POST", f"/{o}/search", "objects.search"),
+        ("POST", f"/{o}/gdpr-delete", "objects.gdpr_delete"),
         ("GET", f"/{o}", "objects.list"),
         ("POST", f"/{o}", "objects.create"),
         ("GET", f"/{o}/{{id}}", "objects.get"),
