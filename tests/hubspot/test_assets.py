@@ -85,7 +85,7 @@ def test_the_three_assets_tell_what_was_done_and_ask_hubspot_once(
     assert plan["digest"] == push["digest"]
     assert "| contacts | create | api_calls | 150 |" in plan["changes"]
     assert "@example.com" not in str(run.metadata), "whom it concerns is not for Dagster's storage"
-    assert "| contacts | 151 | 150 | 150 | 0 | 0 | 1 | 0 |" in push["records"]
+    assert "| contacts | 151 | 150 | 150 | 0 | 0 | 0 | 1 | 0 |" in push["records"]
     assert (push["planned"], push["acknowledged"], push["skipped"], push["live"]) == (151, 150, 1, True)
     assert "| contacts | no_key | 1 |" in push["skipped records"]
     assert all(check.passed for check in run.checks.values())
