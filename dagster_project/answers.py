@@ -47,8 +47,14 @@ def ask(connection: Connection, query: str) -> Answer:
     )
 
 
-def as_table(answer: Answer, width: int) -> Iterator[str]:
-    """Lines for a screen of this width."""
+_HINT = "Name those you want, or write all to a file: --format csv --output FILE"
+
+
+def as_table(answer: Answer, width: int, hint: str = _HINT, upright: int = _UPRIGHT) -> Iterator[str]:
+    """Lines for a screen of this width.
+
+    hint: what to do about columns that are left out. upright: up to so many rows stand one below the other instead.
+    """
     rows = list(itertools.islice(itertools.chain.from_iterable(answer.batches), _ROWS_SHOWN + 1))
     more = len(rows) > _ROWS_SHOWN
     rows = rows[:_ROWS_SHOWN]
@@ -70,7 +76,7 @@ def as_table(answer: Answer, width: int) -> Iterator[str]:
         if _fits(widths, width):
             break
     else:
-        if 0 < len(rows) <= _UPRIGHT:
+        if 0 < len(rows) <= upright:
             yield from _upright(answer.names, shown, width)
             return
         # Some columns are left out in any case: the others get the room that they need.
@@ -84,8 +90,7 @@ def as_table(answer: Answer, width: int) -> Iterator[str]:
         yield f"({'the first ' if more else ''}{len(rows):,} rows)"
     if left_out := answer.names[fitting:]:
         yield from textwrap.wrap(
-            f"{len(left_out)} more {'column' if len(left_out) == 1 else 'columns'}: {', '.join(left_out)}. "
-            "Name those you want, or write all to a file: --format csv --output FILE",
+            f"{len(left_out)} more {'column' if len(left_out) == 1 else 'columns'}: {', '.join(left_out)}. {hint}",
             width,
         )
 

@@ -16,7 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.status import Status as Spinner
 from rich.table import Table
 
-from dagster_project import csv_text
+from dagster_project import answers, csv_text
 from dagster_project.launch import Outcome
 from dagster_project.log import listening
 from dagster_project.nightly import raw_place
@@ -150,11 +150,8 @@ def show_status(status: Status) -> None:
         _console.print(f"Windows end with {status.as_of} (GMT).")
     for title, rows in (("Loaded files", status.sources), ("Tables", status.tables)):
         if rows:
-            names = list(rows[0])
-            table = _table(title, *(f">{n}" if isinstance(rows[0][n], int) else n for n in names))
-            for row in rows:
-                table.add_row(*(_cell(row[name]) for name in names))
-            _console.print(table)
+            batch = [tuple(row.values()) for row in rows]
+            _show(title, answers.Answer(list(rows[0]), [], iter([batch])))
 
 
 _PLANNED = ("creates", "updates", "unchanged", "held_back", "skipped", "rejected", "calls")
@@ -349,15 +346,17 @@ def _attend(line: str) -> None:
 
 
 def _print(connection: Connection, title: str, query: str) -> None:
-    relation = connection.sql(query)
-    columns, types, rows = relation.columns, relation.types, relation.fetchall()
-    if not rows:
-        return
-    numeric = {"BIGINT", "INTEGER", "DOUBLE", "HUGEINT"}
-    table = _table(title, *(f">{c}" if str(t) in numeric else c for c, t in zip(columns, types, strict=True)))
-    for row in rows:
-        table.add_row(*(_cell(value) for value in row))
-    _console.print(table)
+    _show(title, answers.ask(connection, query))
+
+
+def _show(title: str, answer: answers.Answer) -> None:
+    """A table that is readable at this width; nothing where there are no rows."""
+    first = next(answer.batches, [])
+    if first:
+        whole = answers.Answer(answer.names, answer.types, itertools.chain([first], answer.batches))
+        _console.print(f"[bold]{title}[/]")
+        for line in answers.as_table(whole, _console.width, "`warehouse sql` shows them.", upright=0):
+            _console.print(line, markup=False, soft_wrap=True)
 
 
 def _table(title: str, *columns: str, longest: int = 48) -> Table:
