@@ -106,6 +106,12 @@ def test_records_are_only_updated_or_only_made(
     assert (result.total.skipped, set(reasons(desk).values()), result.exit_status) == (2, {skipped}, 0)
     assert len(by_key(hub, "companies", "new.example")) == made
     assert ("api_calls" in by_key(hub, "contacts", "there@example.com")[0]) == (mode == "update")
+    desk.contacts([person("there", 9), person("new", 9)])
+    hub.forget_calls()
+    desk.push()
+    assert len(hub.writes) == (mode == "update"), (
+        "what a push has made is not updated either, where it only makes"
+    )
 
 
 def test_nulls_of_named_columns_clear_what_was_ours_and_only_that(desk: Desk, hub: Emulator) -> None:

@@ -135,7 +135,6 @@ class Planner:
             self.connection,
             "matches",
             {
-                "portal_id": self.portal_id,
                 "unreadable": list(self.unreadable.said),
                 "update_only": [o for o in OBJECTS if getattr(options, o).mode == "update"],
                 "create_only": [o for o in OBJECTS if getattr(options, o).mode == "create"],

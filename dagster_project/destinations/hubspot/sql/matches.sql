@@ -28,9 +28,7 @@ SELECT object, id, key, 'not_in_hubspot' FROM candidates
 WHERE records = 0 AND NOT list_contains($unreadable, object) AND list_contains($update_only, object)
 UNION ALL
 SELECT object, id, key, 'in_hubspot_already' FROM candidates c
-WHERE records = 1 AND list_contains($create_only, object)
-  AND NOT EXISTS (
-      FROM ops.hubspot_ledger l WHERE l.portal_id IS NOT DISTINCT FROM $portal_id AND l.object = c.object AND l.key = c.key);
+WHERE records = 1 AND list_contains($create_only, object);
 
 CREATE OR REPLACE TEMP TABLE plan_sendable AS
 SELECT p.object, p.id, p.key, p.seen, r.hubspot_id
