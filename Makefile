@@ -35,10 +35,11 @@ test: setup  ## run every test
 soak: setup  ## the tests that try at random, for long (kills, odd files); SOAK="-k crash" to choose
 	WAREHOUSE_SOAK=1 $(BIN)/python -m pytest -n auto --dist worksteal -m soak $(SOAK)
 
-lint: setup  ## style and types
+lint: setup  ## style, types and what may import what
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 bench: setup  ## measure loads against a bare scan and peers (BENCH="--events 60000 --runs 1" for less; docs/performance.md)
 	$(BIN)/python -m benchmarks.load $(BENCH)

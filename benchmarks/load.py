@@ -22,7 +22,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from dagster_project import charts
+from dagster_project.rendering import charts
 
 from . import data, peers
 from .measuring import Measured, measure, median

@@ -22,7 +22,7 @@ from urllib.request import urlopen
 from rich.console import Console
 from rich.table import Table
 
-from dagster_project import nightly
+from dagster_project.pipeline import nightly
 from dagster_project.settings import Settings
 from dagster_project.warehouse.database import Connection, open_warehouse
 from dagster_project.warehouse.publish import publish

@@ -54,7 +54,7 @@ class Hub:
     """An emulator in a process of its own."""
 
     def __init__(self, *, rate: int = 0) -> None:
-        command = [sys.executable, "-m", "dagster_project.hubspot_emulator", "--port", "0", "--daily", "0"]
+        command = [sys.executable, "-m", "dagster_project.standins.hubspot", "--port", "0", "--daily", "0"]
         command += ["--companies", "0", "--contacts", "0", "--rate", str(rate)]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None

@@ -22,7 +22,7 @@ import duckdb
 from rich.console import Console
 from rich.table import Table
 
-from dagster_project import nightly
+from dagster_project.pipeline import nightly
 from dagster_project.settings import Settings
 from dagster_project.standins.sample.generate import generate
 from dagster_project.warehouse.database import open_warehouse

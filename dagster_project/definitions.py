@@ -1,13 +1,15 @@
-"""The code location that Dagster loads: what the modules of defs/ define, each as its `defs`, run in one process."""
+"""The code location that Dagster loads: what the modules of orchestration/ define, each as its `defs`, run in one process."""
 
 from importlib import import_module
 from pkgutil import iter_modules
 
 import dagster as dg
 
-from dagster_project import defs as _folder
+from dagster_project import orchestration
 
-_modules = [import_module(f"{_folder.__name__}.{found.name}") for found in iter_modules(_folder.__path__)]
+_modules = [
+    import_module(f"{orchestration.__name__}.{found.name}") for found in iter_modules(orchestration.__path__)
+]
 
 defs: dg.Definitions = dg.Definitions.merge(
     *(module.defs for module in _modules if hasattr(module, "defs")),

@@ -10,9 +10,9 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from dagster_project import nightly
-from dagster_project.log import listening
-from dagster_project.nightly import LoadResult
+from dagster_project.orchestration.log import listening
+from dagster_project.pipeline import nightly
+from dagster_project.pipeline.nightly import LoadResult
 from dagster_project.settings import Settings
 from dagster_project.warehouse.build import Built
 from dagster_project.warehouse.database import open_warehouse

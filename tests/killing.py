@@ -19,7 +19,7 @@ from typing import Any
 
 import duckdb
 
-from dagster_project import nightly
+from dagster_project.pipeline import nightly
 from dagster_project.settings import Settings
 from dagster_project.warehouse.database import open_warehouse
 from dagster_project.warehouse.publish import is_published, publish

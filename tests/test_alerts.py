@@ -12,10 +12,10 @@ import pytest
 from harness import Warehouse
 from webhook import Webhook, listening
 
-from dagster_project import alerts
 from dagster_project.definitions import defs
-from dagster_project.defs.alerts import tell_of_run
-from dagster_project.defs.steps import COMMAND_LINE_TAG
+from dagster_project.orchestration.alerts import tell_of_run
+from dagster_project.orchestration.steps import COMMAND_LINE_TAG
+from dagster_project.pipeline import alerts
 from dagster_project.settings import load_settings, project_root
 from dagster_project.warehouse.database import DatabaseError
 
@@ -71,7 +71,7 @@ def fail_with(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise DatabaseError(text)
 
-    monkeypatch.setattr("dagster_project.nightly.load_new_files", refuse)
+    monkeypatch.setattr("dagster_project.pipeline.nightly.load_new_files", refuse)
 
 
 def test_a_failed_run_is_told_of_once_with_what_is_wrong_where_and_what_to_do(
@@ -146,7 +146,7 @@ def test_a_run_of_the_command_line_that_could_not_tell_is_told_of_by_the_daemon(
     webhook.texts.clear()
     night.tick()
     assert webhook.texts == []
-    monkeypatch.setattr("dagster_project.defs.alerts._WHO_STARTED_IT_TELLS", timedelta(0))
+    monkeypatch.setattr("dagster_project.orchestration.alerts._WHO_STARTED_IT_TELLS", timedelta(0))
     night.tick()
     night.tick()
     assert len(webhook.texts) == 1
@@ -245,7 +245,7 @@ def test_checks_that_must_hold_are_named(
             [CheckResult("marts.company_profiles", "grain_is_unique", False, 7, '[{"day": 1}]')]
         )
 
-    monkeypatch.setattr("dagster_project.nightly.build_tables", refuse)
+    monkeypatch.setattr("dagster_project.pipeline.nightly.build_tables", refuse)
     night.run()
     night.tick()
     assert len(webhook.texts) == 1

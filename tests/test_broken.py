@@ -12,7 +12,7 @@ import duckdb
 import pytest
 from harness import Row, Warehouse
 
-from dagster_project import nightly
+from dagster_project.pipeline import nightly
 from dagster_project.warehouse.database import DatabaseError, open_published, open_warehouse
 from dagster_project.warehouse.publish import is_published, publish
 

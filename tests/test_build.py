@@ -316,12 +316,12 @@ class Obeying(Right):
 def test_a_module_that_misspells_a_member_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: PythonModel | None, said: str
 ) -> None:
-    module = ModuleType("dagster_project.frames.of_a_test")
+    module = ModuleType("dagster_project.models.of_a_test")
     if made is not None:
         module.MODEL = made  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, module.__name__, module)
     (tmp_path / "marts").mkdir()
-    text = model("", "n  BIGINT  a number", header="-- by: frames.of_a_test\n")
+    text = model("", "n  BIGINT  a number", header="-- by: models.of_a_test\n")
     (tmp_path / "marts/x.sql").write_text(text)
     with pytest.raises(ModelError, match=said):
         read_models(tmp_path)

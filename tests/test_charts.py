@@ -7,8 +7,8 @@ from itertools import pairwise
 
 import pytest
 
-from dagster_project import charts
-from dagster_project.charts import Series
+from dagster_project.rendering import charts
+from dagster_project.rendering.charts import Series
 
 LAST = date(2026, 3, 31)
 

@@ -8,8 +8,8 @@ import dagster as dg
 import pytest
 import yaml
 
-from dagster_project import dagster_home
 from dagster_project.definitions import defs
+from dagster_project.orchestration import dagster_home
 from dagster_project.settings import project_root
 
 SHIPPED = (project_root() / "deploy/dagster.yaml").read_text()

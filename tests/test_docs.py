@@ -11,8 +11,8 @@ import click
 import pytest
 from pydantic import BaseModel
 
-from dagster_project import nightly
 from dagster_project.cli import main
+from dagster_project.pipeline import nightly
 from dagster_project.settings import Settings, project_root
 from dagster_project.sources import retained_tables
 

@@ -17,8 +17,8 @@ from raw_traffic import AS_OF, claim_nights, nights
 from soak import LONG, budget
 from test_against_oracle import HISTORY, QUICK, bytes_are_there, every_table, ran, write
 
-from dagster_project import erase
 from dagster_project.destinations import all_destinations
+from dagster_project.pipeline import erase
 from dagster_project.warehouse import compaction
 from dagster_project.warehouse.database import open_warehouse
 

@@ -16,7 +16,7 @@ import duckdb
 import pytest
 from harness import Row, Warehouse
 
-from dagster_project import nightly
+from dagster_project.pipeline import nightly
 from dagster_project.settings import project_root
 from dagster_project.warehouse.database import open_published
 

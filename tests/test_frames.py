@@ -14,7 +14,7 @@ import duckdb
 import pytest
 from harness import Row, Warehouse
 
-from dagster_project.frames.cohorts import Cohort, cohorts
+from dagster_project.models.cohorts import Cohort, cohorts
 from dagster_project.settings import project_root
 from dagster_project.warehouse import lineage
 from dagster_project.warehouse.models import ModelError, read_models
@@ -620,7 +620,7 @@ def test_a_cohort_that_reads_what_is_not_there_is_named(
 ) -> None:
     (tmp_path / "sql/cohorts").mkdir(parents=True)
     (tmp_path / "sql/cohorts/company__wrong.sql").write_text("SELECT company_id FROM marts.nothing")
-    monkeypatch.setattr("dagster_project.frames.cohorts.project_root", lambda: tmp_path)
+    monkeypatch.setattr("dagster_project.models.cohorts.project_root", lambda: tmp_path)
     with pytest.raises(
         ModelError, match=r"^sql/cohorts/company__wrong\.sql reads marts\.nothing: no such model"
     ):
@@ -635,7 +635,7 @@ def test_a_very_large_cohort_after_an_empty_one_has_all_its_members(
     folder.mkdir(parents=True)
     (folder / "company__a.sql").write_text("SELECT company_id FROM marts.company_profiles WHERE false")
     (folder / "company__b.sql").write_text("SELECT 'c' || range AS company_id FROM range(123_000)")
-    monkeypatch.setattr("dagster_project.frames.cohorts.project_root", lambda: tmp_path)
+    monkeypatch.setattr("dagster_project.models.cohorts.project_root", lambda: tmp_path)
     warehouse.night(DAY, NIGHT[0])
     assert warehouse.query("SELECT count(*) AS n FROM marts.cohort_members") == [{"n": 123_000}]
     warehouse.night(DAY, NIGHT[1])

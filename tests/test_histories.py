@@ -19,7 +19,7 @@ from harness import Warehouse
 from oracle import Night, OracleSettings
 from soak import budget
 
-from dagster_project import nightly
+from dagster_project.pipeline import nightly
 from dagster_project.sources import withdrawal
 from dagster_project.warehouse.database import open_warehouse
 

@@ -29,7 +29,7 @@ import pytest
 import sqlglot
 from sqlglot import exp
 
-from dagster_project import nightly
+from dagster_project.pipeline import nightly
 from dagster_project.sources import all_sources
 from dagster_project.warehouse import registry
 from dagster_project.warehouse.build import checks_of

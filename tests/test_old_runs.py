@@ -9,8 +9,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from dagster_project import dagster_home
 from dagster_project.definitions import defs
+from dagster_project.orchestration import dagster_home
 
 
 @dg.asset

@@ -15,12 +15,12 @@ import dagster as dg
 import pytest
 
 from dagster_project.definitions import defs
-from dagster_project.defs import orphans
+from dagster_project.orchestration import orphans
 from dagster_project.settings import project_root
 
 HOLDING = """
 import sys, time
-from dagster_project.defs.orphans import hold
+from dagster_project.orchestration.orphans import hold
 hold(sys.argv[1])
 print("held", flush=True)
 time.sleep(60)

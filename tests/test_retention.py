@@ -20,7 +20,7 @@ from soak import budget
 from test_against_oracle import QUICK, bytes_are_there, every_table, ran, write
 from test_erase import erased, left_in_bytes
 
-from dagster_project import nightly
+from dagster_project.pipeline import nightly
 from dagster_project.warehouse.build import BuildError
 from dagster_project.warehouse.database import open_warehouse
 from dagster_project.warehouse.retention import RetentionError

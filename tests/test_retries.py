@@ -8,8 +8,8 @@ import pytest
 from harness import Warehouse
 
 from dagster_project.definitions import defs
-from dagster_project.defs.results import Results
-from dagster_project.defs.steps import RETRIES, RETRIES_TAG, explained
+from dagster_project.orchestration.results import Results
+from dagster_project.orchestration.steps import RETRIES, RETRIES_TAG, explained
 from dagster_project.settings import SettingsError, load_settings
 from dagster_project.warehouse.build import BuildError
 from dagster_project.warehouse.database import DatabaseError
@@ -75,7 +75,7 @@ def test_the_steps_that_write_have_the_policy_and_failed_checks_are_none_of_it(
     policies = {node.name: job.get_node_named(node.name).definition.retry_policy for node in job.nodes}
     assert policies["load_raw_files"] == policies["build_tables"] == RETRIES
     # Two events a company where there may be one: a check that must hold does not.
-    monkeypatch.setattr("dagster_project.nightly.build_tables", refuse)
+    monkeypatch.setattr("dagster_project.pipeline.nightly.build_tables", refuse)
     with dg.DagsterInstance.ephemeral() as instance:
         result = job.execute_in_process(instance=instance, raise_on_error=False)
     assert [e.step_key for e in result.all_events if e.is_step_up_for_retry] == []

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from dagster_project import nightly, site
-from dagster_project.cli import main
+from dagster_project.cli import main, site
+from dagster_project.pipeline import nightly
 
 
 class _Page(HTMLParser):

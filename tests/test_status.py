@@ -11,10 +11,9 @@ import pytest
 from click.testing import CliRunner
 from harness import Warehouse
 
-from dagster_project import status
-from dagster_project.cli import main
-from dagster_project.launch import LastRun
-from dagster_project.nightly import utc_now
+from dagster_project.cli import main, status
+from dagster_project.orchestration.launch import LastRun
+from dagster_project.pipeline.nightly import utc_now
 
 CALL = {"request": {"time": "2026-03-30T10:00:00Z"}, "company_id": "acme"}
 GOOD = LastRun("nightly", "1-2-3", "success", utc_now(), utc_now(), None, (), utc_now())

@@ -15,9 +15,9 @@ from command_line import CommandLine
 from harness import Warehouse
 from webhook import Webhook, listening
 
-from dagster_project.launch import Outcome
-from dagster_project.log import JsonLog
-from dagster_project.progress import Steps
+from dagster_project.orchestration.launch import Outcome
+from dagster_project.orchestration.log import JsonLog
+from dagster_project.rendering.progress import Steps
 
 SECRET = "pat-na1-very-secret"
 

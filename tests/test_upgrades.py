@@ -15,7 +15,7 @@ import pytest
 from harness import Warehouse
 from test_against_oracle import HISTORY, every_table
 
-from dagster_project import nightly
+from dagster_project.pipeline import nightly
 from dagster_project.warehouse import database
 from dagster_project.warehouse.build import BuildError
 from dagster_project.warehouse.columns import Column
@@ -182,7 +182,7 @@ def test_history_survives_retyped_removed_and_new_columns(
         "why": "VARCHAR",
     }
     with_columns(monkeypatch, "marts.cohort_changes", [Column(n, t, "changed") for n, t in names.items()])
-    monkeypatch.setattr("dagster_project.frames.cohorts.Cohorts.build", lambda self, work: set())
+    monkeypatch.setattr("dagster_project.models.cohorts.Cohorts.build", lambda self, work: set())
     night(old, 31, "third")
     rows = old.query("FROM marts.cohort_changes ORDER BY changed_at")
     assert rows == [{**{k: v for k, v in r.items() if k != "change"}, "why": None} for r in before]

@@ -19,7 +19,7 @@ from .root import Failed, explained, main
 @explained
 def backup(settings: Settings, folder: Path) -> None:
     """Copy the databases to a new FOLDER, as they are together. Waits for a run to end; raw files are not in it."""
-    from dagster_project import summary
+    from dagster_project.cli import summary
     from dagster_project.warehouse import backup as backups
 
     with _backup_errors(), summary.progress():
@@ -33,7 +33,7 @@ def backup(settings: Settings, folder: Path) -> None:
 @explained
 def restore(settings: Settings, folder: Path, yes: bool) -> None:
     """Put the backup in FOLDER in the place of the databases, and publish it."""
-    from dagster_project import summary
+    from dagster_project.cli import summary
     from dagster_project.warehouse import backup as backups
 
     with _backup_errors():

@@ -12,7 +12,7 @@ from dagster_project.settings import Settings
 from .root import Failed, explained, main
 
 if TYPE_CHECKING:
-    from dagster_project.erase import Erasure
+    from dagster_project.pipeline.erase import Erasure
 
 
 def _ids(context: click.Context, parameter: click.Parameter, ids: tuple[str, ...]) -> tuple[str, ...]:
@@ -57,8 +57,8 @@ def erase(
     First shows what would go. Raw files are not touched, HubSpot only with --hubspot --live (contacts; companies are no
     persons): it names what is to be removed there.
     """
-    from dagster_project import erase as erasing
-    from dagster_project import summary
+    from dagster_project.cli import summary
+    from dagster_project.pipeline import erase as erasing
     from dagster_project.warehouse.build import BuildError, ChecksFailed
     from dagster_project.warehouse.database import open_warehouse
 
@@ -118,7 +118,7 @@ def _delete(settings: Settings, contacts: list[str]) -> None:
 
 def _forget_old_records(settings: Settings) -> None:
     """What Dagster recorded under an older release may show rows of anybody."""
-    from dagster_project import dagster_home
+    from dagster_project.orchestration import dagster_home
 
     try:
         dagster_home.make_ready(settings.dagster_home)

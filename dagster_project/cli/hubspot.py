@@ -31,7 +31,7 @@ def plan(settings: Settings, offline: bool, file: Path | None) -> None:
 
     Nothing is written. Without a token this is the offline part: against what HubSpot last acknowledged.
     """
-    from dagster_project import summary
+    from dagster_project.cli import summary
     from dagster_project.destinations import hubspot
 
     with _hubspot_errors(), summary.progress():
@@ -71,7 +71,7 @@ def push(
     """Write to HubSpot what the plan says, or rehearse it."""
     if (companies or users or properties) and not resend:
         raise click.UsageError("a property, --company and --user go with --resend only")
-    from dagster_project import summary
+    from dagster_project.cli import summary
     from dagster_project.destinations import hubspot
 
     with _hubspot_errors(), summary.progress():
@@ -90,7 +90,7 @@ def push(
 @explained
 def hubspot_init(settings: Settings, live: bool) -> None:
     """Show (with --live: make) the property group and the properties that the mapping names and HubSpot lacks."""
-    from dagster_project import summary
+    from dagster_project.cli import summary
     from dagster_project.destinations import hubspot
 
     with _hubspot_errors(), summary.progress():

@@ -36,7 +36,7 @@ def sql(settings: Settings, query: str, form: str | None, output: Path | None) -
     """
     import duckdb
 
-    from dagster_project import answers
+    from dagster_project.rendering import answers
     from dagster_project.warehouse.database import open_published
 
     if form is None:
@@ -80,7 +80,7 @@ _ENDINGS = {".csv": "csv", ".json": "json", ".md": "markdown", ".txt": "table"}
 @explained
 def docs(settings: Settings, out: Path) -> None:
     """Write a static site of the tables, their columns and lineage, and the project's own pages."""
-    from dagster_project import site
+    from dagster_project.cli import site
 
     try:
         pages = site.write(out)

@@ -42,7 +42,8 @@ def run(settings: Settings, as_of: datetime | None, full: bool, retries: int, lo
 
     Launches the same Dagster job as the nightly schedule, and shows it in Dagster's UI.
     """
-    from dagster_project import launch, summary
+    from dagster_project.cli import summary
+    from dagster_project.orchestration import launch
 
     token_key(settings)  # without it, where it is needed, nothing is begun
     json_log = log_as(log_format or settings.logging.format)
@@ -80,8 +81,8 @@ def run(settings: Settings, as_of: datetime | None, full: bool, retries: int, lo
 @explained
 def status(settings: Settings, as_json: bool, check: bool) -> None:
     """What needs a person, most urgent first, with the command that helps; then the last run and what is published."""
-    from dagster_project import status as looking
-    from dagster_project import summary
+    from dagster_project.cli import status as looking
+    from dagster_project.cli import summary
 
     found = looking.look(settings)
     if found.unreadable is not None and found.run is None and not (as_json or check):

@@ -12,7 +12,7 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
-from dagster_project import log
+from dagster_project.orchestration import log
 from dagster_project.settings import Settings, SettingsError, load_settings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -85,7 +85,7 @@ def _fail(text: str, status: int) -> NoReturn:
 
 
 def _alert(settings: Settings | None, wrong: str) -> None:
-    from dagster_project import alerts
+    from dagster_project.pipeline import alerts
 
     with suppress(SettingsError):  # it may be the webhook that is wrong
         to_do = "set right what is named above, then run `warehouse run`; nothing is lost"

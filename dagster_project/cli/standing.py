@@ -43,7 +43,7 @@ def ui(
 
     With WAREHOUSE_UI_PASSWORD set, it asks for that password (any user name).
     """
-    from dagster_project import launch
+    from dagster_project.orchestration import launch
 
     _stand_in_front(settings, launch.user_interface(settings, options), host, port, is_open)
 
@@ -65,7 +65,7 @@ def serve(
 
     OPTIONS are those of Dagster's own command for it. The webserver asks for WAREHOUSE_UI_PASSWORD, where that is set.
     """
-    from dagster_project import launch
+    from dagster_project.orchestration import launch
 
     if part == "webserver":
         command = launch.part_command(settings, part, options)

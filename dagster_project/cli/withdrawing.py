@@ -25,7 +25,8 @@ def withdraw(settings: Settings, names: tuple[str, ...], gone: bool, yes: bool) 
 
     First shows what would go. Raw files are not touched. A duplicate that had lost to a withdrawn record counts then.
     """
-    from dagster_project import nightly, summary
+    from dagster_project.cli import summary
+    from dagster_project.pipeline import nightly
     from dagster_project.sources import all_sources, loading, withdrawal
     from dagster_project.warehouse import registry
     from dagster_project.warehouse.database import open_warehouse

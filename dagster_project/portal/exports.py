@@ -24,7 +24,7 @@ from anyio.lowlevel import RunVar
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from dagster_project import csv_text
+from dagster_project.rendering import csv_text
 
 from .asking import Csv
 from .columns import Column, quoted

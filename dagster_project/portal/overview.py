@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from dagster_project import charts
+from dagster_project.rendering import charts
 
 from .asking import Ask, View
 from .columns import of_table

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dagster_project import charts
+from dagster_project.rendering import charts
 
 from . import tables
 from .asking import Ask, NotHere, View

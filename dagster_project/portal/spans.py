@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from dagster_project import charts
-from dagster_project.charts import Chart, Series
+from dagster_project.rendering import charts
+from dagster_project.rendering.charts import Chart, Series
 
 from .asking import Ask
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from dagster_project.charts import Chart
+from dagster_project.rendering.charts import Chart
 
 from .asking import Ask
 from .columns import Column, of_table, quoted

@@ -16,10 +16,10 @@ from datetime import date, datetime
 from functools import partial
 from typing import Any
 
-from dagster_project.progress import Steps
 from dagster_project.readers.files import FilePart, Record, UnreadableFile
 from dagster_project.readers.redact import HIDDEN, names_credential, redact, redact_words
 from dagster_project.readers.values import WHOLE_FLOAT, start_of, time_of
+from dagster_project.rendering.progress import Steps
 from dagster_project.settings import Settings, token_key
 from dagster_project.warehouse import registry, tails
 from dagster_project.warehouse.columns import comments, definitions

@@ -1,6 +1,6 @@
 """Company, user and subscription updates: what all have in common. Metadata is kept as given but for its keys' dots.
 
-Locks, merges and claims are computed from the raw updates later (frames.metadata, core.claims), so that a
+Locks, merges and claims are computed from the raw updates later (models.metadata, core.claims), so that a
 changed setting can be applied to history.
 """
 

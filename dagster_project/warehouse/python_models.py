@@ -48,7 +48,7 @@ class NotAModel(Exception):
 
 
 def python_model(by: str) -> PythonModel:
-    """The MODEL of a module, named from the package on: `frames.cohorts`. Raises NotAModel."""
+    """The MODEL of a module, named from the package on: `models.cohorts`. Raises NotAModel."""
     name = f"dagster_project.{by}"
     try:
         module = importlib.import_module(name)

@@ -1,6 +1,6 @@
 -- What updates say of each company: metadata and campaign merged in the order of their times, match key and names.
 -- grain: company_id
--- by: frames.metadata
+-- by: models.metadata
 -- from: raw.company_updates, raw.user_updates, raw.subscription_updates
 -- columns:
 --   company_id          VARCHAR    the company

@@ -1,5 +1,5 @@
 -- Updates that were refused as a whole for a conflict of types ([metadata] on_conflict = "reject_update").
--- by: frames.metadata
+-- by: models.metadata
 -- from: raw.company_updates, raw.user_updates, raw.subscription_updates
 -- columns:
 --   source     VARCHAR  companies, users or subscriptions

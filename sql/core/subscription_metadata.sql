@@ -1,6 +1,6 @@
 -- What updates say of each subscription, put together in the order of their times: the last one given stands.
 -- grain: subscription_id
--- by: frames.metadata
+-- by: models.metadata
 -- from: raw.company_updates, raw.user_updates, raw.subscription_updates
 -- columns:
 --   subscription_id       VARCHAR    the subscription

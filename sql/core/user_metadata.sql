@@ -1,6 +1,6 @@
 -- What updates say of each user: metadata and campaign merged in the order of their times, match key and names.
 -- grain: user_id
--- by: frames.metadata
+-- by: models.metadata
 -- from: raw.company_updates, raw.user_updates, raw.subscription_updates
 -- columns:
 --   user_id          VARCHAR    the user

@@ -1,6 +1,6 @@
 -- Who entered and left which cohort, and when. Kept as history.
 -- grain: cohort, entity, id, changed_at
--- by: frames.cohorts
+-- by: models.cohorts
 -- history: true
 -- erases:
 --   company: CASE entity WHEN 'company' THEN id END

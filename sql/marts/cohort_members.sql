@@ -1,6 +1,6 @@
 -- Who is in which cohort, as of the as-of day.
 -- grain: cohort, entity, id
--- by: frames.cohorts
+-- by: models.cohorts
 -- history: true
 -- erases:
 --   company: CASE entity WHEN 'company' THEN id END

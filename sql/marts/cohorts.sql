@@ -1,6 +1,6 @@
 -- Every cohort that has a file, also those that nobody is in.
 -- grain: cohort, entity
--- by: frames.cohorts
+-- by: models.cohorts
 -- from: core.company_profiles, core.user_profiles
 -- columns:
 --   cohort  VARCHAR  name, from the file sql/cohorts/<entity>__<name>.sql

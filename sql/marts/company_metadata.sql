@@ -1,6 +1,6 @@
 -- Metadata of companies, one row a leaf, for search and filter. Cleared values (null) have no row.
 -- grain: company_id, path
--- by: frames.metadata
+-- by: models.metadata
 -- from: raw.company_updates, raw.user_updates, raw.subscription_updates
 -- columns:
 --   company_id      VARCHAR    the company

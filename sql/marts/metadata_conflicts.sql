@@ -1,5 +1,5 @@
 -- Metadata values that were dropped, because their key is locked to another type.
--- by: frames.metadata
+-- by: models.metadata
 -- from: raw.company_updates, raw.user_updates, raw.subscription_updates
 -- columns:
 --   entity         VARCHAR  company, user or subscription

@@ -1,6 +1,6 @@
 -- The type that each metadata key is locked to: that of its first value, or its pin.
 -- grain: key, entity, entity_id
--- by: frames.metadata
+-- by: models.metadata
 -- from: raw.company_updates, raw.user_updates, raw.subscription_updates
 -- columns:
 --   key             VARCHAR  the key's name, at any depth

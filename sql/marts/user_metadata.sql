@@ -1,6 +1,6 @@
 -- Metadata of users, one row a leaf, for search and filter. Cleared values (null) have no row.
 -- grain: user_id, path
--- by: frames.metadata
+-- by: models.metadata
 -- from: raw.company_updates, raw.user_updates, raw.subscription_updates
 -- columns:
 --   user_id      VARCHAR    the user

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dagster_project.destinations.hubspot import init, outbound
-from dagster_project.hubspot_emulator import Emulator, Limits, Options
+from dagster_project.standins.hubspot import Emulator, Limits, Options
 
 from .desk import Desk
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dagster_project.destinations.hubspot import HubspotError, init_properties
-from dagster_project.hubspot_emulator import Emulator, Fault, Options
+from dagster_project.standins.hubspot import Emulator, Fault, Options
 
 from .desk import Desk
 from .test_push import SEEN, by_key, firm, firms, people, person

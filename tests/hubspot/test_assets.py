@@ -13,9 +13,9 @@ import pytest
 from harness import Warehouse
 
 from dagster_project.definitions import defs
-from dagster_project.defs.hubspot import STEP
 from dagster_project.destinations.hubspot import init_properties
-from dagster_project.hubspot_emulator import Emulator, Fault
+from dagster_project.orchestration.hubspot import STEP
+from dagster_project.standins.hubspot import Emulator, Fault
 
 from .conftest import TOKEN
 from .desk import Desk

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dagster_project.hubspot_emulator import Emulator, Fault
+from dagster_project.standins.hubspot import Emulator, Fault
 from dagster_project.warehouse.database import open_warehouse
 from dagster_project.warehouse.publish import publish
 

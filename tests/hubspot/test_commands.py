@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from dagster_project import summary
-from dagster_project.cli import main
-from dagster_project.hubspot_emulator import Emulator, Fault
+from dagster_project.cli import main, summary
+from dagster_project.standins.hubspot import Emulator, Fault
 
 from .desk import Desk
 from .test_push import people, person

@@ -16,7 +16,7 @@ import pytest
 
 from dagster_project.destinations import hubspot
 from dagster_project.destinations.hubspot import HubspotError
-from dagster_project.hubspot_emulator import Emulator, Fault, Options
+from dagster_project.standins.hubspot import Emulator, Fault, Options
 
 from .conftest import TOKEN
 from .desk import Desk

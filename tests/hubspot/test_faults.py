@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dagster_project.hubspot_emulator import Emulator, Fault, Limits
+from dagster_project.standins.hubspot import Emulator, Fault, Limits
 
 from .desk import Desk
 from .test_push import by_key, firms, people, person

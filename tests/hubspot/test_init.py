@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from dagster_project.destinations.hubspot import HubspotError, init_properties
-from dagster_project.hubspot_emulator import Emulator, Fault
+from dagster_project.standins.hubspot import Emulator, Fault
 
 from .desk import Desk
 from .test_push import SEEN, by_key

@@ -10,8 +10,8 @@ import pytest
 from command_line import DAY, CommandLine
 
 from dagster_project.destinations import hubspot
-from dagster_project.hubspot_emulator import Emulator, Options
 from dagster_project.settings import Settings
+from dagster_project.standins.hubspot import Emulator, Options
 
 from .conftest import TOKEN
 

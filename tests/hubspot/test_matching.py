@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dagster_project.destinations.hubspot import HubspotError, Resend
-from dagster_project.hubspot_emulator import Emulator, Fault
+from dagster_project.standins.hubspot import Emulator, Fault
 
 from .desk import Desk
 from .test_push import by_key, firm, firms, person, reasons

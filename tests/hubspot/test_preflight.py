@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dagster_project.destinations.hubspot import HubspotError
-from dagster_project.hubspot_emulator import Emulator
+from dagster_project.standins.hubspot import Emulator
 
 from .desk import Desk
 from .test_push import SEEN, by_key

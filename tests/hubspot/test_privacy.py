@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dagster_project.destinations.hubspot import privacy
-from dagster_project.hubspot_emulator import Emulator, Fault
+from dagster_project.standins.hubspot import Emulator, Fault
 
 from .desk import Desk
 

@@ -9,9 +9,9 @@ import pytest
 
 from dagster_project.destinations.hubspot import HubspotError, MissingToken, Plan, make_plan, push
 from dagster_project.destinations.hubspot.api import Api
-from dagster_project.hubspot_emulator import Emulator, Fault, Limits, Options
-from dagster_project.hubspot_emulator.batches import Batches, Outcome
-from dagster_project.hubspot_emulator.errors import RowError
+from dagster_project.standins.hubspot import Emulator, Fault, Limits, Options
+from dagster_project.standins.hubspot.batches import Batches, Outcome
+from dagster_project.standins.hubspot.errors import RowError
 
 from .desk import Desk
 
@@ -589,7 +589,7 @@ def test_contacts_that_appear_meanwhile_are_updated_without_a_read_each(desk: De
 
 def _limit(hub: Emulator) -> None:
     """A rule of the account's own, which no preflight knows of."""
-    from dagster_project.hubspot_emulator.schema import Rule
+    from dagster_project.standins.hubspot.schema import Rule
 
     hub.store.contacts.schema.set_rule("api_limited", Rule("MAX_NUMBER", ("100",), False))
 

@@ -11,7 +11,7 @@ import requests
 from hubspot_emulator import contract
 
 from dagster_project.destinations.hubspot import init_properties
-from dagster_project.hubspot_emulator import Emulator, Fault
+from dagster_project.standins.hubspot import Emulator, Fault
 
 from .desk import Desk
 from .test_lists import cohort

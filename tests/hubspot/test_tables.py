@@ -11,9 +11,9 @@ import duckdb
 import pytest
 from harness import Warehouse
 
-from dagster_project import nightly
 from dagster_project.destinations.hubspot import init_properties, make_plan, push, tables
-from dagster_project.hubspot_emulator import Emulator
+from dagster_project.pipeline import nightly
+from dagster_project.standins.hubspot import Emulator
 from dagster_project.warehouse.database import open_warehouse
 
 from .conftest import TOKEN

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from dagster_project.hubspot_emulator import Emulator, Limits, Options
+from dagster_project.standins.hubspot import Emulator, Limits, Options
 
 from .contract import Client
 

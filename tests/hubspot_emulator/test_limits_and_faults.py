@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import requests
 
-from dagster_project.hubspot_emulator import Fault, Limits, Options
-from dagster_project.hubspot_emulator.limits import RateLimiter
+from dagster_project.standins.hubspot import Fault, Limits, Options
+from dagster_project.standins.hubspot.limits import RateLimiter
 
 from .conftest import NO_LIMITS, Clock, Hub
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import requests
 
-from dagster_project.hubspot_emulator import Emulator, exports
-from dagster_project.hubspot_emulator.__main__ import main
+from dagster_project.standins.hubspot import Emulator, exports
+from dagster_project.standins.hubspot.__main__ import main
 
 from .conftest import Hub
 
@@ -30,7 +30,7 @@ def test_one_command_starts_it_and_an_interrupt_ends_it(tmp_path: Path) -> None:
     command = [
         sys.executable,
         "-m",
-        "dagster_project.hubspot_emulator",
+        "dagster_project.standins.hubspot",
         "--port",
         "0",
         "--companies",

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import requests
 
-from dagster_project.hubspot_emulator import Options
+from dagster_project.standins.hubspot import Options
 
 from .conftest import Hub
 

@@ -12,8 +12,8 @@ import pytest
 from harness import Warehouse
 from starlette.testclient import TestClient
 
-from dagster_project import csv_text
 from dagster_project.portal.asking import address
+from dagster_project.rendering import csv_text
 
 from .conftest import BOM, HOSTILE
 

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from raw_traffic import BAD_LINES, calls, json_bytes, json_lines, oneof, rarely
 
-from dagster_project import nightly
+from dagster_project.pipeline import nightly
 from dagster_project.sources import typed
 from dagster_project.warehouse.database import open_warehouse
 

@@ -25,8 +25,8 @@ import pytest
 import zstandard
 from harness import Row, Warehouse
 
-from dagster_project import nightly
-from dagster_project.nightly import LoadResult
+from dagster_project.pipeline import nightly
+from dagster_project.pipeline.nightly import LoadResult
 from dagster_project.readers.json_arrays import elements
 from dagster_project.readers.json_text import Unfinished
 from dagster_project.warehouse.database import open_warehouse

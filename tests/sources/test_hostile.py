@@ -24,7 +24,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from soak import budget
 
-from dagster_project import nightly
+from dagster_project.pipeline import nightly
 from dagster_project.readers import table_records
 from dagster_project.readers.redact import redact
 from dagster_project.sources import typed

@@ -13,7 +13,7 @@ import pytest
 import zstandard
 from harness import Warehouse
 
-from dagster_project import nightly
+from dagster_project.pipeline import nightly
 from dagster_project.readers.places import PlaceError
 from dagster_project.sources import withdrawal
 from dagster_project.warehouse.database import open_warehouse

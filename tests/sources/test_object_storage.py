@@ -14,8 +14,8 @@ import pytest
 from harness import Warehouse
 from moto.server import ThreadedMotoServer
 
-from dagster_project import nightly
-from dagster_project.nightly import LoadResult
+from dagster_project.pipeline import nightly
+from dagster_project.pipeline.nightly import LoadResult
 from dagster_project.readers.places import PlaceError
 from dagster_project.settings import load_settings
 from dagster_project.warehouse.database import open_warehouse

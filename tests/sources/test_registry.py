@@ -15,8 +15,8 @@ import pytest
 import zstandard
 from harness import Row, Warehouse
 
-from dagster_project import nightly
-from dagster_project.nightly import LoadResult
+from dagster_project.pipeline import nightly
+from dagster_project.pipeline.nightly import LoadResult
 from dagster_project.sources import loading
 from dagster_project.warehouse import discovery
 from dagster_project.warehouse.database import open_warehouse

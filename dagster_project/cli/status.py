@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 import duckdb
 
-from dagster_project.launch import LastRun, last_run
-from dagster_project.nightly import raw_place, utc_now
+from dagster_project.orchestration.launch import LastRun, last_run
+from dagster_project.pipeline.nightly import raw_place, utc_now
 from dagster_project.readers.places import PlaceError
 from dagster_project.settings import Settings
 from dagster_project.sources import all_sources

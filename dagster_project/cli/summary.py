@@ -16,10 +16,10 @@ from rich.progress_bar import ProgressBar
 from rich.status import Status as Spinner
 from rich.table import Table
 
-from dagster_project import answers, csv_text
-from dagster_project.launch import Outcome
-from dagster_project.log import listening
-from dagster_project.nightly import raw_place
+from dagster_project.orchestration.launch import Outcome
+from dagster_project.orchestration.log import listening
+from dagster_project.pipeline.nightly import raw_place
+from dagster_project.rendering import answers, csv_text
 from dagster_project.settings import Settings
 from dagster_project.warehouse.database import Connection, open_published
 
@@ -35,10 +35,10 @@ _PROFILES = 20
 _SEEN, _PIPED, _LONGEST = 60, 5_000, 200  # rows on a terminal, rows in a file, characters of a cell
 
 if TYPE_CHECKING:
+    from dagster_project.cli.status import Status
     from dagster_project.destinations import hubspot
-    from dagster_project.erase import Erasure
+    from dagster_project.pipeline.erase import Erasure
     from dagster_project.sources.withdrawal import Withdrawal
-    from dagster_project.status import Status
 
 
 @contextmanager

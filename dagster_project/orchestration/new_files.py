@@ -7,7 +7,7 @@ import json
 
 import dagster as dg
 
-from dagster_project.nightly import raw_place
+from dagster_project.pipeline.nightly import raw_place
 from dagster_project.settings import load_settings
 from dagster_project.sources import all_sources
 from dagster_project.warehouse import discovery

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from dagster_project.nightly import LoadResult
+from dagster_project.pipeline.nightly import LoadResult
 from dagster_project.warehouse.build import Built
 
 if TYPE_CHECKING:  # not needed on most nights

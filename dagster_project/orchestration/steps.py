@@ -15,8 +15,8 @@ from contextlib import contextmanager, suppress
 
 import dagster as dg
 
-from dagster_project.log import listening
-from dagster_project.nightly import utc_now
+from dagster_project.orchestration.log import listening
+from dagster_project.pipeline.nightly import utc_now
 from dagster_project.readers.places import PlaceError
 from dagster_project.settings import SettingsError, load_settings
 from dagster_project.warehouse.build import BuildError

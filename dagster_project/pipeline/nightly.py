@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import cache
 
-from dagster_project.progress import Steps
 from dagster_project.readers.places import Place, PlaceError, place_at
+from dagster_project.rendering.progress import Steps
 from dagster_project.settings import Settings, project_root, token_key
 from dagster_project.sources import all_sources, loading, require_known_retention, retained_tables
 from dagster_project.sources.loading import LoadSummary

@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from dagster_project import nightly
+from dagster_project.pipeline import nightly
 from dagster_project.settings import load_settings
 from dagster_project.sources import Source, all_sources
 from dagster_project.sources.loading import LoadSummary

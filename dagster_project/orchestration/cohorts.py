@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from dagster_project.frames.cohorts import Cohort, cohorts
+from dagster_project.models.cohorts import Cohort, cohorts
 from dagster_project.warehouse.database import Connection
 from dagster_project.warehouse.models import tables_in
 

@@ -14,8 +14,8 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from dagster_project import dagster_home
-from dagster_project.nightly import LoadResult
+from dagster_project.orchestration import dagster_home
+from dagster_project.pipeline.nightly import LoadResult
 from dagster_project.settings import Settings, project_folder, project_root
 from dagster_project.warehouse.build import Built
 from dagster_project.warehouse.database import DatabaseError
@@ -46,7 +46,7 @@ def prepare_dagster_home(settings: Settings) -> None:
 
 
 def _alert(instance: DagsterInstance, run_id: str, settings: Settings) -> None:
-    from dagster_project.defs.alerts import tell_of_run
+    from dagster_project.orchestration.alerts import tell_of_run
 
     if problem := tell_of_run(instance, run_id, settings):
         _log.error(problem, extra={"event": "alert_not_posted"})
@@ -96,11 +96,11 @@ def _nightly(settings: Settings, run_id: str, as_of: date | None, full: bool, re
     import dagster as dg
 
     from dagster_project.definitions import defs
-    from dagster_project.defs.alerts import failure_of
-    from dagster_project.defs.old_runs import forget_old_runs
-    from dagster_project.defs.orphans import abandoned, give_up, hold, release
-    from dagster_project.defs.results import RESULTS, Results
-    from dagster_project.defs.steps import COMMAND_LINE_TAG, RETRIES_TAG
+    from dagster_project.orchestration.alerts import failure_of
+    from dagster_project.orchestration.old_runs import forget_old_runs
+    from dagster_project.orchestration.orphans import abandoned, give_up, hold, release
+    from dagster_project.orchestration.results import RESULTS, Results
+    from dagster_project.orchestration.steps import COMMAND_LINE_TAG, RETRIES_TAG
 
     config: dict[str, Any] = {
         "ops": {
@@ -173,8 +173,8 @@ def last_run(settings: Settings) -> LastRun | None:
 def _last_run(settings: Settings) -> LastRun | None:
     import dagster as dg
 
-    from dagster_project.defs.alerts import failed_checks, failure_of, run_events
-    from dagster_project.defs.jobs import NIGHTLY, SYNC
+    from dagster_project.orchestration.alerts import failed_checks, failure_of, run_events
+    from dagster_project.orchestration.jobs import NIGHTLY, SYNC
 
     def utc(seconds: float | None) -> datetime | None:
         return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None) if seconds else None

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from dagster_project.settings import Settings, without_secrets
 
 if TYPE_CHECKING:
-    from dagster_project.launch import Outcome
+    from dagster_project.orchestration.launch import Outcome
 
 _package = logging.getLogger("dagster_project")
 _story = logging.getLogger("warehouse")  # the events of a run, each with its fields

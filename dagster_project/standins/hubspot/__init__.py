@@ -3,7 +3,7 @@
     with Emulator(seed=1, contacts=50, companies=20) as hub:
         requests.get(f"{hub.base_url}/crm/objects/2026-09/contacts", headers=hub.auth)
 
-As a process: ``python -m dagster_project.hubspot_emulator --port 8765``.
+As a process: ``python -m dagster_project.standins.hubspot --port 8765``.
 
 ``values`` checks a value by its type, ``schema`` holds properties and groups, ``store`` the records and
 lists, ``search`` looks them up, ``limits`` counts calls, ``faults`` breaks them on demand, ``app`` answers,

@@ -18,7 +18,7 @@ from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 
-from dagster_project import csv_text
+from dagster_project.rendering import csv_text
 from dagster_project.warehouse.database import Connection
 
 _ROWS_SHOWN = 1_000

@@ -18,7 +18,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from markupsafe import Markup
 
-from dagster_project import nightly
+from dagster_project.pipeline import nightly
 from dagster_project.portal import show
 from dagster_project.settings import project_root
 from dagster_project.warehouse.lineage import Source, column_lineage

@@ -11,7 +11,7 @@ from typing import Any
 
 import dagster as dg
 
-from dagster_project import nightly
+from dagster_project.pipeline import nightly
 from dagster_project.settings import Settings, load_settings
 from dagster_project.sources import all_sources
 from dagster_project.warehouse.build import Built, CheckResult, ChecksFailed, checks_of

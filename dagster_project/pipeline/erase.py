@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
 
-from dagster_project import nightly
 from dagster_project.destinations import all_destinations
+from dagster_project.pipeline import nightly
 from dagster_project.settings import Settings
 from dagster_project.sources import all_sources, erasures, loading
 from dagster_project.warehouse import continuity, forgetting, registry

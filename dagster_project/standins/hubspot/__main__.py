@@ -1,4 +1,4 @@
-"""``python -m dagster_project.hubspot_emulator``: one HubSpot account in the foreground, until Ctrl-C."""
+"""``python -m dagster_project.standins.hubspot``: one HubSpot account in the foreground, until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .options import Options
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(prog="python -m dagster_project.hubspot_emulator", description=__doc__)
+    made = argparse.ArgumentParser(prog="python -m dagster_project.standins.hubspot", description=__doc__)
     made.add_argument("--port", type=int, default=8765, help="0 takes a free one")
     made.add_argument(
         "--companies", type=int, help="made-up companies at the start; 20, or with --from-export none"

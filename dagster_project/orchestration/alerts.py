@@ -12,7 +12,7 @@ from typing import Any
 import dagster as dg
 from dagster import AssetCheckEvaluation
 
-from dagster_project import alerts
+from dagster_project.pipeline import alerts
 from dagster_project.settings import Settings, alert_webhook, load_settings, without_secrets
 from dagster_project.warehouse.database import DatabaseError, open_published
 
