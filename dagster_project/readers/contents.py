@@ -33,7 +33,7 @@ class Content:
 
     tail: the beginning before a last line that has no end, and its length; None where the last line has one.
     packed_sha256: the hash of the file itself, where that was asked for. error: why it could not be unpacked; the rest
-    is then of the file itself.
+    is then of the file itself, and `head` is empty.
     """
 
     sha256: str
@@ -74,7 +74,7 @@ def read_content(
     except UnreadableFile as error:
         with file.open() as stream:
             content = _read(_Limited(stream, file.stamp.bytes), "", lambda _: ())
-        return replace(content, packed_sha256=content.sha256, error=str(error), tail=None)
+        return replace(content, head="", packed_sha256=content.sha256, error=str(error), tail=None)
 
 
 class _Limited:

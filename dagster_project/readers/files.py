@@ -54,7 +54,8 @@ class FilePart:
     (0, 0 for a whole file). end_byte: where it ends. received: the date of its folder, if any. first_seen: UTC.
     size, sha256: what its content must begin with to be what was numbered. is_final: a last record without an end is
     refused; else it waits for its end. grown_from: the file whose content precedes the part. tail_byte, tail_sha256: where
-    a last line without an end begins, and the hash of what precedes it.
+    a last line without an end begins, and the hash of what precedes it. unreadable: why its content could not be unpacked
+    when it was numbered: how long it is, is not known then.
     """
 
     file_seq: int
@@ -72,6 +73,7 @@ class FilePart:
     grown_from: int | None = None
     tail_byte: int | None = None
     tail_sha256: str | None = None
+    unreadable: str | None = None
 
     @property
     def file(self) -> Path:

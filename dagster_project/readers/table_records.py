@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import stat
 import struct
 import zipfile
 import zlib
@@ -142,6 +143,11 @@ def _is_hidden(name: str) -> bool:
     return name.startswith("__MACOSX/") or name.rsplit("/", 1)[-1].startswith(".")
 
 
+def _is_link(member: zipfile.ZipInfo) -> bool:
+    """A symbolic link holds a path, and no rows."""
+    return stat.S_ISLNK(member.external_attr >> 16)
+
+
 def _zip(part: FilePart, columns: Columns, note: NoteFile) -> Iterator[Record]:
     """The rows of a ZIP's tables in the order of their names; lines go on from one member to the next."""
     lines = 0
@@ -154,6 +160,7 @@ def _zip(part: FilePart, columns: Columns, note: NoteFile) -> Iterator[Record]:
                     if not m.is_dir()
                     and m.filename.lower().endswith((".csv", ".xlsx"))
                     and not _is_hidden(m.filename)
+                    and not _is_link(m)
                 ),
                 key=lambda m: m.filename.encode(),
             )

@@ -363,6 +363,8 @@ def _no_garbage_collection() -> Iterator[None]:
 
 def _read(loader: Loader, load: FileLoad) -> None:
     try:
+        if load.part.unreadable is not None:
+            raise UnreadableFile(load.part.unreadable)
         with load.part.at_hand():
             loader.read(load)
             load.close()

@@ -445,6 +445,8 @@ def _describe(file: File, content: Content) -> None:
         content.lines,
         content.head,
     )
+    if content.error is not None:
+        file.error = content.error
     file.tail_byte, file.tail_sha256 = (
         (content.tail[0], content.tail[1].sha256) if content.tail else (None, None)
     )
@@ -515,7 +517,8 @@ def pending(connection: Connection, files: Mapping[str, RawFile]) -> list[FilePa
                     ELSE f.replay_byte END AS end_byte,
                f.received_date AS received, f.first_seen_at AS first_seen,
                coalesce(f.replay_byte, f.bytes) AS size, coalesce(f.replay_sha256, f.sha256) AS sha256,
-               coalesce(f.tail = 'rejected', false) AS is_final, f.grown_from, f.tail_byte, f.tail_sha256
+               coalesce(f.tail = 'rejected', false) AS is_final, f.grown_from, f.tail_byte, f.tail_sha256,
+               CASE WHEN f.head = '' THEN f.error END AS unreadable
         FROM raw.files f
         LEFT JOIN raw.paths p ON p.path = f.path AND p.file_seq = f.file_seq AND p.sha256 IS NOT NULL
         WHERE f.load_seq IS NULL AND f.withdrawn_at IS NULL AND f.sha256 IS NOT NULL
