@@ -80,7 +80,7 @@ from datetime import datetime
 from pathlib import Path
 
 import dagster_project
-from dagster_project import erase
+from dagster_project.pipeline import erase
 from dagster_project.destinations import chat
 from dagster_project.warehouse.database import open_warehouse
 from harness import Warehouse
@@ -182,7 +182,7 @@ def test_a_column_added_to_a_destinations_table_leaves_its_rows(copy: Path, tmp_
         copy,
         f"""
 from pathlib import Path
-from dagster_project import nightly
+from dagster_project.pipeline import nightly
 from harness import Warehouse
 
 warehouse = Warehouse(Path({str(tmp_path)!r}))

@@ -92,6 +92,9 @@ class Place(ABC):
         """Remove what a crash left on this machine."""
 
 
+_NO_BUCKET = "there is no such bucket; check WAREHOUSE_RAW"
+
+
 def place_at(raw: Path | str, scratch: Path, links: Sequence[str] = ()) -> Place:
     """The place that a setting names: a folder, or the address of a bucket. scratch: for objects at hand.
 
@@ -297,8 +300,15 @@ class ObjectStore(Place):
     def is_there(self) -> bool:
         from pyarrow import fs
 
+        def is_found(path: str) -> bool:
+            return bool(self._connected().get_file_info(path).type != fs.FileType.NotFound)
+
         try:
-            return bool(self._connected().get_file_info(self._base).type != fs.FileType.NotFound)
+            if is_found(self._base):
+                return True
+            if not is_found(self._base.split("/")[0]):
+                raise PlaceError(f"{self.name} cannot be read: {_NO_BUCKET}. Nothing was touched.")
+            return False
         except (OSError, ValueError) as error:
             raise self._explained(error) from error
 
@@ -341,7 +351,7 @@ class ObjectStore(Place):
         said = _first_line(error)
         upper = said.upper()
         if "NO_SUCH_BUCKET" in upper or isinstance(error, FileNotFoundError) or "NOT FOUND" in upper:
-            what = "there is no such bucket; check WAREHOUSE_RAW"
+            what = _NO_BUCKET
         elif "ACCESS_DENIED" in upper or "FORBIDDEN" in upper or "403" in upper or "INVALID_ACCESS" in upper:
             what = "no permission to list it; check the credentials in the environment"
         else:
