@@ -10,6 +10,7 @@ import tarfile
 from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from harness import Warehouse
@@ -95,6 +96,10 @@ def changes_of(warehouse: Warehouse, cohorts: set[tuple[str, str]]) -> list[tupl
     )
 
 
+def rejects_of(warehouse: Warehouse) -> list[dict[str, Any]]:
+    return warehouse.query("SELECT * EXCLUDE (detail) FROM ops.rejects ORDER BY ALL")
+
+
 def test_an_older_warehouse_goes_on_as_if_this_release_had_made_it(old: Warehouse, fresh: Warehouse) -> None:
     # A cohort's history begins when its file is added: those that the release did not have begin now.
     added = cohorts_in(fresh) - cohorts_in(old)
@@ -105,13 +110,17 @@ def test_an_older_warehouse_goes_on_as_if_this_release_had_made_it(old: Warehous
     assert changes_of(old, known) == changes_of(fresh, known)
     wanted, got = every_table(fresh), every_table(old)
     apart = {name for name in wanted if name.startswith("ops.hubspot_")} | {"marts.cohort_changes"}
+    # What was rejected by an older release is told of in its words.
+    apart.add("ops.rejects")
     assert {n: got[n] for n in got.keys() - apart} == {n: wanted[n] for n in wanted.keys() - apart}
+    assert rejects_of(old) == rejects_of(fresh)
     assert got["ops.restatements"]
     assert {k: old.one("ops.hubspot_ledger")[k] for k in LEDGER} == LEDGER
 
     night(old, 31, "full", full=True)
     again = every_table(old)
-    assert again == {**got, **{name: again[name] for name in HISTORY}}
+    assert again == {**got, **{name: again[name] for name in (*HISTORY, "ops.rejects")}}
+    assert rejects_of(old) == rejects_of(fresh)
     assert {k: old.one("ops.hubspot_ledger")[k] for k in LEDGER} == LEDGER
 
 

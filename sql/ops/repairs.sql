@@ -7,4 +7,6 @@
 --   what      VARCHAR  which repair, such as metadata_not_object, non_finite_number, invalid_text, name_cut or erased
 --   detail    VARCHAR  what was changed
 SELECT source, file_seq, line, element, what, detail FROM raw.repairs AS r
+-- whole_float is of its file, and only stands at the first of its records.
 ANTI JOIN core.rejected_updates AS u ON u.file_seq = r.file_seq AND u.line = r.line AND u.element = r.element
+    AND r.what <> 'whole_float'
