@@ -221,9 +221,9 @@ def test_no_night_can_tell_that_rows_were_dropped(traffic: list[Night]) -> None:
         wanted = every_table(keeps)
         assert every_table(drops) == wanted
         forget_builds(drops)
-        drops.night(AS_OF, traffic[-1].at, run_id="anew")
-        got = every_table(drops)
-        assert got == wanted
+        for warehouse in (keeps, drops):  # one more night: what waited for its end is rejected by it
+            warehouse.night(AS_OF, traffic[-1].at, run_id="anew")
+        assert every_table(drops) == every_table(keeps)
 
 
 @contextmanager
