@@ -147,6 +147,12 @@ class _Lines:
             self._open.pop(scope.get("client"), None)  # a websocket's pings tell whether anybody is there
             await self.app(scope, receive, send)
             return
+        # uvicorn's own limit is of headers that have not come whole yet.
+        if sum(len(name) + len(text) for name, text in scope["headers"]) > self.patience.header_bytes:
+            await PlainTextResponse("The headers are too long.", 431)(scope, receive, send)
+            if line is not None:
+                line.drop()
+            return
 
         is_answered = has_come = False
 
