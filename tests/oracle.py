@@ -884,7 +884,10 @@ def load(nights: Sequence[Night], settings: OracleSettings) -> Loaded:
             except RejectError as reject:
                 counts["rejected"] += 1
                 loaded.rejects.append({**place, "reason": str(reject)})
-                continue
+                if str(reject) != "metadata_conflict":
+                    continue
+                # Refused for its metadata, after its file was read: what is said of the file stands.
+                repairs = [what for what in repairs if what.startswith(WHOLE_FLOAT)]
             for what in [what for what in repairs if what.startswith(WHOLE_FLOAT)]:
                 repairs.remove(what)
                 floats.setdefault(what, {**place, "what": WHOLE_FLOAT})
