@@ -278,19 +278,24 @@ def prepare(connection: Connection, sources: Iterable[Source]) -> None:
         "ORDER BY table_name, column_index"
     ).fetchall():
         found.setdefault(table, {})[column] = kind
+    missing = []
     for raw in (table for source in sources for table in source.tables):
         wanted = {column.name: column.type for column in raw.columns}
         if raw.name not in found:
-            connection.execute(
-                f"CREATE TABLE raw.{raw.name} ({definitions(raw.columns)});"
-                + comments(f"raw.{raw.name}", {c.name: c.about for c in raw.columns}, raw.about)
-            )
+            missing.append(raw)
         elif list(wanted.items()) != list(found[raw.name].items()):  # rows are inserted by position
             differing = dict(wanted.items() ^ found[raw.name].items()) or {"their order": ""}
             raise DatabaseError(
                 f"raw.{raw.name} has other columns than its source says: {', '.join(sorted(differing))}. What is loaded "
                 "needs a step in warehouse/migrations.py"
             )
+    if missing:
+        with transaction(connection):
+            for raw in missing:
+                connection.execute(
+                    f"CREATE TABLE raw.{raw.name} ({definitions(raw.columns)});"
+                    + comments(f"raw.{raw.name}", {c.name: c.about for c in raw.columns}, raw.about)
+                )
 
 
 def load(

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from .columns import comments
-from .database import Connection, append_rows
+from .database import Connection, append_rows, transaction
 
 _SCHEMA = """
 CREATE SCHEMA IF NOT EXISTS core; CREATE SCHEMA IF NOT EXISTS marts; CREATE SCHEMA IF NOT EXISTS ops;
@@ -129,9 +129,10 @@ class Notes:
 def prepare(connection: Connection, standing: Iterable[str]) -> None:
     """Make the tables that are missing. standing: those that are there."""
     if not set(_COLUMNS) <= set(standing):
-        connection.execute(_SCHEMA)
-        for table, columns in _COLUMNS.items():
-            connection.execute(comments(table, columns, _ABOUT[table]))
+        with transaction(connection):
+            connection.execute(_SCHEMA)
+            for table, columns in _COLUMNS.items():
+                connection.execute(comments(table, columns, _ABOUT[table]))
 
 
 def table_states(connection: Connection) -> dict[str, TableState]:
