@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from command_line import DAY, CommandLine
-from harness import Warehouse
+from harness import Warehouse, hearing
 from soak import budget
 
 from dagster_project.warehouse.database import (
@@ -169,15 +169,17 @@ def test_who_opens_the_wrong_file_is_waited_for_and_then_named(tmp_path: Path, n
             DatabaseError, match=rf"{name} is in use by .*PID \d+.*open analytics.duckdb instead"
         ):
             hasty.night()
-        waiting = threading.Thread(target=lambda: _open(patient, told))
+        waiting = threading.Thread(target=lambda: _open(patient, told), daemon=True)
         waiting.start()
-        while not told:
+        end = time.monotonic() + 60
+        while not told and waiting.is_alive() and time.monotonic() < end:
             time.sleep(0.01)
-    waiting.join()
+        assert told, "nothing was said of the wait"
+    waiting.join(60)
     assert told[0].startswith(f"{name} is in use by")
     assert told[1:] == ["opened"]
 
 
 def _open(warehouse: Warehouse, told: list[str]) -> None:
-    with open_warehouse(warehouse.settings, told.append):
+    with hearing(told.append), open_warehouse(warehouse.settings):
         told.append("opened")
