@@ -101,9 +101,9 @@ def hubspot_init(settings: Settings, live: bool) -> None:
 
 @contextmanager
 def _hubspot_errors() -> Iterator[None]:
-    from dagster_project.destinations.hubspot import HubspotError
+    from dagster_project.destinations.parts.errors import DestinationError
 
     try:
         yield
-    except HubspotError as error:
+    except DestinationError as error:
         raise Failed(str(error)) from error

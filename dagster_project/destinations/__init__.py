@@ -1,6 +1,7 @@
 """Destinations: what is published, told to other systems, one package each.
 
-A package says what the rest of the warehouse must know of it in a DESTINATION; it is found by itself.
+A package says what the rest of the warehouse must know of it in a DESTINATION; it is found by itself. `parts/` is what
+they have in common.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ def all_destinations() -> tuple[Destination, ...]:
     """Every destination. Raises TypeError where a package says nothing of itself."""
     found = []
     for module in pkgutil.iter_modules(__path__):
+        if module.name == "parts":
+            continue
         destination = getattr(importlib.import_module(f"{__name__}.{module.name}"), "DESTINATION", None)
         if not isinstance(destination, Destination):
             raise TypeError(

@@ -95,6 +95,7 @@ def hubspot_push(
 ) -> Iterator[dg.MaterializeResult[Any]]:
     """Load the properties, make the plan, carry it out. In one step: HubSpot is asked once for all three."""
     from dagster_project.destinations import hubspot
+    from dagster_project.destinations.parts.errors import DestinationError
 
     settings, wanted, results = load_settings(), context.selected_asset_keys, results_of(context)
     with explained(context, results):
@@ -106,7 +107,7 @@ def hubspot_push(
                 yield from _pushed(context, settings, results)
             else:
                 yield from _looked_at(context, settings)
-        except hubspot.HubspotError as error:
+        except DestinationError as error:
             raise failed(context, results, str(error), without_values(str(error))) from None
 
 

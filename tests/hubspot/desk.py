@@ -10,7 +10,8 @@ import duckdb
 from harness import hearing
 
 from dagster_project.destinations import hubspot
-from dagster_project.destinations.hubspot import Plan, PushResult, init, outbound, tables
+from dagster_project.destinations.hubspot import Plan, PushResult, init, outbound
+from dagster_project.destinations.parts import tables
 from dagster_project.settings import Settings, project_root
 from dagster_project.warehouse.database import open_warehouse, transaction
 from dagster_project.warehouse.publish import publish
@@ -65,7 +66,7 @@ class Desk:
                             f"INSERT INTO marts.{object_type}_out ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})",
                             list(row.values()),
                         )
-            tables.prepare(connection)
+            tables.prepare(connection, "hubspot")
             publish(connection, self.settings)
         self.select(object_type, f"SELECT * FROM marts.{object_type}_out -- the mapping\n")
 

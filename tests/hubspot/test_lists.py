@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dagster_project.destinations.hubspot import HubspotError
+from dagster_project.destinations.parts.errors import DestinationError
 from dagster_project.standins.hubspot import Emulator, Fault
 from dagster_project.warehouse.database import open_warehouse
 from dagster_project.warehouse.publish import publish
@@ -110,7 +110,7 @@ def test_a_list_that_fills_itself_and_a_missing_scope_are_told(listing: Desk, hu
     }
     result = listing.push()
     assert "crm.lists" in result.left_out[0].reason
-    with pytest.raises(HubspotError):
+    with pytest.raises(DestinationError):
         listing.push(digest="0")
 
 

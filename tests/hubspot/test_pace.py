@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dagster_project.destinations.hubspot.pace import Pace
+from dagster_project.destinations.hubspot.pace import FIRST_WAIT, Pace
 
 
 class Clock:
@@ -17,7 +17,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr("dagster_project.destinations.hubspot.pace.time", made)
+    monkeypatch.setattr("dagster_project.destinations.parts.pace.time", made)
     return made
 
 
@@ -31,7 +31,7 @@ def headers(most: int, remaining: int, **more: int) -> dict[str, str]:
 
 
 def waits(pace: Pace, clock: Clock) -> float | None:
-    return pace._wait(clock.now)
+    return pace.wait_at(clock.now)
 
 
 def test_a_share_of_the_limit_is_used_and_a_slot_is_free_an_interval_after_the_answer(clock: Clock) -> None:
@@ -71,7 +71,7 @@ def test_refusals_make_everybody_wait_longer_each_time(clock: Clock) -> None:
     pace = Pace()
     for seconds in (1.0, 2.0, 4.0):
         pace.take()
-        pace.refused("SECONDLY", None)
+        pace.refused(FIRST_WAIT["SECONDLY"], None)
         pace.give_back(is_refused=True)
         assert waits(pace, clock) == pytest.approx(seconds)
         clock.now += seconds
@@ -79,7 +79,7 @@ def test_refusals_make_everybody_wait_longer_each_time(clock: Clock) -> None:
     pace.went_through()
     pace.give_back()
     pace.take()
-    pace.refused("SECONDLY", 7.0)
+    pace.refused(FIRST_WAIT["SECONDLY"], 7.0)
     pace.give_back(is_refused=True)
     assert waits(pace, clock) == pytest.approx(7)
 
@@ -93,7 +93,7 @@ def test_never_more_than_four_refusals_in_ten_seconds(clock: Clock) -> None:
             pace.take()
             taken += 1
         for _ in range(taken):
-            pace.refused("", 0.0)
+            pace.refused(2.5, 0.0)
             refused.append(clock.now)
             pace.give_back(is_refused=True)
         clock.now += 0.25

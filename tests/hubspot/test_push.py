@@ -9,6 +9,7 @@ import pytest
 
 from dagster_project.destinations.hubspot import HubspotError, MissingToken, Plan, make_plan, push
 from dagster_project.destinations.hubspot.api import Api
+from dagster_project.destinations.parts.errors import DestinationError
 from dagster_project.standins.hubspot import Emulator, Fault, Limits, Options
 from dagster_project.standins.hubspot.batches import Batches, Outcome
 from dagster_project.standins.hubspot.errors import RowError
@@ -406,7 +407,7 @@ def test_the_digest_is_that_of_the_writes(desk: Desk, hub: Emulator) -> None:
     int(first.digest, 16)
     desk.contacts(people(30, more=6))
     assert desk.plan().digest != first.digest
-    with pytest.raises(HubspotError, match="changed"):
+    with pytest.raises(DestinationError, match="changed"):
         desk.push(digest=first.digest)
     assert not hub.writes
 

@@ -11,7 +11,8 @@ import duckdb
 import pytest
 from harness import Warehouse
 
-from dagster_project.destinations.hubspot import init_properties, make_plan, push, tables
+from dagster_project.destinations.hubspot import init_properties, make_plan, push
+from dagster_project.destinations.parts import tables
 from dagster_project.pipeline import nightly
 from dagster_project.standins.hubspot import Emulator
 from dagster_project.warehouse.database import open_warehouse
@@ -139,8 +140,8 @@ def test_tables_of_an_older_build_are_made_and_completed(warehouse: Warehouse) -
     with open_warehouse(warehouse.settings) as connection:
         connection.execute("DROP TABLE ops.hubspot_ledger")
         connection.execute("ALTER TABLE ops.hubspot_pushes DROP COLUMN digest")
-        tables.prepare(connection)
-        tables.prepare(connection)
+        tables.prepare(connection, "hubspot")
+        tables.prepare(connection, "hubspot")
         assert connection.execute("SELECT digest FROM ops.hubspot_pushes").fetchall() == []
     with duckdb.connect(str(warehouse.settings.warehouse_file), read_only=True) as connection:
         bare = connection.execute("""

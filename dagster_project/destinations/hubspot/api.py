@@ -8,22 +8,22 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 import orjson
 import requests
-from requests.adapters import HTTPAdapter
-from requests.auth import AuthBase
 
+from dagster_project.destinations.parts.errors import NoAnswer
+from dagster_project.destinations.parts.http import Bearer, Http, is_token, retry_after
 from dagster_project.settings import HubspotSettings, hubspot_base_url, hubspot_oauth, hubspot_token
 
 from .errors import DailyLimit, HubspotError, MissingToken, NotAllowed, OutcomeUnknown, Refused, Unavailable
-from .pace import MOST_IN_FLIGHT, Pace
+from .pace import FIRST_WAIT, Pace
 
 API_VERSION = "2026-09"
 ACCOUNT_VERSION = "2026-03"  # account and OAuth endpoints have no later one
@@ -34,7 +34,6 @@ KEYS = {"companies": "domain", "contacts": "email"}
 TYPE_IDS = {"companies": "0-2", "contacts": "0-1"}
 MORE_KEYS = {"companies": "hs_additional_domains", "contacts": "hs_additional_emails"}
 
-_CONNECT_SECONDS = 10
 _LOCKED = {423, 477}  # HubSpot is busy with the record, or moving the account: not carried out
 _READ_TRIES = 5
 _LOCKED_TRIES = 5
@@ -53,18 +52,18 @@ class Account:
     time_zone: str = "UTC"
 
 
-class _Bearer(AuthBase):
-    """Sets the token on a request, so that no other credentials on the machine can take its place."""
+class _Http(Http):
+    """HubSpot says in a refusal which of its limits it was."""
 
-    def __init__(self, token: str) -> None:
-        self._token = token
+    pace: Pace
 
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {self._token}"
-        return request
-
-    def __repr__(self) -> str:
-        return "<bearer token>"
+    def on_refusal(self, text: str, headers: Mapping[str, str]) -> None:
+        body = _parsed(text) or {}
+        policy = str(body.get("policyName") or "").upper()
+        if policy == "DAILY" or (not policy and "daily" in str(body.get("message", "")).lower()):
+            self.pace.day_is_used_up = True
+        else:
+            self.pace.refused(FIRST_WAIT.get(policy, 2.5), retry_after(headers))
 
 
 class Api:
@@ -74,34 +73,25 @@ class Api:
         token, self._oauth = hubspot_token(), hubspot_oauth()
         if token is None and self._oauth is None:
             raise MissingToken
-        self._secrets = {secret for secret in (token, *(self._oauth or ())[1:]) if secret}
-        if not all(
-            secret.isascii() and secret.isprintable() and " " not in secret for secret in self._secrets
-        ):
+        secrets = {secret for secret in (token, *(self._oauth or ())[1:]) if secret}
+        if not all(map(is_token, secrets)):
             raise HubspotError("HUBSPOT_ACCESS_TOKEN holds characters that no token has; copy it again")
-        self._base = hubspot_base_url()
-        self._settings = settings
         self.pace = Pace(settings.rate_share, settings.daily_share)
+        self._http = _Http("HubSpot", hubspot_base_url(), self.pace, settings.timeout_seconds, secrets)
         self.account = Account()
         self._token_ends = float("inf")
         self._token_lock = threading.Lock()
-        self._session = requests.Session()
-        # A proxy from the environment is for the outside world.
-        self._session.trust_env = urlsplit(self._base).hostname not in ("127.0.0.1", "localhost", "::1")
-        adapter = HTTPAdapter(pool_maxsize=MOST_IN_FLIGHT, max_retries=0)
-        self._session.mount("https://", adapter)
-        self._session.mount("http://", adapter)
         self._association_paths = [f"/crm/associations/{ASSOCIATION_VERSION}", "/crm/v4/associations"]
-        self._auth: _Bearer | None = _Bearer(token) if token else None
+        self._auth: Bearer | None = Bearer(token) if token else None
 
     def __enter__(self) -> Api:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._session.close()
+        self._http.close()
 
     def __repr__(self) -> str:
-        return f"<HubSpot at {self._base}>"
+        return repr(self._http)
 
     # what HubSpot offers
 
@@ -296,9 +286,10 @@ class Api:
     ) -> Json:
         """One call, tried again only where HubSpot did not carry it out."""
         refused = locked = unauthorised = 0
+        data = orjson.dumps(body) if body is not None else None
         while True:
             bearer = self._bearer()
-            status, text, correlation_id = self._send(method, path, params, body, bearer, is_write)
+            status, text, correlation_id = self._send(method, path, params, data, bearer, is_write)
             if status == 429:
                 refused += 1
                 if refused >= _REFUSED_TRIES:
@@ -319,65 +310,22 @@ class Api:
         method: str,
         path: str,
         params: Mapping[str, str] | None,
-        body: Json | None,
-        bearer: _Bearer,
+        data: bytes | Mapping[str, str] | None,
+        auth: Any,
         is_write: bool,
     ) -> Said:
         """Send once, when the pace allows it. Returns the status, and the text without secrets."""
-        data = orjson.dumps(body) if body is not None else None
-        sent = {"Content-Type": "application/json"} if data is not None else {}
-        return self._exchange(
-            lambda: self._session.request(
-                method,
-                self._base + path,
-                params=params,
-                data=data,
-                headers=sent,
-                auth=bearer,
-                timeout=(_CONNECT_SECONDS, self._settings.timeout_seconds),
-                allow_redirects=False,
-            ),
-            is_write=is_write,
-        )
-
-    def _exchange(self, send: Callable[[], requests.Response], *, is_write: bool = False) -> Said:
         if self.pace.day_is_used_up:
             raise DailyLimit(self._day_ends_at())
-        self.pace.take(is_write=is_write)
-        headers: Mapping[str, str] | None = None
-        is_refused = False
         try:
-            response = send()
-            headers = response.headers
-            text = self.redact(response.content.decode("utf-8", "replace"))
-            is_refused = response.status_code == 429
-            if is_refused:
-                self._note_refusal(text, headers)
-            else:
-                self.pace.went_through()
-        except requests.Timeout:
-            raise OutcomeUnknown(
-                "TIMEOUT", f"HubSpot did not answer within {self._settings.timeout_seconds} seconds"
-            ) from None
-        except requests.RequestException as error:
-            raise OutcomeUnknown(
-                "NO_ANSWER", f"the connection to HubSpot broke ({type(error).__name__})"
-            ) from None
-        finally:
-            self.pace.give_back(headers, is_refused=is_refused)
-        return response.status_code, text, headers.get("X-HubSpot-Correlation-Id")
-
-    def _note_refusal(self, text: str, headers: Mapping[str, str]) -> None:
-        body = _parsed(text) or {}
-        policy = str(body.get("policyName") or "").upper()
-        if policy == "DAILY" or (not policy and "daily" in str(body.get("message", "")).lower()):
-            self.pace.day_is_used_up = True
+            status, text, headers = self._http.send(
+                method, path, auth=auth, params=params, data=data, is_write=is_write
+            )
+        except NoAnswer as error:
+            raise OutcomeUnknown(error.code, str(error)) from None
+        if status == 429 and self.pace.day_is_used_up:
             raise DailyLimit(self._day_ends_at())
-        try:
-            retry_after: float | None = float(headers["Retry-After"])
-        except (KeyError, ValueError):
-            retry_after = None
-        self.pace.refused(policy, retry_after)
+        return status, text, headers.get("X-HubSpot-Correlation-Id")
 
     def _understood(self, status: int, text: str, correlation_id: str | None) -> Json:
         """The body of a usable answer."""
@@ -396,19 +344,19 @@ class Api:
             raise Refused(status, body)
         return body
 
-    def _bearer(self) -> _Bearer:
+    def _bearer(self) -> Bearer:
         """The token to send; an OAuth app's is fetched when there is none or it is about to end."""
         with self._token_lock:
             if self._auth is None or time.monotonic() > self._token_ends:
                 self._auth = self._fetch_token()
             return self._auth
 
-    def _forget(self, bearer: _Bearer) -> None:
+    def _forget(self, bearer: Bearer) -> None:
         with self._token_lock:
             if self._auth is bearer:
                 self._auth = None
 
-    def _fetch_token(self) -> _Bearer:
+    def _fetch_token(self) -> Bearer:
         if self._oauth is None:
             raise MissingToken
         client_id, client_secret, refresh_token = self._oauth
@@ -420,25 +368,19 @@ class Api:
         }
         for attempt in range(_READ_TRIES):
             try:
-                status, text, _ = self._exchange(
-                    lambda: self._session.post(
-                        f"{self._base}/oauth/{ACCOUNT_VERSION}/token",
-                        data=form,
-                        auth=lambda request: request,
-                        timeout=(_CONNECT_SECONDS, self._settings.timeout_seconds),
-                        allow_redirects=False,
-                    )
+                status, text, _ = self._send(
+                    "POST", f"/oauth/{ACCOUNT_VERSION}/token", None, form, _no_token, False
                 )
             except OutcomeUnknown:
                 status, text = 503, ""
             body = _parsed(text) or {}
             if status == 200 and isinstance(body.get("access_token"), str):
-                self._secrets = {*self._secrets, body["access_token"]}  # anew: other threads go through it
+                self._http.keep_secret(body["access_token"])
                 said = body.get("expires_in")
                 lifetime = said if isinstance(said, int) else 1800
                 # A minute early: a call may wait for its turn.
                 self._token_ends = time.monotonic() + lifetime - min(60, lifetime / 2)
-                return _Bearer(body["access_token"])
+                return Bearer(body["access_token"])
             if status < 500 and status != 429:
                 raise NotAllowed(
                     status,
@@ -447,13 +389,6 @@ class Api:
                 )
             time.sleep(0.5 * 2**attempt)
         raise Unavailable("HubSpot hands out no access token; try again later")
-
-    def redact(self, text: str) -> str:
-        """HubSpot repeats what it was sent, now and then."""
-        for secret in self._secrets:
-            if secret in text:
-                text = text.replace(secret, "***")
-        return text
 
     def _day_ends_at(self) -> datetime:
         """The next midnight in the account's time zone, as naive UTC."""
@@ -464,6 +399,10 @@ class Api:
         tomorrow = datetime.now(zone).date() + timedelta(days=1)
         midnight = datetime(tomorrow.year, tomorrow.month, tomorrow.day, tzinfo=zone)
         return midnight.astimezone(UTC).replace(tzinfo=None)
+
+
+def _no_token(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
 
 
 def _parsed(text: str) -> Json | None:

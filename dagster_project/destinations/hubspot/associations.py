@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+from dagster_project.destinations.parts.published import utc_now
 from dagster_project.warehouse.database import Connection, append_rows, transaction, value
 
 from . import scripts
@@ -16,7 +17,6 @@ from .api import BATCH, Api, Json
 from .errors import NotAllowed, OutcomeUnknown, Refused, Unavailable
 from .lookup import in_batches
 from .preflight import LeftOut
-from .values import utc_now
 
 _log = logging.getLogger(__name__)
 _TRIES = 4

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from dagster_project.destinations.parts.errors import DestinationError
 
-class HubspotError(Exception):
+
+class HubspotError(DestinationError):
     """It could not be done. The text says why, and what to do."""
 
 

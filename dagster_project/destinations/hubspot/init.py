@@ -6,17 +6,16 @@ import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from dagster_project.destinations.parts.published import bounded_warehouse, need_published, utc_now
 from dagster_project.settings import Settings, project_root
-from dagster_project.warehouse.database import Connection, open_warehouse
+from dagster_project.warehouse.database import Connection
 
-from . import tables
 from .answers import problem_of
 from .api import BATCH, OBJECTS, Api, Json
-from .errors import HubspotError, OutcomeUnknown, Refused
+from .errors import OutcomeUnknown, Refused
 from .lookup import in_batches
 from .planner import Planner
 from .preflight import Column, Property
@@ -68,15 +67,11 @@ def init_properties(settings: Settings, *, live: bool) -> InitResult:
 
     Raises MissingToken; HubspotError where nothing is published, or the token may not do it.
     """
-    if not settings.analytics_file.exists():
-        raise HubspotError(
-            f"nothing is published yet at {settings.analytics_file}; run `warehouse run` first"
-        )
+    need_published(settings)
     result = InitResult(live)
-    with Api(settings.hubspot) as api, open_warehouse(settings) as connection:
-        tables.prepare(connection)
+    with Api(settings.hubspot) as api, bounded_warehouse(settings, "hubspot") as connection:
         api.load_account(settings.hubspot.portal_id)
-        planner = Planner(connection, settings, api, datetime.now(UTC).replace(tzinfo=None))
+        planner = Planner(connection, settings, api, utc_now())
         for object_type, columns in planner.read_columns().items():
             found = planner.properties[object_type]
             lacking = _compare(connection, object_type, columns, found, result)

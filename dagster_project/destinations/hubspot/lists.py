@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+from dagster_project.destinations.parts.published import utc_now
 from dagster_project.warehouse.database import Connection, append_rows, transaction, value
 
 from .api import Api, Json
@@ -17,7 +18,6 @@ from .errors import NotAllowed, OutcomeUnknown, Refused
 from .lookup import in_batches
 from .plan import ListChange
 from .preflight import LeftOut
-from .values import utc_now
 
 _log = logging.getLogger(__name__)
 MEMBERS_A_CALL = 1000

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
+
+from dagster_project.destinations.parts import parallel
+from dagster_project.destinations.parts.parallel import side_by_side
 
 from .api import BATCH, Api, Json
 from .errors import Refused
 from .keys import Key
-from .pace import MOST_IN_FLIGHT
 
 T = TypeVar("T")
-R = TypeVar("R")
 MERGED = "hs_merged_object_ids"
+__all__ = ["Found", "all_records", "by_id", "by_key", "in_batches", "side_by_side"]
 
 
 @dataclass(frozen=True)
@@ -97,26 +98,8 @@ def by_id(
     return found
 
 
-def side_by_side(items: Iterable[T], work: Callable[[T], R]) -> Iterator[tuple[T, R]]:
-    """Do some work on each, as many at a time as calls may be under way; in order, and never far ahead."""
-    with ThreadPoolExecutor(MOST_IN_FLIGHT, thread_name_prefix="hubspot") as pool:
-        waiting = []
-        try:
-            for item in items:
-                waiting.append((item, pool.submit(work, item)))
-                if len(waiting) >= 2 * MOST_IN_FLIGHT:
-                    first, future = waiting.pop(0)
-                    yield first, future.result()
-            for item, future in waiting:
-                yield item, future.result()
-        finally:
-            for _, future in waiting:
-                future.cancel()
-
-
 def in_batches(items: Sequence[T], size: int = BATCH) -> Iterator[Sequence[T]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
+    return parallel.in_batches(items, size)
 
 
 def _asked(key: Key, properties: Iterable[str]) -> list[str]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from functools import partial
 
+from dagster_project.destinations.parts.published import chunks, utc_now
 from dagster_project.warehouse.database import Connection, append_rows, value
 
 from . import scripts
@@ -17,8 +18,6 @@ from .api import BATCH, Api
 from .errors import Refused
 from .keys import Key
 from .lookup import all_records, by_id, by_key, in_batches, side_by_side
-from .outbound import chunks
-from .values import utc_now
 
 _log = logging.getLogger(__name__)
 # An account of so many companies is not listed again for the sake of creates that HubSpot refused, for so long.

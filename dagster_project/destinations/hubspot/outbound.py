@@ -7,20 +7,18 @@ Fills plan_selected_<object>, plan_profiles, plan_chosen_<object>, plan_exported
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import duckdb
 
+from dagster_project.destinations.parts import published as parts
+from dagster_project.destinations.parts.published import chunks, published, quoted_name, select
 from dagster_project.settings import Settings, hubspot_base_url, project_root
-from dagster_project.warehouse.database import Connection, append_rows, quoted, value
-from dagster_project.warehouse.models import bare
+from dagster_project.warehouse.database import Connection, append_rows, quoted
 
 from .api import OBJECTS
 from .errors import HubspotError
@@ -40,7 +38,6 @@ _PLAIN = {
     "contacts": r"[a-z0-9._%+'-]+@([a-z0-9-]+\.)+[a-z]{2,}",
 }
 _ONLY_IF_EMPTY = re.compile(r"^--\s*fill if empty:\s*(.+)$", re.MULTILINE | re.IGNORECASE)
-_ROWS = 10_000  # handed over at a time
 
 
 @dataclass(frozen=True)
@@ -60,9 +57,8 @@ class Outbound:
 
     def read(self) -> dict[str, Selected]:
         """Run them. Returns what they select, by object type; those without a file are not there."""
-        _attach_published(self.connection, self.settings)
-        self.source = source_of(self.connection, self.settings, "published.")
-        try:
+        with published(self.connection, self.settings):
+            self.source = source_of(self.connection, self.settings, "published.")
             selected = {object_type: self._select(object_type) for object_type in OBJECTS}
             for object_type in OBJECTS:
                 self._read_exports(object_type)
@@ -70,29 +66,15 @@ class Outbound:
                 self._read_cohorts()
             if self.settings.hubspot.associate:
                 self._read_companies_of_users()
-        finally:
-            self.connection.execute("DETACH published")
         return {object_type: one for object_type, one in selected.items() if one is not None}
 
     def _select(self, object_type: str) -> Selected | None:
-        connection = self.connection
         file = project_root() / "sql" / "outbound" / f"hubspot_{object_type}.sql"
         if not file.is_file():
             return None
         _log.debug("reading what to send to %s", object_type)
         text = file.read_text(encoding="utf-8")
-        home = value(connection, "SELECT current_database()")
-        connection.execute("USE published")
-        try:
-            connection.execute(f"CREATE OR REPLACE TEMP TABLE plan_selected_{object_type} AS {bare(text)}")
-        except duckdb.Error as error:
-            raise HubspotError(f"sql/outbound/{file.name}: {error}") from error
-        finally:
-            connection.execute(f'USE "{home}"')
-        columns = [
-            Column(name, kind)
-            for name, kind, *_ in connection.execute(f"DESCRIBE plan_selected_{object_type}").fetchall()
-        ]
+        columns = [Column(*one) for one in select(self.connection, file, f"plan_selected_{object_type}")]
         names = {one.name for one in columns}
         never_sent = (IDS[object_type], "last_seen_at", self.keys[object_type].property)
         if lacking := [name for name in never_sent if name not in names]:
@@ -200,17 +182,9 @@ class Outbound:
 
 def source_of(connection: Connection, settings: Settings, database: str = "") -> str | None:
     """A hash of all that decides what a push finds to send; None: what is published does not say what it was built from."""
-    try:
-        tables = connection.execute(
-            f"SELECT model, version FROM {database}core.builds ORDER BY ALL"
-        ).fetchall()
-    except duckdb.CatalogException:
-        return None
-    files = [
-        file.read_bytes() for file in sorted((project_root() / "sql" / "outbound").glob("hubspot_*.sql"))
-    ]
-    parts = (tables, files, settings.hubspot.model_dump_json(), hubspot_base_url())
-    return hashlib.sha256(repr(parts).encode()).hexdigest()
+    files = sorted((project_root() / "sql" / "outbound").glob("hubspot_*.sql"))
+    more = (settings.hubspot.model_dump_json(), hubspot_base_url())
+    return parts.source_of(connection, files, more, database)
 
 
 @cache
@@ -222,34 +196,8 @@ def free_mail_domains(changes: tuple[str, ...] = ()) -> frozenset[str]:
     return frozenset((kept | more) - {one[1:].strip() for one in more if one.startswith("-")} - {""})
 
 
-def chunks(connection: Connection, query: str, given: Any = None, size: int = _ROWS) -> Iterator[list[Any]]:
-    """A query's rows in pieces; the result is kept aside, so that the connection is free in between."""
-    connection.execute("CREATE OR REPLACE TEMP TABLE plan_in_pieces AS SELECT * FROM (" + query + ")", given)
-    count = int(value(connection, "SELECT count(*) FROM plan_in_pieces"))
-    for start in range(0, count, size):
-        yield connection.execute(
-            "SELECT * FROM plan_in_pieces WHERE rowid >= ? AND rowid < ? ORDER BY rowid",
-            [start, start + size],
-        ).fetchall()
-
-
-def quoted_name(column: str) -> str:
-    return '"' + column.replace('"', '""') + '"'
-
-
 def _is_plain(key: Key, name: str) -> str:
     if key.is_own:
         return f"regexp_matches(CAST({name} AS VARCHAR), '\\S')"
     www = f" AND NOT starts_with({name}, 'www.')" if key.object == "companies" else ""
     return f"(regexp_full_match(CAST({name} AS VARCHAR), '{quoted(_PLAIN[key.object])}'){www})"
-
-
-def _attach_published(connection: Connection, settings: Settings) -> None:
-    if not settings.analytics_file.exists():
-        raise HubspotError(
-            f"nothing is published yet at {settings.analytics_file}; run `warehouse run` first"
-        )
-    try:
-        connection.execute(f"ATTACH '{quoted(str(settings.analytics_file))}' AS published (READ_ONLY)")
-    except duckdb.Error as error:
-        raise HubspotError(f"cannot read {settings.analytics_file}: {error}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from dagster_project.destinations.parts.published import utc_now
 from dagster_project.warehouse.database import Connection, transaction
 
 from .answers import Input, Problem
@@ -14,7 +15,6 @@ from .keys import Key
 from .ledger import settle
 from .lookup import Found, all_records, by_id, by_key, in_batches, side_by_side
 from .progress import Progress
-from .values import utc_now
 
 # A call of which nothing is known may still be under way in HubSpot. Before a company is made once more this long is
 # waited: domains are not unique there, so a late one would make a double.

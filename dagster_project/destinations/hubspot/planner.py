@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from tempfile import mkdtemp
 
+from dagster_project.destinations.parts.published import quoted_name
 from dagster_project.settings import Settings
 from dagster_project.warehouse.database import Connection, append_rows, quoted, value
 
@@ -22,7 +23,7 @@ from .errors import HubspotError, NotAllowed, Refused
 from .keys import Key, keys_of
 from .lookup import by_id, in_batches, side_by_side
 from .matching import Matching, listed_lately
-from .outbound import Outbound, Selected, quoted_name
+from .outbound import Outbound, Selected
 from .plan import Counts, HeldBack, ListChange, Plan
 from .preflight import Column, LeftOut, Property, check, load_properties
 from .values import AS_OPTIONS, PROBLEM, are_same, kind_of, text_of

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
+from dagster_project.destinations.parts.published import utc_now
 from dagster_project.settings import HubspotSettings
 from dagster_project.warehouse.database import Connection, transaction, value
 
@@ -20,7 +21,7 @@ from .ledger import Reject, note_rejects
 from .outbox import Outbox
 from .planner import Planner
 from .preflight import LeftOut
-from .values import are_same, utc_now
+from .values import are_same
 
 # A record is sent this often while its outcome is unknown, in ever smaller calls: one of them may be poison.
 _SIZES = (BATCH, BATCH, 10, 1)

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import duckdb
 
+from dagster_project.destinations.parts.published import (
+    bounded_warehouse,
+    need_digest,
+    need_published,
+    utc_now,
+)
 from dagster_project.settings import Settings
 from dagster_project.warehouse.database import (
     Connection,
     open_published,
-    open_warehouse,
     transaction,
     value,
 )
 from dagster_project.warehouse.publish import publish
 
-from . import outcomes, tables
+from . import outcomes
 from .api import OBJECTS, Account, Api
 from .associations import Associations
 from .errors import (
@@ -42,12 +46,8 @@ from .planner import Planner, Resend
 from .preflight import LeftOut
 from .progress import Progress
 from .sender import Sender
-from .values import utc_now
 
 _log = logging.getLogger(__name__)
-# What a push may hold in memory, however many records there are; what is more lies in the database's files. Each
-# thread needs some of it.
-_MEMORY, _THREADS = 160_000_000, 2
 
 
 @dataclass
@@ -114,8 +114,8 @@ def is_up_to_date(settings: Settings) -> bool:
 
 def load_fields(settings: Settings) -> Account:
     """Load the properties of the account into ops.hubspot_properties, and publish them. Raises as `make_plan` does."""
-    _need_published(settings)
-    with Api(settings.hubspot) as api, _warehouse(settings) as connection:
+    need_published(settings)
+    with Api(settings.hubspot) as api, bounded_warehouse(settings, "hubspot") as connection:
         account = api.load_account(settings.hubspot.portal_id)
         planner = Planner(connection, settings, api, utc_now())
         planner.read_columns()
@@ -132,12 +132,12 @@ def make_plan(settings: Settings, *, offline: bool = False, resend: Resend | Non
     Raises HubspotError: nothing is published yet, a SELECT cannot be used, the token is not accepted or another
     account's, HubSpot cannot be read.
     """
-    _need_published(settings)
+    need_published(settings)
     try:
         api: Api | None = None if offline else Api(settings.hubspot)
     except MissingToken:
         api = None
-    with _warehouse(settings) as connection:
+    with bounded_warehouse(settings, "hubspot") as connection:
         settle(connection, utc_now())
         if api is None:
             return _planned(connection, settings, None, resend).as_plan()
@@ -164,18 +164,18 @@ def push(
         plan = make_plan(settings, resend=resend)
         if plan.offline:
             raise MissingToken
-        _need_digest(digest, plan.digest)
+        need_digest(digest, plan.digest)
         if show:
             show(plan)
         return rehearsal(plan)
-    _need_published(settings)
-    with Api(settings.hubspot) as api, _warehouse(settings) as connection:
+    need_published(settings)
+    with Api(settings.hubspot) as api, bounded_warehouse(settings, "hubspot") as connection:
         try:
             api.load_account(settings.hubspot.portal_id)
             progress = Progress(connection, api.account.portal_id, settings.hubspot)
             _recover(api, progress)
             planner = _planned(connection, settings, api, resend)
-            _need_digest(digest, planner.digest())
+            need_digest(digest, planner.digest())
             if show:
                 show(planner.as_plan())
             number = _begin(connection, progress, planner)
@@ -243,30 +243,6 @@ def _planned(
         planner = Planner(connection, settings, api, utc_now(), resend)
         planner.make()
     return planner
-
-
-@contextmanager
-def _warehouse(settings: Settings) -> Iterator[Connection]:
-    """The warehouse with the push's tables, held to an amount of memory that does not grow with the records."""
-    with open_warehouse(settings) as connection:
-        tables.prepare(connection)
-        if value(connection, "SELECT parse_formatted_bytes(current_setting('memory_limit')) > ?", [_MEMORY]):
-            connection.execute(f"SET memory_limit = '{_MEMORY}B'")
-        if value(connection, "SELECT current_setting('threads') > ?", [_THREADS]):
-            connection.execute(f"SET threads = {_THREADS}")
-        yield connection
-
-
-def _need_digest(wanted: str | None, found: str) -> None:
-    if wanted is not None and wanted != found:
-        raise HubspotError(f"the plan has changed since {wanted}: it is {found} now; look at it again")
-
-
-def _need_published(settings: Settings) -> None:
-    if not settings.analytics_file.exists():
-        raise HubspotError(
-            f"nothing is published yet at {settings.analytics_file}; run `warehouse run` first"
-        )
 
 
 def _recover(api: Api, progress: Progress) -> None:

@@ -13,6 +13,8 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
+from dagster_project.destinations.parts.pace import MOST_IN_FLIGHT
+from dagster_project.destinations.parts.published import utc_now
 from dagster_project.warehouse.database import value
 
 from .answers import Input, Problem, problem_of_call, verdict
@@ -20,9 +22,7 @@ from .api import Api, Json
 from .errors import HubspotError, NotAllowed, OutcomeUnknown, Refused, Unavailable
 from .lookup import by_key, in_batches
 from .outcomes import find_gone, look_up, plan_repairs
-from .pace import MOST_IN_FLIGHT
 from .progress import Progress
-from .values import utc_now
 
 _log = logging.getLogger(__name__)
 _FRUITLESS_PASSES = 4  # in a row without a single usable answer: HubSpot is down

@@ -150,11 +150,6 @@ def are_same(sent: str, found: object, property_type: str | None, field_type: st
     return sent.split() == text.split()
 
 
-def utc_now() -> datetime:
-    """As the warehouse keeps times: UTC, without a zone."""
-    return datetime.now(UTC).replace(tzinfo=None)
-
-
 def _number(text: str) -> float:
     try:
         return float(text)

@@ -1,4 +1,5 @@
-"""The tables that a push keeps: `sql/ops/hubspot_*.sql`. A build makes them; so does a push where that was an older one."""
+"""The tables that a destination keeps: `sql/ops/<destination>_*.sql`. A build makes them; so does a push where that was an
+older one."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from dagster_project.warehouse.database import Connection
 from dagster_project.warehouse.models import Model, parse_model
 
 
-def prepare(connection: Connection) -> None:
+def prepare(connection: Connection, destination: str) -> None:
     """Make the tables where an older build did not, and add the columns that they lack. No row is touched."""
     connection.execute("CREATE SCHEMA IF NOT EXISTS ops")
     existing: dict[str, set[str]] = {}
@@ -19,7 +20,7 @@ def prepare(connection: Connection) -> None:
         "SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = current_database() AND schema_name = 'ops'"
     ).fetchall():
         existing.setdefault(table, set()).add(column)
-    for model in _models().values():
+    for model in _models(destination).values():
         lacking = [c for c in model.columns if c.name not in existing.get(model.table, set())]
         if model.table not in existing:
             connection.execute(f"CREATE TABLE {model.name} ({definitions(model.columns)})")
@@ -32,6 +33,6 @@ def prepare(connection: Connection) -> None:
 
 
 @cache
-def _models() -> Mapping[str, Model]:
-    files = sorted((project_root() / "sql" / "ops").glob("hubspot_*.sql"))
+def _models(destination: str) -> Mapping[str, Model]:
+    files = sorted((project_root() / "sql" / "ops").glob(f"{destination}_*.sql"))
     return {f.stem: parse_model(f"ops.{f.stem}", f.read_text(encoding="utf-8")) for f in files}
