@@ -1554,8 +1554,12 @@ def profile_counts(
     successes = [c.at for c in calls if c.status is not None and 200 <= c.status <= 299]
     features_30d = [f for f in features if in_window(f.at.date(), as_of, 30)]
 
-    def calls_within(days: int) -> int:
-        return saturated(c.weight for c in calls if in_window(c.at.date(), as_of, days))
+    def calls_within(days: int, until: date = as_of) -> int:
+        return saturated(c.weight for c in calls if in_window(c.at.date(), until, days))
+
+    calls_prev_30d = calls_within(30, as_of - timedelta(days=30))
+    days = sorted({at.date() for at in seen})
+    ages = [(as_of - day).days for day in days if day <= as_of]
 
     return {
         "created_at": created_at,
@@ -1565,7 +1569,15 @@ def profile_counts(
         "calls_24h": calls_within(1),
         "calls_7d": calls_within(7),
         "calls_30d": calls_within(30),
+        "calls_prev_7d": calls_within(7, as_of - timedelta(days=7)),
+        "calls_prev_30d": calls_prev_30d,
+        "calls_trend_30d": float(calls_within(30)) / float(calls_prev_30d) - 1
+        if calls_prev_30d > 0
+        else None,
         "active_days_30d": len({at.date() for at in seen if in_window(at.date(), as_of, 30)}),
+        "first_active_day": days[0] if days else None,
+        "last_active_day": days[-1] if days else None,
+        "days_since_last_seen": min(ages, default=None),
         "feature_total_30d": saturated(f.total for f in features_30d),
         "features_used_30d": len({f.feature_id for f in features_30d}),
         "first_call_seconds": (min(successes) - created_at).total_seconds() if successes else None,

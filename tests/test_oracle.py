@@ -221,6 +221,9 @@ def test_a_day_is_a_gmt_day_and_windows_are_whole_days() -> None:
     assert [profile[name] for name in ("calls", "calls_24h", "calls_7d", "calls_30d")] == [7, 1, 3, 5]
     assert profile["active_days_30d"] == 5
     assert profile["last_seen_at"] == datetime(2026, 4, 1)
+    assert [profile[name] for name in ("calls_prev_7d", "calls_prev_30d", "calls_trend_30d")] == [1, 1, 4.0]
+    assert (profile["first_active_day"], profile["last_active_day"]) == (date(2026, 3, 1), date(2026, 4, 1))
+    assert profile["days_since_last_seen"] == 0  # what is after as-of is left out
     assert profile["created_at"] == datetime(2026, 3, 1, 23, 59, 59)
     assert profile["first_call_seconds"] == 0.0
 

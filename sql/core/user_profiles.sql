@@ -19,11 +19,17 @@
 --   calls_24h           BIGINT     calls on the as-of day
 --   calls_7d            BIGINT     calls in the last 7 days
 --   calls_30d           BIGINT     calls in the last 30 days
+--   calls_prev_7d       BIGINT     calls in the 7 days before those of calls_7d
+--   calls_prev_30d      BIGINT     calls in the 30 days before those of calls_30d
+--   calls_trend_30d     DOUBLE     calls_30d against calls_prev_30d, relative (0.5: half as many again); null: there were none
 --   errors_4xx          BIGINT     calls with status 400 to 499, all time
 --   errors_5xx          BIGINT     calls with status 500 to 599, all time
 --   blocked_calls       BIGINT     calls that a governance rule blocked, all time
 --   session_tokens      BIGINT     distinct tokens of its API calls, all time
 --   active_days_30d     BIGINT     days of the last 30 with an API call, action or feature event
+--   first_active_day    DATE       first day with an API call, action or feature event
+--   last_active_day     DATE       last day with an API call, action or feature event
+--   days_since_last_seen  BIGINT   days from the last active day to the as-of day; later days do not count; null: none yet
 --   actions_30d         BIGINT     custom actions, last 30 days
 --   feature_total_30d   BIGINT     sum of feature totals, last 30 days
 --   features_used_30d   BIGINT     distinct features, last 30 days
@@ -39,7 +45,8 @@ WITH named AS (
 ), ids AS (
     SELECT user_id, min(named_at) AS created_at FROM named GROUP BY 1
 ), windows AS (
-    SELECT as_of, CAST(as_of - INTERVAL '6' DAY AS DATE) AS day_7, CAST(as_of - INTERVAL '29' DAY AS DATE) AS day_30
+    SELECT as_of, CAST(as_of - INTERVAL '6' DAY AS DATE) AS day_7, CAST(as_of - INTERVAL '13' DAY AS DATE) AS day_14,
+           CAST(as_of - INTERVAL '29' DAY AS DATE) AS day_30, CAST(as_of - INTERVAL '59' DAY AS DATE) AS day_60
     FROM marts.as_of
 ), usage AS (
     SELECT
@@ -49,6 +56,8 @@ WITH named AS (
         saturating_sum(CASE WHEN d.day = w.as_of THEN d.calls ELSE 0 END) AS calls_24h,
         saturating_sum(CASE WHEN d.day BETWEEN w.day_7 AND w.as_of THEN d.calls ELSE 0 END) AS calls_7d,
         saturating_sum(CASE WHEN d.day BETWEEN w.day_30 AND w.as_of THEN d.calls ELSE 0 END) AS calls_30d,
+        saturating_sum(CASE WHEN d.day >= w.day_14 AND d.day < w.day_7 THEN d.calls ELSE 0 END) AS calls_prev_7d,
+        saturating_sum(CASE WHEN d.day >= w.day_60 AND d.day < w.day_30 THEN d.calls ELSE 0 END) AS calls_prev_30d,
         saturating_sum(d.errors_4xx) AS errors_4xx,
         saturating_sum(d.errors_5xx) AS errors_5xx,
         saturating_sum(d.blocked_calls) AS blocked_calls,
@@ -58,7 +67,9 @@ WITH named AS (
     GROUP BY 1
 ), activity AS (
     SELECT a.user_id, min(a.first_at) AS first_seen_at, max(a.last_at) AS last_seen_at,
-           count(CASE WHEN a.day BETWEEN w.day_30 AND w.as_of THEN 1 END) AS active_days_30d
+           count(CASE WHEN a.day BETWEEN w.day_30 AND w.as_of THEN 1 END) AS active_days_30d,
+           min(a.day) AS first_active_day, max(a.day) AS last_active_day,
+           min(CASE WHEN a.day <= w.as_of THEN date_diff('day', a.day, w.as_of) END) AS days_since_last_seen
     FROM core.user_activity_daily AS a CROSS JOIN windows AS w
     GROUP BY 1
 ), actions AS (
@@ -99,11 +110,17 @@ SELECT
     coalesce(u.calls_24h, 0) AS calls_24h,
     coalesce(u.calls_7d, 0) AS calls_7d,
     coalesce(u.calls_30d, 0) AS calls_30d,
+    coalesce(u.calls_prev_7d, 0) AS calls_prev_7d,
+    coalesce(u.calls_prev_30d, 0) AS calls_prev_30d,
+    CAST(u.calls_30d AS DOUBLE) / nullif(u.calls_prev_30d, 0) - 1 AS calls_trend_30d,
     coalesce(u.errors_4xx, 0) AS errors_4xx,
     coalesce(u.errors_5xx, 0) AS errors_5xx,
     coalesce(u.blocked_calls, 0) AS blocked_calls,
     coalesce(t.session_tokens, 0) AS session_tokens,
     coalesce(a.active_days_30d, 0) AS active_days_30d,
+    a.first_active_day,
+    a.last_active_day,
+    a.days_since_last_seen,
     coalesce(n.actions_30d, 0) AS actions_30d,
     coalesce(f.feature_total_30d, 0) AS feature_total_30d,
     coalesce(f.features_used_30d, 0) AS features_used_30d,
