@@ -8,9 +8,12 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import time
+from contextlib import suppress
 from pathlib import Path
 
 _MERGED = ".warehouse"
+_UNUSED_DAYS, _HALF_DONE_DAYS = 30, 1
 _EXPLAINED = {
     "cohorts": """# Cohorts of your own
 
@@ -23,6 +26,11 @@ One file is one cohort: `company__<name>.sql` or `user__<name>.sql`, a SELECT ov
 A file of your own takes the place of the one that comes with the release: `hubspot_companies.sql`,
 `hubspot_contacts.sql`. Look at it with `warehouse plan --offline`.
 """,
+    "views": """# Saved views of the portal
+
+One file is one view, `<name>.toml`, with a title and an address of the portal; it stands in the portal's menu. Any list
+that is narrowed down has "Save this view", with the text of the file.
+""",
 }
 _README = """# A usage warehouse
 
@@ -34,9 +42,10 @@ Made by `warehouse new`. What is here is yours; an upgrade of the package does n
     warehouse portal       companies, users and the rest as web pages
 
 - `data/raw/` is for your files, a folder a source: `events/`, `actions/`, `companies/`, `users/`, `features/`,
-  `crm/companies/`, `crm/contacts/`. To try it on invented data: `warehouse new FOLDER --sample`, then
+  `subscriptions/`, `crm/companies/`, `crm/contacts/`. To try it on invented data: `warehouse new FOLDER --sample`, then
   `warehouse run --as-of 2026-11-21` in there.
-- `sql/cohorts/`, `sql/outbound/`: queries of your own; they add to those of the release, or take their place.
+- `sql/cohorts/`, `sql/outbound/`, `sql/views/`: queries and saved views of your own; they add to those of the release, or
+  take their place.
 - `warehouse.toml`: settings, each with its default.
 - `workspace.yaml`: for Dagster's own commands, run from here.
 
@@ -82,6 +91,8 @@ def laid_over(shipped: Path, own: Path) -> Path:
         stamp.update(f"{path}|{found.st_size}|{found.st_mtime_ns}\n".encode())
     merged = own / _MERGED / stamp.hexdigest()[:16]
     if merged.is_dir():
+        with suppress(OSError):
+            os.utime(merged)  # in use
         return merged
     part = merged.with_name(f"{merged.name}.{os.getpid()}.part")
     part.mkdir(parents=True)
@@ -97,7 +108,20 @@ def laid_over(shipped: Path, own: Path) -> Path:
         part.rename(merged)
     except OSError:  # another process was faster
         shutil.rmtree(part, ignore_errors=True)
+    _prune(merged.parent, keep=merged)
     return merged
+
+
+def _prune(folder: Path, *, keep: Path) -> None:
+    """Remove what was merged before, and what was left half done. A portal that stands since then may read it still, so
+    only what nobody has begun to use for a month, or a day where it is half done.
+    """
+    now = time.time()
+    for old in folder.iterdir():
+        days = _HALF_DONE_DAYS if old.suffix == ".part" else _UNUSED_DAYS
+        with suppress(OSError):
+            if old != keep and now - old.stat().st_mtime > days * 86_400:
+                shutil.rmtree(old, ignore_errors=True)
 
 
 def _queries(folder: Path) -> list[Path]:

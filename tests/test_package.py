@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from dagster_project import projects
 from dagster_project.settings import project_root
 
 ROOT = project_root()
@@ -98,3 +99,23 @@ def test_an_installed_package_runs_a_project_of_its_own_with_own_files_over_ship
     assert "never_called" not in members
     assert "gone_quiet" in members, "what comes with the release counts, too"
     assert not list(installed.rglob("*.duckdb")), "nothing is written into the package"
+
+
+def test_what_was_merged_before_is_removed_once_nobody_uses_it(tmp_path: Path) -> None:
+    shipped, own = tmp_path / "shipped", tmp_path / "own"
+    for folder in (shipped, own):
+        (folder / "sql" / "cohorts").mkdir(parents=True)
+        (folder / "sql" / "cohorts" / f"company__{folder.name}.sql").write_text("SELECT 1")
+    first = projects.laid_over(shipped, own)
+    assert {file.name for file in first.rglob("*.sql")} == {"company__own.sql", "company__shipped.sql"}
+    half_done = first.with_name("half.part")
+    half_done.mkdir()
+    (own / "sql" / "cohorts" / "company__second.sql").write_text("SELECT 2")
+    second = projects.laid_over(shipped, own)
+    assert {folder.name for folder in first.parent.iterdir()} == {first.name, second.name, half_done.name}
+    for folder in (first, second, half_done):
+        os.utime(folder, (0, 0))
+    assert projects.laid_over(shipped, own) == second, "and that it is in use is noted"
+    (own / "sql" / "cohorts" / "company__third.sql").write_text("SELECT 3")
+    third = projects.laid_over(shipped, own)
+    assert {folder.name for folder in first.parent.iterdir()} == {second.name, third.name}

@@ -19,7 +19,20 @@ from starlette.types import ASGIApp
 from dagster_project.settings import Settings
 from dagster_project.warehouse.database import DatabaseError
 
-from . import cohorts, exports, features, freshness, hubspot, overview, people, plain, profile, quality, show
+from . import (
+    cohorts,
+    exports,
+    features,
+    freshness,
+    hubspot,
+    overview,
+    people,
+    plain,
+    profile,
+    quality,
+    show,
+    views,
+)
 from .access import Guard, Rules
 from .asking import Answer, Ask, Csv, Moved, NotHere, WrongAddress
 from .entities import COMPANY, USER
@@ -40,6 +53,7 @@ PAGES: dict[str, Callable[[Ask], Answer]] = {
     "/feature": features.one,
     "/quality": quality.page,
     **{f"/quality/{name}": listing.answer for name, listing in quality.LISTINGS.items()},
+    "/views": views.page,
     "/hubspot": hubspot.page,
     "/hubspot/pending": hubspot.pending,
     **{f"/hubspot/{name}": listing.answer for name, listing in hubspot.LISTINGS.items()},
@@ -130,7 +144,9 @@ class Portal:
         return HTMLResponse(page, status)
 
     def _page(self, template: str, path: str, title: str, **shows: Any) -> str:
-        return self._templates.get_template(template).render(path=path, title=title, **shows)
+        return self._templates.get_template(template).render(
+            path=path, title=title, views=views.saved(), **shows
+        )
 
 
 def make_app(settings: Settings, *, password: str | None = None, names: set[str] | None = None) -> ASGIApp:

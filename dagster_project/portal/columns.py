@@ -21,6 +21,7 @@ _LOOKS = (
     (r"feature_id", "feature"),
     (r"file_seq", "file"),
     (r"cohorts", "cohorts"),
+    (r".*_by_day", "spark"),
     (r"(.*_)?seconds", "span"),
     (r"(.*_)?bytes", "size"),
     (r"raw|sample", "raw"),
@@ -67,7 +68,8 @@ class Column:
     @property
     def label(self) -> str:
         """Its name for people: calls_30d is "calls, 30 d"."""
-        words = re.sub(r"_(\d+)(d|h)$", r", \1 \2", self.name)
+        words = re.sub(r"_prev_(\d+)(d|h)$", r", the \1 \2 before", self.name)
+        words = re.sub(r"_(\d+)(d|h)$", r", \1 \2", words)
         return re.sub(r"_(id|at|seconds)$", "", words).replace("_", " ") or words
 
     @property

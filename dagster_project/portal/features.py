@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from . import trends
 from .asking import Ask, NotHere, View
 from .spans import SPANS, by_name, window
 
 _ROWS = 300
 
+# total_before: over as many days before as those that are shown.
 _FEATURES = """
-SELECT feature_id, module_id, product_id, CAST(sum(total) AS BIGINT) AS total, count(DISTINCT account_id) AS companies,
-       count(DISTINCT user_id) AS users, max(last_at) AS last_at, count(*) OVER () AS of
-FROM marts.daily_feature_totals WHERE day BETWEEN $first AND $last
-GROUP BY 1, 2, 3 ORDER BY companies DESC, total DESC, 1, 2, 3 LIMIT {rows}"""
+WITH shown AS (
+    SELECT feature_id, module_id, product_id, CAST(sum(total) AS BIGINT) AS total, count(DISTINCT account_id) AS companies,
+           count(DISTINCT user_id) AS users, max(last_at) AS last_at
+    FROM marts.daily_feature_totals WHERE day BETWEEN $first AND $last GROUP BY ALL
+), earlier AS (
+    SELECT feature_id, module_id, product_id, CAST(sum(total) AS BIGINT) AS total_before
+    FROM marts.daily_feature_totals WHERE day >= $earlier AND day < $first GROUP BY ALL
+)
+SELECT s.feature_id, s.module_id, s.product_id, s.total, coalesce(e.total_before, 0) AS total_before, s.companies, s.users,
+       s.last_at, count(*) OVER () AS of
+FROM shown AS s
+LEFT JOIN earlier AS e ON e.feature_id = s.feature_id AND e.module_id = s.module_id AND e.product_id = s.product_id
+ORDER BY s.companies DESC, s.total DESC, 1, 2, 3 LIMIT {rows}"""
+
+# What each was used in each thirtieth of the time: as much as a line in a list can show.
+_PARTS = """
+SELECT feature_id, module_id, product_id, CAST(date_diff('day', $first::DATE, day) * 30 // $days AS INTEGER) AS part,
+       CAST(sum(total) AS BIGINT) AS total
+FROM marts.daily_feature_totals WHERE day BETWEEN $first AND $last GROUP BY ALL"""
 
 _USING = """
 SELECT count(DISTINCT account_id) AS companies, CAST(coalesce(sum(total), 0) AS BIGINT) AS total
@@ -65,13 +86,26 @@ def page(ask: Ask) -> View:
     ask.only("days")
     span, first, last = window(ask)
     days = {"first": first, "last": last}
+    count = (last - first).days + 1
+    features = ask.rows(
+        _FEATURES.format(rows=_EXPORTED if ask.form == "csv" else _ROWS),
+        **days,
+        earlier=first - timedelta(days=count),
+    )
+    if ask.form != "csv":
+        parts: dict[tuple[str, ...], list[int]] = {}
+        for row in ask.rows(_PARTS, **days, days=count):
+            parts.setdefault(_key(row), [0] * 30)[row["part"]] = row["total"]
+        for row in features:
+            row["by_part"] = parts[_key(row)]
     return View(
         "features.html",
         "Features",
         {
             "span": span,
             "spans": SPANS,
-            "features": ask.rows(_FEATURES.format(rows=_EXPORTED if ask.form == "csv" else _ROWS), **days),
+            "features": features,
+            "changes": [trends.Change(row["total"], row["total_before"]) for row in features],
             "using": ask.rows.one(_USING, **days),
             "tracked": ask.rows.one(_TRACKED),
             "limits": ask.published.settings.features,
@@ -80,6 +114,10 @@ def page(ask: Ask) -> View:
         },
         main="features",
     )
+
+
+def _key(row: Mapping[str, Any]) -> tuple[str, ...]:
+    return row["feature_id"], row["module_id"], row["product_id"]
 
 
 def one(ask: Ask) -> View:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import exports
+from . import exports, names
 from .asking import Ask, Csv, View
 from .columns import Column, of_query
 
@@ -45,13 +45,15 @@ class Listing:
             f"LIMIT {PAGE} OFFSET {(number - 1) * PAGE}",
             **given,
         )
+        columns = self._columns(ask)
         return View(
             "listing.html",
             self.title,
             {
                 "listing": self,
-                "columns": self._columns(ask),
+                "columns": columns,
                 "rows": rows,
+                "names": names.of(ask, rows, [(column.name, look) for column, look in columns]),
                 "count": count,
                 "page": number,
                 "pages": pages,

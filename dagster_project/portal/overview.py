@@ -6,8 +6,10 @@ from datetime import timedelta
 
 from dagster_project.rendering import charts
 
+from . import trends
 from .asking import Ask, View
 from .columns import of_table
+from .entities import COMPANY
 from .spans import calls_by_end, last_day
 
 _DAYS = 30
@@ -49,6 +51,10 @@ def page(ask: Ask) -> View:
     last = last_day(ask)
     first = last - timedelta(days=_DAYS - 1)
     calls = ask.rows(_CALLS, first=first, last=last)
+    busiest = ask.rows(_BUSIEST)
+    days = trends.by_day(ask, COMPANY, [row["company_id"] for row in busiest])
+    for row in busiest:
+        row[trends.BY_DAY.name] = days[row["company_id"]]
     return View(
         "overview.html",
         "Overview",
@@ -59,7 +65,7 @@ def page(ask: Ask) -> View:
             "checks": ask.rows(_CHECKS),
             "warnings": ask.rows(_WARNINGS) if of_table(ask, "ops.warnings") else [],
             "cohorts": ask.rows(_COHORTS),
-            "busiest": ask.rows(_BUSIEST),
+            "busiest": busiest,
             "built_at": ask.rows.value("SELECT max(built_at) FROM core.builds"),
         },
     )

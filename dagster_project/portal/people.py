@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from . import conditions, exports
+from . import conditions, exports, names, trends
 from .asking import Ask, Csv, Moved, View, WrongAddress, address
 from .columns import Column, of_table, quoted
 from .conditions import METADATA, Condition, Field, Where
@@ -22,6 +22,11 @@ class _Kind:
 
     columns: dict[str, Column]
     metadata: list[Field]
+
+    @property
+    def shows(self) -> dict[str, Column]:
+        """What can be shown of each: its columns, and what pages draw besides."""
+        return {**self.columns, trends.BY_DAY.name: trends.BY_DAY}
 
     @property
     def fields(self) -> dict[str, Field]:
@@ -51,7 +56,9 @@ def listing(ask: Ask, entity: Entity) -> View | Moved:
             f"SELECT count(*) FROM {entity.profiles} AS p WHERE {where.sql}", **where.given
         )
         page, pages = ask.page(count, PAGE)
-        needed = dict.fromkeys([entity.id, entity.label, *(column.name for column in shown)])
+        befores = trends.befores((column.name for column in shown), kind.columns)
+        needed = dict.fromkeys([entity.id, entity.label, *(c.name for c in shown), *befores.values()])
+        needed.pop(trends.BY_DAY.name, None)
         rows = ask.rows(
             f"SELECT {', '.join(_shortened(kind.columns.get(name, ENTERED)) for name in needed)} "
             f"FROM {_profiles(ask, entity, where)} AS p WHERE {where.sql} "
@@ -59,7 +66,12 @@ def listing(ask: Ask, entity: Entity) -> View | Moved:
             **where.given,
         )
     except WrongAddress as error:
-        problem, keys = str(error), []
+        problem, keys, befores = str(error), [], {}
+    ids = [row[entity.id] for row in rows]
+    if trends.BY_DAY in shown:
+        days = trends.by_day(ask, entity, ids)
+        for row in rows:
+            row[trends.BY_DAY.name] = days[row[entity.id]]
     written = conditions.written(ask)
     cohorts = _cohort_names(ask, entity)
     return View(
@@ -75,7 +87,10 @@ def listing(ask: Ask, entity: Entity) -> View | Moved:
             "unknown": _unknown(ask, entity, kind, found, cohorts),
             "conditions": found,
             "without": [_address(ask, written[:i] + written[i + 1 :], page=None) for i in range(len(found))],
-            "columns": kind.columns,
+            "columns": kind.shows,
+            "changes": {row[entity.id]: trends.changes(row, befores) for row in rows} if befores else {},
+            "quotas": trends.quotas(ask, entity, ids),
+            "names": names.of(ask, rows, [(column.name, column.look) for column in shown]),
             "metadata_fields": kind.metadata,
             "column_fields": conditions.columns_of(kind.columns),
             "shown": shown,
@@ -122,20 +137,20 @@ def _chosen(ask: Ask) -> list[str]:
 
 
 def _usual(entity: Entity, kind: _Kind) -> list[str]:
-    return [name for name in entity.shown if name in kind.columns]
+    return [name for name in entity.shown if name in kind.shows]
 
 
 def _shown(
     ask: Ask, entity: Entity, kind: _Kind, found: list[Condition], sort: str
 ) -> tuple[list[Column], list[str]]:
     """The columns of the list, and its metadata keys: those that are chosen, and what it is narrowed and sorted by."""
-    names = _chosen(ask) or _usual(entity, kind)
-    unknown = [name for name in names if name not in kind.columns and not name.startswith(METADATA)]
+    chosen = _chosen(ask) or _usual(entity, kind)
+    unknown = [name for name in chosen if name not in kind.shows and not name.startswith(METADATA)]
     if unknown:
         raise WrongAddress(f"column = {unknown[0]!r}: there is nothing of that name to show")
-    asked = [*names, *(c.field.name for c in found), *([] if sort == ENTERED.name else [sort])]
+    asked = [*chosen, *(c.field.name for c in found), *([] if sort == ENTERED.name else [sort])]
     first = [ENTERED] if ask.get("cohort") else []
-    own = [kind.columns[name] for name in dict.fromkeys(asked) if name in kind.columns]
+    own = [kind.shows[name] for name in dict.fromkeys(asked) if name in kind.shows]
     # What the first column shows already is not shown twice.
     own = [column for column in own if column.name not in (entity.id, entity.label)]
     return [*first, *own], [name for name in dict.fromkeys(asked) if name.startswith(METADATA)]

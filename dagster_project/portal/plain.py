@@ -53,7 +53,8 @@ def _plain(name: str, value: Any) -> Any:
         if not all(isinstance(key, str) for key in value):
             return _NOT_DATA
         found = {key: _member(key, inner) for key, inner in value.items()}
-        return {key: inner for key, inner in found.items() if inner is not _NOT_DATA} if found else {}
+        kept = {key: inner for key, inner in found.items() if inner is not _NOT_DATA}
+        return kept if kept or not value else _NOT_DATA
     if isinstance(value, list | tuple):
         found_list = [_plain(name, inner) for inner in value]
         return _NOT_DATA if any(inner is _NOT_DATA for inner in found_list) else found_list

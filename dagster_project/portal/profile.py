@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from dagster_project.rendering import charts
 
-from . import tables
+from . import names, tables, trends
 from .asking import Ask, NotHere, View
 from .columns import Column, of_table
 from .entities import COMPANY, Entity
@@ -21,6 +22,9 @@ FROM {aliases} WHERE {id} = $id ORDER BY last_seen_at DESC NULLS LAST, claimed_a
 
 _DAILY = """
 SELECT day, calls, errors_4xx, errors_5xx FROM {usage} WHERE {id} = $id AND day BETWEEN $first AND $last"""
+
+_CALLS = """
+SELECT CAST(coalesce(sum(calls), 0) AS BIGINT) FROM {usage} WHERE {id} = $id AND day BETWEEN $first AND $last"""
 
 _MODULES_DAILY = """
 SELECT day, module_id AS name, CAST(sum(total) AS BIGINT) AS total FROM marts.daily_feature_totals
@@ -78,16 +82,27 @@ def page(ask: Ask, entity: Entity) -> View:
     id_ = ask.get("id")
     ask.only("id", "days")
     columns = of_table(ask, entity.profiles)
-    names = ", ".join(_in_bounds(column) for column in columns.values())
-    found = ask.rows.one(f"SELECT {names} FROM {entity.profiles} WHERE {entity.id} = $id", id=id_)
+    selected = ", ".join(_in_bounds(column) for column in columns.values())
+    found = ask.rows.one(f"SELECT {selected} FROM {entity.profiles} WHERE {entity.id} = $id", id=id_)
     if found is None:
         raise NotHere(f"There is no {entity.name} with the id {id_!r}.")
     span, first, last = window(ask)
     then = {"id": id_, "first": first, "last": last}
 
+    of = {"aliases": entity.aliases, "usage": entity.usage, "id": entity.id, "account": entity.account}
+
     def rows(query: str, **given: Any) -> list[dict[str, Any]]:
-        names = {"aliases": entity.aliases, "usage": entity.usage, "id": entity.id, "account": entity.account}
-        return ask.rows(query.format(**names, rows=_ROWS), **given)
+        return ask.rows(query.format(**of, rows=_ROWS), **given)
+
+    befores = trends.befores(columns, columns)
+    days = rows(_DAILY, **then)
+    # As many days before as those that are shown.
+    earlier = {
+        "id": id_,
+        "first": first - (last - first) - timedelta(days=1),
+        "last": first - timedelta(days=1),
+    }
+    before = ask.rows.value(_CALLS.format(**of), **earlier)
 
     return View(
         "profile.html",
@@ -96,11 +111,20 @@ def page(ask: Ask, entity: Entity) -> View:
             "entity": entity,
             "one": found,
             "columns": columns,
-            "tables": tables.about(ask, entity, id_, first, last),
+            "figures": [c for c in columns.values() if c.is_figure and c.name not in befores.values()],
+            "changes": trends.changes(found, befores),
+            "quotas": trends.quotas(ask, entity, [id_]).get(id_, {}),
+            "change": trends.Change(sum(row["calls"] for row in days), before),
+            "tables": (shown := tables.about(ask, entity, id_, first, last)),
+            "names": names.of(
+                ask,
+                [row for table in shown for row in table.rows],
+                {(column.name, column.look) for table in shown for column in table.columns},
+            ),
             "company": _company(ask, found) if entity is not COMPANY else None,
             "span": span,
             "spans": SPANS,
-            "calls": charts.stacked("Calls", first, last, calls_by_end(rows(_DAILY, **then))),
+            "calls": charts.stacked("Calls", first, last, calls_by_end(days)),
             "modules": by_name("Feature use by module", rows(_MODULES_DAILY, **then), first, last),
             "features": rows(_FEATURES, **then),
             "errors": rows(_ERRORS, **then),

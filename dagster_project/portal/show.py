@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
 from .asking import address
 
@@ -37,6 +38,12 @@ def day(value: date | None) -> str:
 
 def text(value: object) -> str:
     return _MISSING if value is None or value == "" else str(value)
+
+
+def breakable(value: object) -> Markup:
+    """A text that may go on in the next line where an email goes from a name to a domain."""
+    before, at, after = text(value).partition("@")
+    return Markup("{}<wbr>{}").format(before, at + after) if at else Markup("{}").format(before)
 
 
 def token(value: str | None) -> str:
@@ -82,9 +89,21 @@ def size(count: int | None) -> str:
     raise AssertionError
 
 
+def outline(values: Sequence[int]) -> str:
+    """Values by day as the outline of an area: a path in a box of 100 by 20, the last at the right."""
+    top, step = max(values), 100 / max(len(values) - 1, 1)
+    points = (f"{i * step:.4g} {19 - 18 * value / top:.3g}" for i, value in enumerate(values))
+    return f"M0 20L{'L'.join(points)}L100 20Z"
+
+
 def words(name: str) -> str:
     """A column's or cohort's name as words."""
     return name.replace("_", " ")
+
+
+def toml(value: str) -> str:
+    """A text as a TOML string, which is written like JSON's."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def document(value: object) -> str | None:
@@ -140,7 +159,23 @@ def environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for show in (number, moment, day, text, token, untokened, span, size, words, document, pretty, tree):
+    for show in (
+        number,
+        moment,
+        day,
+        text,
+        breakable,
+        token,
+        untokened,
+        span,
+        size,
+        words,
+        outline,
+        toml,
+        document,
+        pretty,
+        tree,
+    ):
         made.filters[show.__name__] = show
     made.globals["address"] = address
     return made

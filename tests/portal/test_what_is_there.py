@@ -13,6 +13,7 @@ import pytest
 from harness import Warehouse
 from starlette.testclient import TestClient
 
+from dagster_project.portal.entities import COMPANY
 from dagster_project.settings import project_root
 from dagster_project.warehouse.build import build
 from dagster_project.warehouse.database import open_warehouse
@@ -147,13 +148,7 @@ def test_columns_are_chosen_in_the_address(portal: TestClient) -> None:
         "Health score" in portal.get("/companies?field=health_score&op=ge&value=1").text.split("<thead>")[1]
     )
     assert portal.get("/companies?column=nothing").status_code == 400
-    usual = "/companies?" + "&".join(
-        f"column={name}"
-        for name in (
-            *("company_domain", "calls_7d", "calls_30d", "errors_4xx", "errors_5xx", "users"),
-            *("features_used_30d", "last_seen_at", "cohorts"),
-        )
-    )
+    usual = "/companies?" + "&".join(f"column={name}" for name in COMPANY.shown)
     assert portal.get(usual, follow_redirects=False).headers["location"] == "/companies"
 
 
@@ -163,7 +158,7 @@ def test_a_daily_model_is_on_its_page_by_its_header(portal: TestClient) -> None:
     section = text.split("Visits to the documentation")[1].split("</section>")[0]
     assert "guides" in section
     assert "guides: 90" in section  # drawn, a colour for each shelf
-    assert '<td class="n">90</td>' in section
+    assert '<td class="n" data-label="Visits">90</td>' in section
     assert "Visits daily" not in html.unescape(portal.get("/user?id=ann").text)
 
 
