@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import logging
+import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +18,45 @@ from dagster_project.orchestration.log import listening
 from dagster_project.pipeline import nightly
 from dagster_project.pipeline.nightly import LoadResult
 from dagster_project.settings import Settings
+from dagster_project.sources import all_sources, loading
+from dagster_project.warehouse import registry, state, tables
 from dagster_project.warehouse.build import Built
-from dagster_project.warehouse.database import open_warehouse
+from dagster_project.warehouse.database import open_warehouse, transaction
 from dagster_project.warehouse.publish import publish
 
 Row = dict[str, Any]
 _JSON_COLUMNS = {"metadata", "campaign", "crm"}
 
 
-class Warehouse:
-    """Runs nights on the files that a test puts into raw/."""
+@cache
+def _blank() -> Path:
+    """Databases where every table is there and empty. To make them takes most of a first night: once a process."""
+    folder = Path(tempfile.mkdtemp(prefix="blank-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    with open_warehouse(Settings.model_validate({"data": folder, "raw": folder / "raw"})) as connection:
+        registry.prepare(connection)
+        loading.prepare(connection, all_sources())
+        state.prepare(connection, ())
+        with transaction(connection):
+            for model in nightly.models().values():
+                tables.create(connection, model)
+    return folder
 
-    def __init__(self, folder: Path, **sections: Mapping[str, Any]) -> None:
+
+class Warehouse:
+    """Runs nights on the files that a test puts into raw/. new: begin without databases, as on a new machine."""
+
+    def __init__(self, folder: Path, *, new: bool = False, **sections: Mapping[str, Any]) -> None:
         self.folder = folder
         self.raw = folder / "raw"
         self.raw.mkdir(parents=True, exist_ok=True)
         # Nights of a test are by any clock, in any order.
         sections = {**sections, "warehouse": {"clock_jump_days": 0, **sections.get("warehouse", {})}}
         self.settings = Settings.model_validate({"data": folder, "raw": self.raw, **sections})
+        files = (self.settings.raw_file, self.settings.warehouse_file)
+        if not new and not any(file.exists() for file in files):
+            for file in files:
+                shutil.copy(_blank() / file.name, file)
         self.loaded = LoadResult()
         self.built: dict[str, Built] = {}
 
