@@ -42,6 +42,7 @@ class Night:
     at: datetime  # naive UTC: the clock during that run = first-seen time of files first seen in it
     files: dict[str, bytes]  # path below raw/ -> content written before this run (only changes)
     removed: tuple[str, ...] = ()
+    withdrawn: tuple[int, ...] = ()  # files that were taken back before this run
 
 
 @dataclass(frozen=True)
@@ -287,7 +288,7 @@ class RawFile:
     tail: RawRecord | None = None  # a last record without an end
     tail_is_rejected: bool = False
     at: set[str] = field(default_factory=set)  # the paths where it stands
-    withdrawn: bool = False
+    withdrawn: int | None = None  # the run before which it was taken back: nothing is ever loaded of it
     notes: list[tuple[int, str]] = field(default_factory=list)  # what was changed in all of it, and the line
 
 
@@ -636,7 +637,7 @@ def without_tail(path: str, content: bytes, loaded: bytes) -> tuple[bytes, RawRe
 
 def is_grown(source: str, path: str, older: RawFile, content: bytes) -> bool:
     """Whether a content is an older file grown: it begins with what was loaded from that, up to the end of a line."""
-    if source != older.source or source.startswith("crm/") or older.error or older.withdrawn:
+    if source != older.source or source.startswith("crm/") or older.error or older.withdrawn is not None:
         return False
     if not (
         unpacked_name(path).endswith(GROWING_NAMES) and unpacked_name(older.path).endswith(GROWING_NAMES)
@@ -658,7 +659,10 @@ def read_files(nights: Sequence[Night]) -> tuple[list[RawFile], set[int]]:
     held: dict[str, RawFile] = {}  # path -> the file that it held when it was last there
     in_force: dict[str, RawFile] = {}  # path -> the CRM export that was last loaded from it
     replaced: set[int] = set()
+    withdrawn = {seq: index for index, night in enumerate(nights) for seq in night.withdrawn}
     for index, night in enumerate(nights):
+        # A withdrawn file that went and comes back is a new one.
+        out = {f.file_seq for f in files if f.withdrawn is not None and f.withdrawn <= index and not f.at}
         raw.update(night.files)
         for path in night.removed:
             raw.pop(path, None)
@@ -671,8 +675,8 @@ def read_files(nights: Sequence[Night]) -> tuple[list[RawFile], set[int]]:
         for file in files:
             file.at = {p for p in here if held.get(p) is file and here[p][1] == file.content}
         for path, (source, content, is_whole) in here.items():
-            if held.get(path) is None or path not in held[path].at:
-                file = same_file(files, source, path, content)
+            if held.get(path) is None or path not in held[path].at or held[path].file_seq in out:
+                file = same_file([f for f in files if f.file_seq not in out], source, path, content)
                 if file is None:
                     file = RawFile(
                         len(files) + 1,
@@ -684,12 +688,13 @@ def read_files(nights: Sequence[Night]) -> tuple[list[RawFile], set[int]]:
                         folder_date_of(path),
                         [],
                         content=content,
+                        withdrawn=withdrawn.get(len(files) + 1),
                     )
                     read_new_file(files, file, held.get(path), is_whole)
                     files.append(file)
                 file.at.add(path)
                 held[path] = file
-            if not held[path].error:
+            if not held[path].error and held[path].withdrawn is None:
                 before, in_force[path] = in_force.get(path), held[path]
                 if before is not None and before is not held[path]:
                     replaced.add(before.file_seq)
@@ -708,7 +713,7 @@ def read_files(nights: Sequence[Night]) -> tuple[list[RawFile], set[int]]:
 def same_file(files: list[RawFile], source: str, path: str, content: bytes) -> RawFile | None:
     """The file that a content at a path is, if it is none that is new."""
     day = folder_date_of(path)
-    alike = [f for f in files if f.source == source and f.content == content and not f.withdrawn]
+    alike = [f for f in files if f.source == source and f.content == content]
     for file in alike:
         if day in {folder_date_of(at) for at in file.at}:
             return file
@@ -726,6 +731,8 @@ def same_file(files: list[RawFile], source: str, path: str, content: bytes) -> R
 
 def read_new_file(files: list[RawFile], file: RawFile, held: RawFile | None, is_whole: bool) -> None:
     """Read what is new of a file's content."""
+    if file.withdrawn is not None:
+        return
     if not is_whole:
         file.error = True
         return

@@ -7,8 +7,6 @@ tables. What is common to all sources - places, rejects, repairs, unreadable fil
 from __future__ import annotations
 
 import gc
-import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -28,13 +26,11 @@ from dagster_project.warehouse.pseudonyms import keyed_hash, replace_values
 
 from . import RawColumn, RawTable, Source
 from .erasures import Erasures
+from .lookalikes import LookAlikes
 
 _BATCH_BYTES = 512 * 1024**2
 _BATCH_FILES = 500
 _FLUSH_ROWS = 50_000
-_IDS = ("company_id", "user_id")
-_ALIKE: dict[str, str] = {}  # keys that were met, to the id that they look like; '' for none
-_MOST_ALIKE = 10_000
 
 
 @dataclass
@@ -57,7 +53,7 @@ class FileLoad:
     end_line: int | None = None
     end_sha256: str | None = None
     waits: bool = False
-    alike: Counter[tuple[str, str]] = field(default_factory=Counter)
+    alike: LookAlikes = field(default_factory=LookAlikes)
     rejects: list[tuple[Any, ...]] = field(default_factory=list)
     repairs: list[tuple[Any, ...]] = field(default_factory=list)
     # Fields in which whole numbers are written as floats: the place of the first, and how many there are.
@@ -70,16 +66,6 @@ class FileLoad:
     def told(self, text: str) -> str:
         """A message about a record, without what must not be kept."""
         return redact_words(text, tokens=self.hides_tokens)
-
-    def look_for_others(self, value: dict[str, Any]) -> None:
-        """Count keys that look like ids under another name, where the id itself is missing."""
-        for key in value:
-            field = _ALIKE.get(key)
-            if field is None and key not in _ALIKE and len(_ALIKE) < _MOST_ALIKE:
-                plain = re.sub(r"[^a-z]", "", key.lower())
-                field = _ALIKE[key] = next((f for f in _IDS if plain == f.replace("_", "")), "")
-            if field and key != field and value.get(field) is None and value[key] is not None:
-                self.alike[field, key] += 1
 
     def place(self, record: Record) -> tuple[int, int, int, int]:
         return self.load_seq, self.part.file_seq, record.line, record.element
@@ -320,7 +306,13 @@ def load(
                 if steps is not None:
                     steps.next(numbered.path)
                 part = _goes_on(connection, numbered, loads)
-                one = FileLoad(part, load_seq, hides_tokens=key is not None, end_byte=part.end_byte)
+                one = FileLoad(
+                    part,
+                    load_seq,
+                    hides_tokens=key is not None,
+                    end_byte=part.end_byte,
+                    alike=LookAlikes(field for table in loader.incoming for field in table.table.ids),
+                )
                 _read(loader, one)
                 if one.error is None:
                     loads.append(one)
@@ -394,7 +386,7 @@ def _account(connection: Connection, loads: Sequence[FileLoad], unreadable: Sequ
     alike = [
         (one.load_seq, one.part.source, field, key, records)
         for one in loads
-        for (field, key), records in one.alike.items()
+        for field, key, records in one.alike.found
     ]
     if alike:
         append_rows(connection, "raw.lookalikes", alike)
@@ -483,8 +475,7 @@ def objects(load: FileLoad, records: Iterable[Record]) -> Iterator[tuple[Record,
         elif not isinstance(record.value, dict):
             load.reject(record, "not_object", f"the record is {_kind(record.value)}")
         else:
-            if record.value.get("company_id") is None or record.value.get("user_id") is None:
-                load.look_for_others(record.value)
+            load.alike.look(record.line - load.part.start_line, record.value)
             yield record, record.value
 
 

@@ -29,6 +29,7 @@ from dagster_project.readers.values import latest_time
 from dagster_project.warehouse.database import value
 
 from .loading import FileLoad, Incoming
+from .lookalikes import EVERY
 
 # Below this a file is read faster record by record than DuckDB can be asked.
 SMALLEST_BYTES = 250_000
@@ -96,7 +97,7 @@ def read(
     surveyed = _survey(part)
     if surveyed is None:
         return None
-    lines, flagged = surveyed
+    lines, flagged, sample = surveyed
     table = rows.table_of(load)
     connection.execute(_MACROS)
     for reading in readings:
@@ -125,6 +126,7 @@ def read(
     }
     rows.adopt(load)
     load.records += lines - len(odd)
+    load.alike.count(part, sample)
     return odd
 
 
@@ -170,10 +172,14 @@ def _read(
     connection.execute(statement, {name: of for name, of in known.items() if f"${name}" in statement})
 
 
-def _survey(part: FilePart) -> tuple[int, set[int]] | None:
-    """How many lines a file has, and which of them are not strict JSON. None where its lines are not records."""
+def _survey(part: FilePart) -> tuple[int, set[int], list[tuple[int, bytes]]] | None:
+    """How many lines a file has, which of them are not strict JSON, and those in which look-alikes are looked for.
+
+    None where its lines are not records.
+    """
     parse = simdjson.Parser().parse
     flagged: set[int] = set()
+    sample: list[tuple[int, bytes]] = []
     number = 0
     packed = _FORMATS[part.format] != "none"
     unsure: bytes | None = None  # a line on which a value may begin that ends on the next
@@ -188,6 +194,8 @@ def _survey(part: FilePart) -> tuple[int, set[int]] | None:
             if len(line) == LONGEST_RECORD or (unsure and may_run_on(unsure, line)):
                 return None
             unsure = None
+            if number <= EVERY or number % EVERY == 0:  # as is_sampled has it
+                sample.append((number, line))
             try:
                 parse(line)
             except (ValueError, RuntimeError, UnicodeDecodeError):
@@ -196,4 +204,4 @@ def _survey(part: FilePart) -> tuple[int, set[int]] | None:
                     return None
                 flagged.add(number)
                 unsure = line
-    return (number, flagged) if number else None
+    return (number, flagged, sample) if number else None

@@ -27,7 +27,7 @@ class CannotWithdraw(Exception):
 
 @dataclass(frozen=True)
 class Loaded:
-    """A loaded file, as far as its withdrawal goes."""
+    """A loaded file, as far as its withdrawal goes. load_seq 0: it is to be loaded again, and is gone."""
 
     file_seq: int
     source: str
@@ -57,16 +57,17 @@ def look(connection: Connection, place: Place, names: Sequence[str], *, gone: bo
 
     Raises CannotWithdraw and PlaceError, with nothing touched.
     """
-    if value(connection, "SELECT count(*) FROM raw.files WHERE replay_position IS NOT NULL"):
-        raise CannotWithdraw("files wait to be loaded again: run `warehouse run` first")
     loaded = [
         Loaded(*row)
         for row in connection.execute("""
-            SELECT file_seq, source, path, load_seq, records, loaded, duplicates, grown_from,
+            SELECT file_seq, source, path, coalesce(load_seq, 0), records, loaded, duplicates, grown_from,
                    coalesce(start_byte, 0), coalesce(start_line, 0)
-            FROM raw.files WHERE load_seq IS NOT NULL AND withdrawn_at IS NULL ORDER BY load_seq""").fetchall()
+            FROM raw.files WHERE (load_seq IS NOT NULL OR replay_position IS NOT NULL) AND withdrawn_at IS NULL
+            ORDER BY load_seq""").fetchall()
     ]
     folders = [source.as_folder for source in all_sources()]
+    if replay.locate(connection, place, folders, [file.file_seq for file in loaded if not file.load_seq]):
+        raise CannotWithdraw("files wait to be loaded again: run `warehouse run` first")
     chosen = _named(connection, loaded, names)
     if gone:
         there = replay.locate(connection, place, folders, [file.file_seq for file in loaded])
@@ -122,10 +123,10 @@ def _again(
     plan: Withdrawal,
 ) -> set[int]:
     """The files of a source that are to be loaded again."""
-    taken = [file for file in loaded if file.file_seq in chosen]
+    taken = [file for file in loaded if file.file_seq in chosen and file.load_seq]
     if not taken:
         return set()
-    rest = [file for file in loaded if file.file_seq not in chosen]
+    rest = [file for file in loaded if file.file_seq not in chosen and file.load_seq]
     remembering = [table.name for table in source.tables if FIRST_LOAD in table.columns]
     unknown = any(
         value(connection, f"SELECT count(*) FROM raw.{table} WHERE load_seq IS NULL") for table in remembering
@@ -187,7 +188,8 @@ def carry_out(connection: Connection, plan: Withdrawal, now: datetime) -> None:
         replay.mark(connection, plan.found, [file.file_seq for file in plan.again])
         connection.execute(
             """UPDATE raw.files SET load_seq = NULL, records = NULL, loaded = NULL, duplicates = NULL, rejected = NULL,
-            repaired = NULL, tail = NULL, withdrawn_at = ?, note = ?
+            repaired = NULL, tail = NULL, replay_position = NULL, replay_path = NULL, replay_byte = NULL,
+            replay_sha256 = NULL, withdrawn_at = ?, note = ?
             WHERE file_seq IN (SELECT unnest(?::BIGINT[]))""",
             [now, f"withdrawn {now:%Y-%m-%d}: as if never loaded", withdrawn],
         )

@@ -107,6 +107,7 @@ def discover(connection: Connection, place: Place, folders: Sequence[Folder], no
     look.warn()
     look.commit()
     look.found.pending = pending(connection, listing.files)
+    look.found.warnings += _gone_before_loaded_again(connection, look.found.pending)
     return look.found
 
 
@@ -432,6 +433,22 @@ class _Look:
 
 _FILE = tuple(f.name for f in fields(File))
 _PATH = tuple(f.name for f in fields(Path))
+
+
+def _gone_before_loaded_again(connection: Connection, pending: Iterable[FilePart]) -> Iterable[Warning]:
+    """A rebuild or a withdrawal found them in raw/; the run that was to load them again does not."""
+    coming = {part.file_seq for part in pending}
+    rows = connection.execute(
+        "SELECT file_seq, path FROM raw.files WHERE replay_position IS NOT NULL ORDER BY 1"
+    )
+    for seq, path in rows.fetchall():
+        if seq not in coming:
+            yield Warning(
+                "gone",
+                f"file {seq}",
+                f"{path} (file {seq}) is to be loaded again, and is gone: none of its records count",
+                f"put it back; or, if what it held is not to count: warehouse withdraw {seq}",
+            )
 
 
 def _no_lengths(_: str) -> Collection[int]:

@@ -223,6 +223,25 @@ def test_a_withdrawal_that_would_lack_a_file_touches_nothing(warehouse: Warehous
     assert companies(warehouse) == ["x", "z"]
 
 
+def test_a_file_that_goes_before_it_is_loaded_again_is_named_and_can_be_withdrawn(
+    warehouse: Warehouse,
+) -> None:
+    warehouse.put("events/a.jsonl", unkeyed("1"))
+    night(warehouse)
+    warehouse.put("events/a.jsonl", unkeyed("1", "2"))
+    night(warehouse)
+    withdraw(warehouse, "1")  # the second is to be loaded whole
+    (warehouse.raw / "events/a.jsonl").unlink()
+    night(warehouse)
+    night(warehouse)
+    assert companies(warehouse) == []
+    assert warehouse.one("ops.warnings", kind="gone")["help"].endswith("warehouse withdraw 2")
+    withdraw(warehouse, "2")
+    night(warehouse)
+    assert warehouse.table("ops.warnings") == []
+    night(warehouse, full=True)
+
+
 def test_a_withdrawn_file_that_was_gone_and_comes_back_is_new(warehouse: Warehouse) -> None:
     file = warehouse.put("events/a.jsonl", unkeyed("a"))
     warehouse.put("events/b.jsonl", unkeyed("b"))
