@@ -8,8 +8,9 @@
 --   email: CASE object WHEN 'contacts' THEN key END
 --   domain: CASE object WHEN 'companies' THEN key END
 -- columns:
---   portal_id   BIGINT     HubSpot account; null: it did not say
---   object      VARCHAR    companies or contacts
---   key         VARCHAR    domain or email, as match key; primary or additional
---   hubspot_id  VARCHAR    HubSpot's record id
---   seen_at     TIMESTAMP  when HubSpot said so, UTC
+--   portal_id    BIGINT     HubSpot account; null: it did not say
+--   object       VARCHAR    companies or contacts
+--   key          VARCHAR    domain or email, as match key; primary or additional
+--   hubspot_id   VARCHAR    HubSpot's record id
+--   seen_at      TIMESTAMP  when HubSpot said so, UTC
+--   verified_at  TIMESTAMP  when a read showed the key under this id, UTC; null: since it was made, none has

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import requests
 
 from dagster_project.destinations.hubspot import HubspotError, Resend
 from dagster_project.standins.hubspot import Emulator, Fault
@@ -176,7 +177,8 @@ def test_a_marked_column_fills_only_what_is_empty(desk: Desk, hub: Emulator) -> 
     hub.store.put("contacts", {"email": "a@example.com", "jobtitle": "CTO"})
     hub.store.put("contacts", {"email": "b@example.com"})
     columns = {"api_calls": "BIGINT", "jobtitle": "VARCHAR"}
-    for calls, title in ((1, "guessed"), (2, "guessed anew")):
+    # (The second push looks once at the record that the first one made.)
+    for calls, title in ((1, "guessed"), (2, "guessed anew"), (3, "guessed anew")):
         desk.contacts([person(name, calls, jobtitle=title) for name in "abc"], **columns)
         desk.select(
             "contacts", "-- Who they are.\n-- fill if empty: jobtitle\nSELECT * FROM marts.contacts_out"
@@ -328,3 +330,44 @@ def test_what_was_sent_is_kept_as_history(desk: Desk, hub: Emulator) -> None:
         (1, "b", "api_calls", None, "5", "acknowledged"),
         (1, "b", "lifecyclestage", None, "lead", "rejected"),
     }
+
+
+def test_a_remembered_id_is_looked_at_before_it_is_used(desk: Desk, hub: Emulator) -> None:
+    """Somebody gave the records that the first push made to others: their keys are matched anew."""
+    desk.companies([firm("acme", 1), firm("kept", 1)])
+    desk.contacts([person("a", 1), person("b", 1)])
+    desk.push()
+    made = {one: by_id(hub, one) for one in ("contacts", "companies")}
+    for kind, old, new in (
+        ("companies", "acme.example", "renamed.example"),
+        ("contacts", "a@example.com", "other@example.com"),
+    ):
+        requests.patch(
+            f"{hub.base_url}/crm/objects/2026-09/{kind}/{made[kind][old]}",
+            json={"properties": {"email" if kind == "contacts" else "domain": new}},
+            headers=hub.auth,
+            timeout=10,
+        ).raise_for_status()
+    hub.forget_calls()
+    desk.push()
+    assert not hub.writes
+    assert hub.totals["operation.contacts.batch_read"] == 0, "nothing is written, so nothing is looked at"
+    desk.companies([firm("acme", 2), firm("kept", 2)])
+    desk.contacts([person("a", 2), person("b", 2)])
+    assert desk.push().exit_status == 0
+    for kind, key in (("companies", "acme.example"), ("contacts", "a@example.com")):
+        assert by_id(hub, kind)[key] != made[kind][key]
+        assert [one["api_calls"] for one in by_key(hub, kind, key)] == ["2"]
+    for kind, key in (("companies", "renamed.example"), ("contacts", "other@example.com")):
+        assert [one["api_calls"] for one in by_key(hub, kind, key)] == ["1"]
+    assert by_id(hub, "companies")["kept.example"] == made["companies"]["kept.example"]
+    hub.forget_calls()
+    desk.contacts([person("a", 2), person("b", 3)])
+    desk.push()
+    assert hub.totals["operation.contacts.batch_read"] == 0, "it was looked at lately"
+
+
+def by_id(hub: Emulator, kind: str) -> dict[str, str]:
+    """Record ids by email or domain."""
+    name = "email" if kind == "contacts" else "domain"
+    return {held[name]: record for record, held in hub.store.snapshot(kind).items()}

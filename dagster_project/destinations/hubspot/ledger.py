@@ -52,7 +52,10 @@ def settle(connection: Connection, now: datetime) -> int:
             connection.execute(
                 f"""
                 CREATE OR REPLACE TEMP TABLE push_settling AS
-                SELECT record, portal_id, object, id, key, hubspot_id, properties {waiting} AND record <= ?""",
+                SELECT o.record, o.portal_id, o.object, o.id, o.key, o.hubspot_id, o.properties, v.verified_at
+                FROM (SELECT * {waiting} AND record <= ?) o LEFT JOIN ops.hubspot_records v
+                    ON v.object = o.object AND v.key = o.key AND v.hubspot_id = o.hubspot_id
+                   AND v.portal_id IS NOT DISTINCT FROM o.portal_id""",
                 [last],
             )
             count = int(value(connection, "SELECT count(*) FROM push_settling"))
@@ -86,8 +89,8 @@ _SETTLE = (
        SELECT portal_id, object, key, hubspot_id, property, value, $now FROM push_settling_values""",
     """DELETE FROM ops.hubspot_records AS r USING push_settling AS s
        WHERE r.object = s.object AND r.key = s.key AND r.portal_id IS NOT DISTINCT FROM s.portal_id""",
-    """INSERT INTO ops.hubspot_records (portal_id, object, key, hubspot_id, seen_at)
-       SELECT portal_id, object, key, hubspot_id, $now FROM push_settling""",
+    """INSERT INTO ops.hubspot_records (portal_id, object, key, hubspot_id, seen_at, verified_at)
+       SELECT portal_id, object, key, hubspot_id, $now, verified_at FROM push_settling""",
     # What HubSpot took is no reject any more.
     """DELETE FROM ops.hubspot_rejects AS r USING push_settling_values AS s
        WHERE r.object = s.object AND r.key = s.key AND r.portal_id IS NOT DISTINCT FROM s.portal_id
@@ -113,8 +116,15 @@ def remember_matches(connection: Connection, portal_id: int | None, now: datetim
     )
     connection.execute(
         """
-        INSERT INTO ops.hubspot_records (portal_id, object, key, hubspot_id, seen_at)
-        SELECT ?, object, key, hubspot_id, ? FROM push_said""",
+        INSERT INTO ops.hubspot_records (portal_id, object, key, hubspot_id, seen_at, verified_at)
+        SELECT $1, object, key, hubspot_id, $2, $2 FROM push_said""",
+        [portal_id, now],
+    )
+    connection.execute(
+        """
+        UPDATE ops.hubspot_records SET verified_at = $2 FROM plan_verified v
+        WHERE v.object = hubspot_records.object AND v.key = hubspot_records.key
+          AND v.hubspot_id = hubspot_records.hubspot_id AND hubspot_records.portal_id IS NOT DISTINCT FROM $1""",
         [portal_id, now],
     )
 

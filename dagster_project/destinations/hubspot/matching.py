@@ -92,6 +92,16 @@ class Matching:
             if record_id in held and key in held[record_id][1]
         )
 
+    def match_anew(self, keys: Iterable[str]) -> None:
+        """Ask where these keys are: what is remembered of them is not so any more."""
+        assert self.api is not None
+        self.connection.execute(
+            "DELETE FROM plan_matches WHERE object = ? AND source <> 2 AND list_contains(?, key)",
+            [self.key.object, list(keys)],
+        )
+        if unresolved := self._count_unresolved():
+            self._ask(self.api, unresolved)
+
     def _match_remembered_doubles(self, api: Api) -> None:
         """Keys that had several records last time: have they been put in order since? One read a hundred."""
         connection = self.connection

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import logging
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -33,6 +34,7 @@ _ROWS = 10_000  # handed over at a time
 _COMPARED_AT_ONCE = 8_000_000  # bytes of values, roughly: bounds what is in memory
 _BYTES = 32  # of a value that is no text
 _REASONS = 20  # of what is held back, shown
+_VERIFIED_FOR = timedelta(days=7)  # a remembered id is looked at again before it is written to
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,11 @@ class Planner:
         for object_type, usable in self.columns.items():
             if usable:
                 self._resolve(object_type)
+        self._match_and_compare()
+        if self.api is not None and self._match_anew(self.api):
+            self._match_and_compare()
+
+    def _match_and_compare(self) -> None:
         options = self.settings.hubspot
         scripts.run(
             self.connection,
@@ -205,6 +212,36 @@ class Planner:
             self.unreadable.note(object_type, error)
         if object_type == "companies":
             self.listed = matching.listed
+
+    def _match_anew(self, api: Api) -> bool:
+        """Remembered ids that are to be written to, and were not looked at since they were made, or for long: where HubSpot
+        shows another key under one, its key is matched anew. Returns whether there are any."""
+        connection, found_any = self.connection, False
+        for object_type, key in self.keys.items():
+            rows: list[tuple[str, str]] = connection.execute(
+                """
+                SELECT DISTINCT p.hubspot_id, p.key FROM plan_planned p JOIN ops.hubspot_records r
+                    ON r.object = p.object AND r.key = p.key AND r.hubspot_id = p.hubspot_id
+                WHERE p.object = $object AND r.portal_id IS NOT DISTINCT FROM $portal_id
+                  AND (r.verified_at IS NULL OR r.verified_at < $since)
+                  AND NOT EXISTS (FROM plan_matches m WHERE m.object = p.object AND m.key = p.key AND m.source = 2)
+                ORDER BY ALL""",
+                {"object": object_type, "portal_id": self.portal_id, "since": self.now - _VERIFIED_FOR},
+            ).fetchall()
+            keys_of_ids = dict(rows)
+            verified, others = [], []
+            for _, found in side_by_side(in_batches(list(keys_of_ids)), partial(by_id, api, key, refused={})):
+                for asked, record in found.items():
+                    is_same = keys_of_ids[asked] in record.keys
+                    (verified if is_same else others).append((object_type, keys_of_ids[asked], asked))
+            append_rows(connection, "plan_verified", verified)
+            if others:
+                found_any = True
+                try:
+                    Matching(connection, api, self.portal_id, key).match_anew(text for _, text, _ in others)
+                except (NotAllowed, Refused) as error:
+                    self.unreadable.note(object_type, error)
+        return found_any
 
     def _note_refused_before(self, object_type: str) -> None:
         """Creates that HubSpot refused, and would refuse again: nobody is asked where they are."""
@@ -294,6 +331,7 @@ class Planner:
     def _compare(self) -> None:
         """Compare with the ledger and with what HubSpot refused before, some of the profiles at a time."""
         connection = self.connection
+        scripts.run(connection, "compared")
         parts = 1 + sum(map(self._bytes, self.columns)) // _COMPARED_AT_ONCE
         keys = " ".join(f"WHEN '{o}' THEN '{quoted(k.property)}'" for o, k in self.keys.items())
         given = {"portal_id": self.portal_id}

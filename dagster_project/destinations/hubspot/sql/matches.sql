@@ -37,5 +37,9 @@ WHERE p.rank = 1 AND p.key IS NOT NULL AND p.problem IS NULL
   AND NOT EXISTS (FROM plan_skips s WHERE s.object = p.object AND s.key = p.key
                   AND s.reason NOT IN ('no_key', 'duplicate_key'));
 
+-- Values and records that HubSpot would refuse.
+CREATE OR REPLACE TEMP TABLE plan_refused (
+    object VARCHAR, id VARCHAR, key VARCHAR, hubspot_id VARCHAR, property VARCHAR, value VARCHAR, code VARCHAR,
+    said VARCHAR);
 INSERT INTO plan_refused
 SELECT object, id, key, NULL, NULL, key, problem, said FROM plan_profiles WHERE rank = 1 AND problem IS NOT NULL;

@@ -32,25 +32,11 @@ CREATE OR REPLACE TEMP TABLE plan_user_companies (user_id VARCHAR, company_id VA
 -- Who may be who. source: 1 remembered from an earlier push, 2 HubSpot said so just now, 3 an export, not looked at yet.
 CREATE OR REPLACE TEMP TABLE plan_matches (object VARCHAR, key VARCHAR, hubspot_id VARCHAR, source INTEGER);
 
+-- Remembered record ids under which HubSpot showed their key just now.
+CREATE OR REPLACE TEMP TABLE plan_verified (object VARCHAR, key VARCHAR, hubspot_id VARCHAR);
+
 -- Keys that need no asking: HubSpot refused to make exactly this record.
 CREATE OR REPLACE TEMP TABLE plan_refused_before (object VARCHAR, key VARCHAR);
 
 -- What is to be sent as if HubSpot had never acknowledged it. key or property null: all. with_rejects: also what it refused.
 CREATE OR REPLACE TEMP TABLE plan_forgotten (object VARCHAR, key VARCHAR, property VARCHAR, with_rejects BOOLEAN);
-
--- Values and records that HubSpot would refuse.
-CREATE OR REPLACE TEMP TABLE plan_refused (
-    object VARCHAR, id VARCHAR, key VARCHAR, hubspot_id VARCHAR, property VARCHAR, value VARCHAR, code VARCHAR,
-    said VARCHAR);
-
--- What an earlier refusal holds back. property null: the whole record.
-CREATE OR REPLACE TEMP TABLE plan_held_back (
-    object VARCHAR, id VARCHAR, key VARCHAR, property VARCHAR, value VARCHAR, code VARCHAR, message VARCHAR);
-
--- Fields that hold what others wrote: neither cleared, nor filled where only an empty one is. held: what HubSpot shows.
-CREATE OR REPLACE TEMP TABLE plan_others_values (
-    object VARCHAR, key VARCHAR, property VARCHAR, held VARCHAR, was_ours BOOLEAN);
-
--- A record that is to be written: properties, and what HubSpot was last told of them (before).
-CREATE OR REPLACE TEMP TABLE plan_parts (
-    object VARCHAR, action VARCHAR, id VARCHAR, key VARCHAR, hubspot_id VARCHAR, properties JSON, before JSON);
