@@ -51,7 +51,6 @@ SKIPS = Listing(
     labels={"id": "of"},
 )
 LISTINGS = {"pushes": PUSHES, "refusals": REFUSALS, "skips": SKIPS}
-_OBJECTS = ("companies", "contacts")
 
 
 def page(ask: Ask) -> View:
@@ -69,9 +68,10 @@ def page(ask: Ask) -> View:
 
 def pending(ask: Ask) -> View | Csv:
     """What differs from what HubSpot last acknowledged. An offline part of the plan, without asking anybody."""
-    object_type = ask.choice("object", _OBJECTS, "companies")
+    options = ask.published.settings.hubspot
     try:
-        query, properties = hubspot.pending_query(ask.rows.connection, object_type)
+        object_type = ask.choice("object", tuple(hubspot.keys_of(options)), "companies")
+        query, properties = hubspot.pending_query(ask.rows.connection, object_type, options)
     except hubspot.HubspotError as error:
         raise NotHere(str(error)) from error
     return Listing(

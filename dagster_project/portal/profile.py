@@ -62,7 +62,15 @@ SELECT cohort, entered_at FROM marts.cohort_members WHERE entity = $entity AND i
 
 _ACKNOWLEDGED = """
 SELECT property, value, acknowledged_at, hubspot_id, portal_id FROM ops.hubspot_ledger
-WHERE object = $object AND key = $key ORDER BY property"""
+WHERE object = $object AND (key = $key OR key IN (
+    SELECT key FROM ops.hubspot_changes WHERE object = $object AND id = $id))
+ORDER BY property"""
+
+# With what other objects (deals, say) were told of it.
+_TOLD = """
+SELECT changed_at, push, object, property, old, new, state, count(*) OVER () AS of FROM ops.hubspot_changes
+WHERE id = $id AND (object = $object OR object NOT IN ('companies', 'contacts'))
+ORDER BY push DESC, changed_at DESC, object, property LIMIT {rows}"""
 
 _REFUSED = """
 SELECT property, value, code, message, attempts, rejected_at FROM ops.hubspot_rejects
@@ -133,7 +141,8 @@ def page(ask: Ask, entity: Entity) -> View:
             "users": rows(_USERS, id=id_) if entity is COMPANY else [],
             "memberships": rows(_MEMBERSHIPS, entity=entity.name, id=id_),
             "history": rows(_HISTORY, entity=entity.name, id=id_),
-            "acknowledged": rows(_ACKNOWLEDGED, object=entity.object, key=found[entity.key]),
+            "acknowledged": rows(_ACKNOWLEDGED, object=entity.object, key=found[entity.key], id=id_),
+            "told": rows(_TOLD, object=entity.object, id=id_),
             "refused": rows(_REFUSED, object=entity.object, id=id_),
             "skipped": rows(_SKIPPED, object=entity.object, id=id_),
             "several": rows(_SEVERAL, object=entity.object, key=found[entity.key]),

@@ -2,13 +2,13 @@
 -- `[hubspot] changes_days` says.
 -- history: true
 -- erases:
---   company: CASE object WHEN 'companies' THEN id END
---   user: CASE object WHEN 'contacts' THEN id END
+--   company: CASE WHEN object <> 'contacts' THEN id END
+--   user: CASE WHEN object <> 'companies' THEN id END
 --   domain: CASE object WHEN 'companies' THEN key END
 --   email: CASE object WHEN 'contacts' THEN key END
 -- columns:
 --   push        BIGINT     the push, as in ops.hubspot_pushes
---   object      VARCHAR    companies or contacts
+--   object      VARCHAR    companies, contacts or another object that is sent
 --   id          VARCHAR    company_id or user_id
 --   key         VARCHAR    domain, email or own unique property
 --   hubspot_id  VARCHAR    HubSpot's record id; null: there is none

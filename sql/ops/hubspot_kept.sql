@@ -3,14 +3,15 @@
 -- grain: portal_id, object, key, property
 -- history: true
 -- erases:
---   company: CASE object WHEN 'companies' THEN key END
---   user: CASE object WHEN 'contacts' THEN key END
+--   company: CASE WHEN object = 'companies' THEN key WHEN object <> 'contacts' THEN id END
+--   user: CASE WHEN object = 'contacts' THEN key WHEN object <> 'companies' THEN id END
 --   email: CASE object WHEN 'contacts' THEN key END
 --   domain: CASE object WHEN 'companies' THEN key END
 -- columns:
 --   portal_id  BIGINT     HubSpot account
---   object     VARCHAR    companies or contacts
+--   object     VARCHAR    companies, contacts or another object that is sent
 --   key        VARCHAR    domain, email or own unique property
 --   property   VARCHAR    name in HubSpot
 --   value      VARCHAR    what HubSpot held
 --   seen_at    TIMESTAMP  when that was seen, UTC
+--   id         VARCHAR    company_id or user_id; null: written by an older release

@@ -2,15 +2,16 @@
 -- grain: portal_id, object, key, property
 -- history: true
 -- erases:
---   company: CASE object WHEN 'companies' THEN key END
---   user: CASE object WHEN 'contacts' THEN key END
+--   company: CASE WHEN object = 'companies' THEN key WHEN object <> 'contacts' THEN id END
+--   user: CASE WHEN object = 'contacts' THEN key WHEN object <> 'companies' THEN id END
 --   email: CASE object WHEN 'contacts' THEN key END
 --   domain: CASE object WHEN 'companies' THEN key END
 -- columns:
 --   portal_id        BIGINT     HubSpot account; null: it did not say
---   object           VARCHAR    companies or contacts
+--   object           VARCHAR    companies, contacts or another object that is sent
 --   key              VARCHAR    domain or email, as match key
 --   hubspot_id       VARCHAR    HubSpot's record id
 --   property         VARCHAR    name in HubSpot
 --   value            VARCHAR    as it was sent; '' cleared it
 --   acknowledged_at  TIMESTAMP  when HubSpot said that it has it, UTC
+--   id               VARCHAR    company_id or user_id; null: written by an older release

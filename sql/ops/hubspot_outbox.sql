@@ -3,14 +3,14 @@
 -- grain: record
 -- history: true
 -- erases:
---   company: CASE object WHEN 'companies' THEN id END
---   user: CASE object WHEN 'contacts' THEN id END
+--   company: CASE WHEN object <> 'contacts' THEN id END
+--   user: CASE WHEN object <> 'companies' THEN id END
 --   domain: CASE object WHEN 'companies' THEN key END
 --   email: CASE object WHEN 'contacts' THEN key END
 -- columns:
 --   record       BIGINT     number within the push
 --   portal_id    BIGINT     HubSpot account; null: it did not say
---   object       VARCHAR    companies or contacts
+--   object       VARCHAR    companies, contacts or another object that is sent
 --   action       VARCHAR    create, update or repair (the rest of a record that turned out to be merged)
 --   id           VARCHAR    company_id or user_id
 --   key          VARCHAR    domain or email, as match key

@@ -3,7 +3,7 @@
 -- history: true
 -- erases: nothing
 -- columns:
---   object            VARCHAR    companies or contacts
+--   object            VARCHAR    companies, contacts or another object that is sent
 --   name              VARCHAR    name in HubSpot
 --   label             VARCHAR    what people see
 --   type              VARCHAR    string, number, date, datetime, enumeration, bool, ...

@@ -2,12 +2,12 @@
 -- value or the property's definition changes.
 -- history: true
 -- erases:
---   company: CASE object WHEN 'companies' THEN id END
---   user: CASE object WHEN 'contacts' THEN id END
+--   company: CASE WHEN object <> 'contacts' THEN id END
+--   user: CASE WHEN object <> 'companies' THEN id END
 --   domain: CASE object WHEN 'companies' THEN key END
 --   email: CASE object WHEN 'contacts' THEN key END
 -- columns:
---   object          VARCHAR    companies or contacts
+--   object          VARCHAR    companies, contacts or another object that is sent
 --   id              VARCHAR    company_id or user_id
 --   key             VARCHAR    domain or email, as match key
 --   hubspot_id      VARCHAR    HubSpot's record id; null: there is none yet

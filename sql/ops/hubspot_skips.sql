@@ -1,12 +1,12 @@
 -- Every record that the last push did not send, and why.
 -- history: true
 -- erases:
---   company: CASE object WHEN 'companies' THEN id END
---   user: CASE object WHEN 'contacts' THEN id END
+--   company: CASE WHEN object <> 'contacts' THEN id END
+--   user: CASE WHEN object <> 'companies' THEN id END
 --   domain: CASE object WHEN 'companies' THEN key END
 --   email: CASE object WHEN 'contacts' THEN key END
 -- columns:
---   object  VARCHAR  companies or contacts
+--   object  VARCHAR  companies, contacts or another object that is sent
 --   id      VARCHAR  company_id or user_id
 --   key     VARCHAR  domain or email, as match key
 --   reason  VARCHAR  no_key; duplicate_key or same_record: another profile of it was seen later; free_mail_domain: of a mail provider; ambiguous: several HubSpot records; not_in_hubspot or in_hubspot_already: [hubspot] mode; not_readable: HubSpot refuses to show it; daily_limit or stopped: not reached; column_left_out: nothing left to send

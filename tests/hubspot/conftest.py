@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dagster_project.destinations.hubspot import init, outbound
+from dagster_project.destinations.hubspot import files
 from dagster_project.standins.hubspot import Emulator, Limits, Options
 
 from .desk import Desk
@@ -19,7 +19,7 @@ TOKEN = "pat-na1-0000-very-secret"
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
     made = Desk(tmp_path)
-    for module in (outbound, init):
+    for module in (files,):
         monkeypatch.setattr(module, "project_root", lambda: made.root)
     for name in ("HUBSPOT_CLIENT_ID", "HUBSPOT_CLIENT_SECRET", "HUBSPOT_REFRESH_TOKEN"):
         monkeypatch.delenv(name, raising=False)

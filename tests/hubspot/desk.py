@@ -10,7 +10,7 @@ import duckdb
 from harness import hearing
 
 from dagster_project.destinations import hubspot
-from dagster_project.destinations.hubspot import Plan, PushResult, init, outbound
+from dagster_project.destinations.hubspot import Plan, PushResult, files
 from dagster_project.destinations.parts import tables
 from dagster_project.settings import Settings, project_root
 from dagster_project.warehouse.database import open_warehouse, transaction
@@ -120,7 +120,7 @@ class Desk:
 
 def use_project_of(desk: Desk) -> None:
     """Read outbound SELECTs and cohorts from the test's folder, in this process, for good."""
-    outbound.project_root = init.project_root = lambda: desk.root  # type: ignore[assignment]
+    files.project_root = lambda: desk.root  # type: ignore[attr-defined]
 
 
 __all__ = ["Desk", "project_root", "use_project_of"]

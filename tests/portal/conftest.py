@@ -154,6 +154,9 @@ INSERT INTO ops.hubspot_ledger (portal_id, object, key, hubspot_id, property, va
 INSERT INTO ops.hubspot_rejects (object, id, key, hubspot_id, property, value, code, message, attempts, rejected_at)
     VALUES ('companies', 'acme', 'acme.example', '501', 'api_note', '<b>x</b>', 'INVALID_OPTION',
             '<script>window.hacked=1</script> is none of the options', 1, TIMESTAMP '{DAY} 12:00:00');
+INSERT INTO ops.hubspot_changes (push, object, id, key, hubspot_id, property, old, new, state, changed_at) VALUES
+    (1, 'companies', 'acme', 'acme.com', '171', 'api_calls', '3', '4', 'acknowledged', TIMESTAMP '2026-03-30 10:00'),
+    (1, 'deals', 'acme', 'sub_1', '300', 'amount', NULL, '99', 'rejected', TIMESTAMP '2026-03-30 10:00');
 INSERT INTO ops.hubspot_skips (object, id, key, reason) VALUES ('companies', 'calm', NULL, 'no_key');
 INSERT INTO ops.hubspot_pushes (push, started_at, ended_at, portal_id, digest, planned, acknowledged, rejected, skipped,
     unchanged, created, updated, unknown, calls, write_calls, exit_status)

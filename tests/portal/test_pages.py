@@ -142,6 +142,9 @@ def test_hubspot_shows_the_push_and_what_is_not_acknowledged_yet(portal: TestCli
     assert found["bolt"]["value"] == "5"
     assert found["bolt"]["acknowledged"] == ""
     assert portal.get("/hubspot/pending?object=deals").status_code == 400
+    told = page(portal, "/company?id=acme").text
+    assert "What was sent: 2 values" in told
+    assert "deals: amount" in told
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from dagster_project.destinations import Destination
 
 from .errors import HubspotError, MissingToken
 from .init import InitResult, init_properties
+from .keys import keys_of
 from .pending import pending_query
 from .plan import Change, Counts, HeldBack, Plan, Skip
 from .planner import Resend
@@ -33,7 +34,10 @@ DESTINATION = Destination(
     UNION
     SELECT object, hubspot_id FROM named JOIN ops.hubspot_records USING (object, key) WHERE hubspot_id IS NOT NULL
     UNION
-    SELECT object, hubspot_id FROM named JOIN ops.hubspot_ledger USING (object, key) WHERE hubspot_id IS NOT NULL""",
+    SELECT object, hubspot_id FROM named JOIN ops.hubspot_ledger USING (object, key) WHERE hubspot_id IS NOT NULL
+    UNION
+    SELECT object, hubspot_id FROM ops.hubspot_records r JOIN forgotten f ON f.id = r.id
+    WHERE f.kind IN ('company', 'user') AND object NOT IN ('companies', 'contacts') AND hubspot_id IS NOT NULL""",
 )
 
 __all__ = [
@@ -52,6 +56,7 @@ __all__ = [
     "Tally",
     "init_properties",
     "is_up_to_date",
+    "keys_of",
     "load_fields",
     "make_plan",
     "pending_query",

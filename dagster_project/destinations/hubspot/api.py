@@ -23,16 +23,21 @@ from dagster_project.destinations.parts.http import Bearer, Http, is_token, retr
 from dagster_project.settings import HubspotSettings, hubspot_base_url, hubspot_oauth, hubspot_token
 
 from .errors import DailyLimit, HubspotError, MissingToken, NotAllowed, OutcomeUnknown, Refused, Unavailable
+from .keys import TYPE_IDS, keys_of
 from .pace import FIRST_WAIT, Pace
 
 API_VERSION = "2026-09"
 ACCOUNT_VERSION = "2026-03"  # account and OAuth endpoints have no later one
-ASSOCIATION_VERSION = "2026-03"  # as documented; the same calls are at /crm/v4/associations
+ASSOCIATION_VERSION = "2026-03"  # as documented
 BATCH = 100  # inputs a call
-OBJECTS = ("companies", "contacts")
-KEYS = {"companies": "domain", "contacts": "email"}
-TYPE_IDS = {"companies": "0-2", "contacts": "0-1"}
-MORE_KEYS = {"companies": "hs_additional_domains", "contacts": "hs_additional_emails"}
+_ASSOCIATE = "/contacts/companies/batch/associate/default"
+_ASSOCIATIONS = (  # the second and later ones: where an account, or a stand-in, does not know the first
+    f"/crm/associations/{ASSOCIATION_VERSION}{_ASSOCIATE}",
+    f"/crm/associations/{API_VERSION}{_ASSOCIATE}",
+    f"/crm/v4/associations{_ASSOCIATE}",
+    "/crm/v4/associations/contacts/companies/batch/create",
+)
+_UNLABELLED = {"associationCategory": "HUBSPOT_DEFINED", "associationTypeId": 279}  # contact to company
 
 _LOCKED = {423, 477}  # HubSpot is busy with the record, or moving the account: not carried out
 _READ_TRIES = 5
@@ -81,7 +86,8 @@ class Api:
         self.account = Account()
         self._token_ends = float("inf")
         self._token_lock = threading.Lock()
-        self._association_paths = [f"/crm/associations/{ASSOCIATION_VERSION}", "/crm/v4/associations"]
+        self._association_paths = list(_ASSOCIATIONS)
+        self._paths = {one.object: one.path for one in keys_of(settings).values()}
         self._auth: Bearer | None = Bearer(token) if token else None
 
     def __enter__(self) -> Api:
@@ -120,10 +126,10 @@ class Api:
 
     def properties(self, object_type: str, sensitivity: str = "non_sensitive") -> list[Json]:
         params = {} if sensitivity == "non_sensitive" else {"dataSensitivity": sensitivity}
-        return self._list("GET", f"/crm/properties/{API_VERSION}/{object_type}", params)
+        return self._list("GET", f"/crm/properties/{API_VERSION}/{self._path(object_type)}", params)
 
     def groups(self, object_type: str) -> list[Json]:
-        return self._list("GET", f"/crm/properties/{API_VERSION}/{object_type}/groups")
+        return self._list("GET", f"/crm/properties/{API_VERSION}/{self._path(object_type)}/groups")
 
     def pages(self, object_type: str, properties: Sequence[str]) -> Iterator[tuple[list[Json], bool]]:
         """All records, a hundred at a time, each page with whether it is the last."""
@@ -133,7 +139,9 @@ class Api:
             params = {"limit": str(BATCH), "properties": ",".join(properties), "archived": "false"}
             if after is not None:
                 params["after"] = after
-            body = self._read("GET", f"/crm/objects/{API_VERSION}/{object_type}", params, holds="results")
+            body = self._read(
+                "GET", f"/crm/objects/{API_VERSION}/{self._path(object_type)}", params, holds="results"
+            )
             paging = body.get("paging")
             following = paging.get("next") if isinstance(paging, dict) else None
             after = (
@@ -165,7 +173,9 @@ class Api:
         if id_property:
             body["idProperty"] = id_property
         try:
-            return self._list("POST", f"/crm/objects/{API_VERSION}/{object_type}/batch/read", body=body)
+            return self._list(
+                "POST", f"/crm/objects/{API_VERSION}/{self._path(object_type)}/batch/read", body=body
+            )
         except Refused as error:
             if error.status == 404:
                 return []
@@ -187,19 +197,21 @@ class Api:
         Raises Refused (nothing was written), OutcomeUnknown, Unavailable, DailyLimit, NotAllowed.
         """
         return self.write(
-            "POST", f"/crm/objects/{API_VERSION}/{object_type}/batch/{verb}", {"inputs": inputs}
+            "POST", f"/crm/objects/{API_VERSION}/{self._path(object_type)}/batch/{verb}", {"inputs": inputs}
         )
 
     def create_group(self, object_type: str, group: Json) -> Json:
-        return self.write("POST", f"/crm/properties/{API_VERSION}/{object_type}/groups", group)
+        return self.write("POST", f"/crm/properties/{API_VERSION}/{self._path(object_type)}/groups", group)
 
     def create_properties(self, object_type: str, inputs: list[Json]) -> Json:
         return self.write(
-            "POST", f"/crm/properties/{API_VERSION}/{object_type}/batch/create", {"inputs": inputs}
+            "POST",
+            f"/crm/properties/{API_VERSION}/{self._path(object_type)}/batch/create",
+            {"inputs": inputs},
         )
 
     def update_property(self, object_type: str, name: str, change: Json) -> Json:
-        return self.write("PATCH", f"/crm/properties/{API_VERSION}/{object_type}/{name}", change)
+        return self.write("PATCH", f"/crm/properties/{API_VERSION}/{self._path(object_type)}/{name}", change)
 
     def find_list(self, object_type: str, name: str) -> Json | None:
         """The list of this name; None: there is none."""
@@ -227,14 +239,15 @@ class Api:
 
     def associate(self, pairs: Sequence[tuple[str, str]]) -> Json:
         """Associate up to a hundred contacts with companies, without a label. Raises as `batch_write`."""
-        body = {"inputs": [{"from": {"id": contact}, "to": {"id": company}} for contact, company in pairs]}
         for path in list(self._association_paths):
+            named = {"types": [_UNLABELLED]} if path.endswith("/create") else {}
+            inputs = [{"from": {"id": contact}, "to": {"id": company}, **named} for contact, company in pairs]
             try:
-                answer = self.write("POST", f"{path}/contacts/companies/batch/associate/default", body)
+                answer = self.write("POST", path, {"inputs": inputs})
             except Refused as refused:
                 if refused.status not in (404, 405) or len(self._association_paths) == 1:
                     raise
-                self._association_paths.remove(path)  # an account, or a stand-in, that knows the other one
+                self._association_paths.remove(path)
             else:
                 self._association_paths = [path]
                 return answer
@@ -245,6 +258,9 @@ class Api:
         return self.write("POST", "/crm/v3/objects/contacts/gdpr-delete", {"objectId": hubspot_id})
 
     # how calls are made
+
+    def _path(self, object_type: str) -> str:
+        return self._paths.get(object_type, object_type)
 
     def _list(
         self, method: str, path: str, params: Mapping[str, str] | None = None, body: Json | None = None

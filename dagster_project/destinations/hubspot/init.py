@@ -10,12 +10,13 @@ from functools import partial
 from typing import Any
 
 from dagster_project.destinations.parts.published import bounded_warehouse, need_published, utc_now
-from dagster_project.settings import Settings, project_root
+from dagster_project.settings import Settings
 from dagster_project.warehouse.database import Connection
 
 from .answers import problem_of
-from .api import BATCH, OBJECTS, Api, Json
+from .api import BATCH, Api, Json
 from .errors import OutcomeUnknown, Refused
+from .files import cohorts_of
 from .lookup import in_batches
 from .planner import Planner
 from .preflight import Column, Property
@@ -40,6 +41,7 @@ class NewProperty:
     type: str
     field_type: str
     options: tuple[str, ...] = ()
+    is_unique: bool = False
 
 
 @dataclass
@@ -75,6 +77,12 @@ def init_properties(settings: Settings, *, live: bool) -> InitResult:
         for object_type, columns in planner.read_columns().items():
             found = planner.properties[object_type]
             lacking = _compare(connection, object_type, columns, found, result)
+            key = planner.keys[object_type]
+            if key.is_own and key.property not in found:
+                label = _label(key.property)
+                lacking.insert(
+                    0, NewProperty(object_type, key.property, label, *MADE["text"], is_unique=True)
+                )
             result.properties += lacking
             if lacking and not _has_group(api, object_type, found.values()):
                 result.groups.append(object_type)
@@ -123,9 +131,8 @@ def _options(connection: Connection, object_type: str, column: Column) -> tuple[
         ).fetchall()
         if row[0]
     }
-    entity = {"companies": "company", "contacts": "user"}[object_type]
-    files = (project_root() / "sql" / "cohorts").glob(f"{entity}__*.sql")
-    cohorts = {file.stem.partition("__")[2] for file in files}
+    entity = {"companies": "company", "contacts": "user"}.get(object_type)
+    cohorts = cohorts_of(entity) if entity else set()
     return tuple(
         sorted(
             held | cohorts if (held and held <= cohorts) or (not held and "cohort" in column.name) else held
@@ -143,7 +150,7 @@ def _has_group(api: Api, object_type: str, properties: Iterable[Property]) -> bo
 
 
 def _make(api: Api, result: InitResult, planner: Planner) -> None:
-    for object_type in OBJECTS:
+    for object_type in planner.keys:
         new = [one for one in result.properties if one.object == object_type]
         if object_type in result.groups:
             _log.debug("making the group %s for %s", GROUP_LABEL, object_type)
@@ -230,6 +237,8 @@ def _body(new: NewProperty) -> Json:
         "fieldType": new.field_type,
         "description": "Kept up to date by the usage warehouse.",
     }
+    if new.is_unique:
+        body["hasUniqueValue"] = True
     return {**body, "options": _options_body(options)} if options else body
 
 

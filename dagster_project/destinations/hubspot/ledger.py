@@ -85,12 +85,12 @@ _SETTLE = (
     """DELETE FROM ops.hubspot_ledger AS l USING push_settling_values AS s
        WHERE l.object = s.object AND l.key = s.key AND l.property = s.property
          AND l.portal_id IS NOT DISTINCT FROM s.portal_id""",
-    """INSERT INTO ops.hubspot_ledger (portal_id, object, key, hubspot_id, property, value, acknowledged_at)
-       SELECT portal_id, object, key, hubspot_id, property, value, $now FROM push_settling_values""",
+    """INSERT INTO ops.hubspot_ledger (portal_id, object, id, key, hubspot_id, property, value, acknowledged_at)
+       SELECT portal_id, object, id, key, hubspot_id, property, value, $now FROM push_settling_values""",
     """DELETE FROM ops.hubspot_records AS r USING push_settling AS s
        WHERE r.object = s.object AND r.key = s.key AND r.portal_id IS NOT DISTINCT FROM s.portal_id""",
-    """INSERT INTO ops.hubspot_records (portal_id, object, key, hubspot_id, seen_at, verified_at)
-       SELECT portal_id, object, key, hubspot_id, $now, verified_at FROM push_settling""",
+    """INSERT INTO ops.hubspot_records (portal_id, object, id, key, hubspot_id, seen_at, verified_at)
+       SELECT portal_id, object, id, key, hubspot_id, $now, verified_at FROM push_settling""",
     # What HubSpot took is no reject any more.
     """DELETE FROM ops.hubspot_rejects AS r USING push_settling_values AS s
        WHERE r.object = s.object AND r.key = s.key AND r.portal_id IS NOT DISTINCT FROM s.portal_id
@@ -106,7 +106,8 @@ def remember_matches(connection: Connection, portal_id: int | None, now: datetim
     """Keep what HubSpot said of who is who (the planner's `resolved`), also where that is ambiguous."""
     connection.execute("""
         CREATE OR REPLACE TEMP TABLE push_said AS
-        SELECT DISTINCT m.object, m.key, m.hubspot_id FROM plan_matches m JOIN plan_resolved r USING (object, key, source)
+        SELECT DISTINCT m.object, p.id, m.key, m.hubspot_id FROM plan_matches m JOIN plan_resolved r USING (object, key, source)
+        LEFT JOIN plan_profiles p ON p.object = m.object AND p.key = m.key AND p.rank = 1
         WHERE m.source = 2""")
     connection.execute(
         """
@@ -116,8 +117,8 @@ def remember_matches(connection: Connection, portal_id: int | None, now: datetim
     )
     connection.execute(
         """
-        INSERT INTO ops.hubspot_records (portal_id, object, key, hubspot_id, seen_at, verified_at)
-        SELECT $1, object, key, hubspot_id, $2, $2 FROM push_said""",
+        INSERT INTO ops.hubspot_records (portal_id, object, id, key, hubspot_id, seen_at, verified_at)
+        SELECT $1, object, id, key, hubspot_id, $2, $2 FROM push_said""",
         [portal_id, now],
     )
     connection.execute(

@@ -17,17 +17,16 @@ import duckdb
 
 from dagster_project.destinations.parts import published as parts
 from dagster_project.destinations.parts.published import chunks, published, quoted_name, select
-from dagster_project.settings import Settings, hubspot_base_url, project_root
+from dagster_project.settings import Settings, hubspot_base_url
 from dagster_project.warehouse.database import Connection, append_rows, quoted
 
-from .api import OBJECTS
 from .errors import HubspotError
-from .keys import Key
+from .files import outbound_file, outbound_files
+from .keys import OBJECTS, Key
 from .preflight import Column
 from .values import EMAIL
 
 _log = logging.getLogger(__name__)
-IDS = {"companies": "company_id", "contacts": "user_id"}
 _EXPORTED_MORE = {
     "companies": ("Additional Domains", "hs_additional_domains"),
     "contacts": ("Additional email addresses", "hs_additional_emails"),
@@ -42,10 +41,13 @@ _ONLY_IF_EMPTY = re.compile(r"^--\s*fill if empty:\s*(.+)$", re.MULTILINE | re.I
 
 @dataclass(frozen=True)
 class Selected:
-    """The columns of a SELECT that are properties, and those that fill only what is empty."""
+    """The columns of a SELECT that are properties, those that fill only what is empty, the one that says whose a row is, and
+    the one that says when that was last seen."""
 
     columns: list[Column]
     only_if_empty: frozenset[str]
+    id: str
+    seen: str | None
 
 
 class Outbound:
@@ -59,8 +61,8 @@ class Outbound:
         """Run them. Returns what they select, by object type; those without a file are not there."""
         with published(self.connection, self.settings):
             self.source = source_of(self.connection, self.settings, "published.")
-            selected = {object_type: self._select(object_type) for object_type in OBJECTS}
-            for object_type in OBJECTS:
+            selected = {object_type: self._select(object_type) for object_type in self.keys}
+            for object_type in self.keys:
                 self._read_exports(object_type)
             if self.settings.hubspot.lists:
                 self._read_cohorts()
@@ -69,15 +71,17 @@ class Outbound:
         return {object_type: one for object_type, one in selected.items() if one is not None}
 
     def _select(self, object_type: str) -> Selected | None:
-        file = project_root() / "sql" / "outbound" / f"hubspot_{object_type}.sql"
+        file, key = outbound_file(object_type), self.keys[object_type]
         if not file.is_file():
             return None
         _log.debug("reading what to send to %s", object_type)
         text = file.read_text(encoding="utf-8")
         columns = [Column(*one) for one in select(self.connection, file, f"plan_selected_{object_type}")]
         names = {one.name for one in columns}
-        never_sent = (IDS[object_type], "last_seen_at", self.keys[object_type].property)
-        if lacking := [name for name in never_sent if name not in names]:
+        id_ = next((one for one in key.ids if one in names), " or ".join(key.ids))
+        never_sent = {*key.ids, id_, "last_seen_at", key.property}
+        needed = (id_, *(("last_seen_at",) if object_type in OBJECTS else ()), key.property)
+        if lacking := [name for name in needed if name not in names]:
             raise HubspotError(
                 f"sql/outbound/{file.name} does not select {', '.join(lacking)}: each row needs them"
             )
@@ -89,15 +93,21 @@ class Outbound:
         ]
         if unknown := [name for name in marked if name not in names]:
             raise HubspotError(f"sql/outbound/{file.name}: fill if empty: {unknown[0]} is no column of it")
-        return Selected([c for c in columns if c.name not in never_sent], frozenset(marked))
+        return Selected(
+            [c for c in columns if c.name not in never_sent],
+            frozenset(marked),
+            id_,
+            "last_seen_at" if "last_seen_at" in names else None,
+        )
 
-    def take_profiles(self, object_type: str) -> None:
+    def take_profiles(self, object_type: str, selected: Selected) -> None:
         """The rows' keys, and which of several rows with one key is sent."""
+        seen = f"TRY_CAST(s.{selected.seen} AS TIMESTAMP)" if selected.seen else "CAST(NULL AS TIMESTAMP)"
         connection, key = self.connection, self.keys[object_type]
         self._normalise_keys(object_type)
         problem = (
             f"CASE WHEN NOT regexp_full_match(key, '{EMAIL}') THEN 'INVALID_EMAIL' END"
-            if key.property == "email"
+            if object_type == "contacts" and key.property == "email"
             else "NULL"
         )
         is_free = "false"
@@ -115,8 +125,8 @@ class Outbound:
             SELECT ?, row, id, key, seen, row_number() OVER (PARTITION BY key ORDER BY seen DESC NULLS LAST, id, row),
                    {problem}, NULL, {is_free}
             FROM (
-                SELECT s.rowid AS row, CAST(s.{IDS[object_type]} AS VARCHAR) AS id, k.key,
-                       TRY_CAST(s.last_seen_at AS TIMESTAMP) AS seen
+                SELECT s.rowid AS row, CAST(s.{selected.id} AS VARCHAR) AS id, k.key,
+                       {seen} AS seen
                 FROM plan_selected_{object_type} s
                 LEFT JOIN plan_match_keys k ON k.written = CAST(s.{quoted_name(key.property)} AS VARCHAR)
             )""",
@@ -182,9 +192,8 @@ class Outbound:
 
 def source_of(connection: Connection, settings: Settings, database: str = "") -> str | None:
     """A hash of all that decides what a push finds to send; None: what is published does not say what it was built from."""
-    files = sorted((project_root() / "sql" / "outbound").glob("hubspot_*.sql"))
     more = (settings.hubspot.model_dump_json(), hubspot_base_url())
-    return parts.source_of(connection, files, more, database)
+    return parts.source_of(connection, outbound_files(), more, database)
 
 
 @cache

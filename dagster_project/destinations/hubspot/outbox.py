@@ -15,8 +15,8 @@ import orjson
 from dagster_project.warehouse.database import Connection, append_rows, quoted, value
 
 from .answers import Input
-from .api import BATCH, OBJECTS
-from .keys import Key, key_for
+from .api import BATCH
+from .keys import OBJECTS, Key, key_for
 
 _AT_ONCE = 4 * BATCH
 

@@ -9,7 +9,7 @@ from dagster_project.destinations.parts.published import utc_now
 from dagster_project.warehouse.database import Connection, transaction
 
 from .answers import Input, Problem
-from .api import OBJECTS, Api
+from .api import Api
 from .errors import NotAllowed, Refused
 from .keys import Key
 from .ledger import settle
@@ -24,7 +24,7 @@ _GONE = Problem("OBJECT_NOT_FOUND", "the record does not exist in HubSpot any mo
 
 def look_up(api: Api, progress: Progress) -> None:
     """Read what HubSpot holds of each record whose outcome is unknown, and go by that."""
-    for object_type in OBJECTS:
+    for object_type in progress.keys:
         for is_create in (False, True):
             inputs = list(progress.outbox.inputs("sent", object_type, is_create))
             try:
@@ -55,7 +55,7 @@ def _look_up(api: Api, progress: Progress, object_type: str, inputs: Sequence[In
 
 def find_gone(api: Api, progress: Progress, recreate: bool) -> None:
     """Records that HubSpot does not know any more: deleted, unless their key leads to another one."""
-    for object_type in OBJECTS:
+    for object_type in progress.keys:
         gone = list(progress.outbox.inputs("gone", object_type, False))
         if not gone:
             continue

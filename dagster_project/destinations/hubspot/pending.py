@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import duckdb
 
-from dagster_project.settings import HubspotSettings, project_root
+from dagster_project.settings import HubspotSettings
 from dagster_project.warehouse.database import Connection
 from dagster_project.warehouse.models import bare
 
 from .errors import HubspotError
+from .files import outbound_file
 from .keys import keys_of
-from .outbound import IDS
 from .values import kind_of, text_of
 
 
@@ -27,19 +27,20 @@ def pending_query(
     Raises HubspotError where the SELECT in sql/outbound/ cannot be used.
     """
     by = keys_of(options or HubspotSettings())[object_type]
-    file = project_root() / "sql" / "outbound" / f"hubspot_{object_type}.sql"
+    file = outbound_file(object_type)
     try:
         selected = bare(file.read_text(encoding="utf-8"))
         columns = [(row[0], row[1]) for row in published.execute(f"DESCRIBE ({selected}\n)").fetchall()]
     except (OSError, duckdb.Error) as error:
         raise HubspotError(f"sql/outbound/{file.name}: {error}") from error
-    id_, key = IDS[object_type], by.property
+    names = {name for name, _ in columns}
+    id_, key = next((one for one in by.ids if one in names), by.ids[0]), by.property
     sent = [
         (f'"{name}"', kind)
         for name, kind in columns
-        if name not in (id_, key, "last_seen_at") and kind_of(kind)
+        if name not in (*by.ids, key, "last_seen_at") and kind_of(kind)
     ]
-    if not sent or not {id_, key} <= {name for name, _ in columns}:
+    if not sent or not {id_, key} <= names:
         raise HubspotError(f"sql/outbound/{file.name} does not select {id_}, {key} and something to send")
     texts = ", ".join(f"{text_of(name, kind)} AS {name}" for name, kind in sent)
     query = f"""

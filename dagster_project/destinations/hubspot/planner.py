@@ -19,7 +19,7 @@ from dagster_project.settings import Settings
 from dagster_project.warehouse.database import Connection, append_rows, quoted, value
 
 from . import associations, lists, scripts
-from .api import BATCH, OBJECTS, Api
+from .api import BATCH, Api
 from .errors import HubspotError, NotAllowed, Refused
 from .keys import Key, keys_of
 from .lookup import by_id, in_batches, side_by_side
@@ -128,7 +128,7 @@ class Planner:
                 self.left_out += left_out
             self.columns[object_type] = usable
             if usable:
-                self._outbound.take_profiles(object_type)
+                self._outbound.take_profiles(object_type, self.selected[object_type])
         self.forget()
         for object_type, usable in self.columns.items():
             if usable:
@@ -138,14 +138,13 @@ class Planner:
             self._match_and_compare()
 
     def _match_and_compare(self) -> None:
-        options = self.settings.hubspot
         scripts.run(
             self.connection,
             "matches",
             {
                 "unreadable": list(self.unreadable.said),
-                "update_only": [o for o in OBJECTS if getattr(options, o).mode == "update"],
-                "create_only": [o for o in OBJECTS if getattr(options, o).mode == "create"],
+                "update_only": [o for o, key in self.keys.items() if key.mode == "update"],
+                "create_only": [o for o, key in self.keys.items() if key.mode == "create"],
             },
         )
         self._compare()
@@ -200,7 +199,7 @@ class Planner:
                     raise HubspotError(f"{id_}: no such record is sent to {object_type}")
                 records += [(object_type, key) for (key,) in keys]
         named = bool(records or self.resend.properties)
-        for object_type, key in records or [(one, None) for one in OBJECTS]:
+        for object_type, key in records or [(one, None) for one in self.keys]:
             append_rows(connection, "plan_forgotten", [(object_type, key, name, named) for name in names])
 
     def _resolve(self, object_type: str) -> None:
@@ -229,7 +228,8 @@ class Planner:
                 {"object": object_type, "portal_id": self.portal_id, "since": self.now - _VERIFIED_FOR},
             ).fetchall()
             keys_of_ids = dict(rows)
-            verified, others = [], []
+            verified: list[tuple[str, str, str]] = []
+            others: list[tuple[str, str, str]] = []
             for _, found in side_by_side(in_batches(list(keys_of_ids)), partial(by_id, api, key, refused={})):
                 for asked, record in found.items():
                     is_same = keys_of_ids[asked] in record.keys
@@ -406,8 +406,9 @@ class Planner:
         )
         self.connection.execute(
             """
-            INSERT INTO ops.hubspot_kept (portal_id, object, key, property, value, seen_at)
-            SELECT ?, object, key, property, held, ? FROM plan_others_values WHERE NOT was_ours""",
+            INSERT INTO ops.hubspot_kept (portal_id, object, id, key, property, value, seen_at)
+            SELECT ?, o.object, s.id, o.key, o.property, o.held, ?
+            FROM plan_others_values o LEFT JOIN plan_sendable s USING (object, key) WHERE NOT o.was_ours""",
             [self.portal_id, self.now],
         )
 

@@ -15,8 +15,8 @@ from dagster_project.settings import HubspotSettings
 from dagster_project.warehouse.database import Connection, transaction, value
 
 from .answers import Input, Problem
-from .api import BATCH, OBJECTS
-from .keys import key_for, keys_of
+from .api import BATCH
+from .keys import KEYS, OBJECTS, key_for, keys_of
 from .ledger import Reject, note_rejects
 from .outbox import Outbox
 from .planner import Planner
@@ -28,7 +28,7 @@ _SIZES = (BATCH, BATCH, 10, 1)
 # Refusals of a column's values, with none taken. High, as these rows may be the only bad ones: they are no fault of the
 # column. But a bad column of a hundred thousand records must not cost as many calls.
 _HOPELESS = 500
-# In this order: object type, whether creates.
+# In this order: object type, whether creates. Other objects follow.
 _ORDER = (("companies", True), ("companies", False), ("contacts", False), ("contacts", True))
 
 
@@ -50,7 +50,7 @@ class Progress:
         self._tries: Counter[int] = Counter()  # of records whose outcome was unknown
         self._errors: dict[int, Problem] = {}  # the last one of a record
         self._moved: set[int] = set()
-        self._taken: dict[str, set[str]] = {object_type: set() for object_type in OBJECTS}
+        self._taken: dict[str, set[str]] = {object_type: set() for object_type in self.keys}
         self._refusals: Counter[tuple[str, str]] = Counter()
         self._types: dict[tuple[str, str], tuple[str, str]] = {}
         self.halted: dict[
@@ -100,11 +100,11 @@ class Progress:
     def is_held(self, object_type: str, name: str, sent: str, found: object) -> bool:
         """Whether what HubSpot shows of a property is what was sent."""
         kind, field_type = self._types.get((object_type, name), (None, None))
-        key = key_for(object_type)
-        if name in (key.property, self.keys[object_type].property):  # HubSpot writes them in its own way
-            return (found is not None and key.of(sent) == key.of(found)) or name == self.keys[
-                object_type
-            ].property
+        if name == self.keys[object_type].property:
+            return True
+        if object_type in OBJECTS and name == KEYS[object_type]:  # HubSpot writes them in its own way
+            key = key_for(object_type)
+            return found is not None and key.of(sent) == key.of(found)
         return are_same(sent, found, kind, field_type)
 
     # what calls are made of
@@ -115,10 +115,11 @@ class Progress:
         Contacts are made only when HubSpot has answered for every company that is to be made: there are accounts that
         make companies from contacts' domains by themselves.
         """
-        for object_type, is_create in _ORDER:
+        others = [one for one in self.keys if one not in OBJECTS]
+        for object_type, is_create in (*_ORDER, *((one, made) for one in others for made in (True, False))):
             is_contact = (object_type, is_create) == ("contacts", True)
             if is_contact and state == "ready" and self.outbox.awaits_companies(self.halted):
-                return
+                continue
             if (object_type, is_create) not in self.halted or state != "ready":
                 waiting: dict[int, list[Input]] = {}
                 for one in self.outbox.inputs(state, object_type, is_create):
@@ -226,7 +227,7 @@ class Progress:
 
     def turn_into_update(self, object_type: str, one: Input, hubspot_id: str) -> None:
         """It was to be made and exists. Where it is another profile's too, the next plan says whose values it gets."""
-        if getattr(self.options, object_type).mode == "create":
+        if self.keys[object_type].mode == "create":
             self._states[one.record] = "in_hubspot_already"
             return
         if self.planner and value(

@@ -26,7 +26,7 @@ from dagster_project.warehouse.database import (
 from dagster_project.warehouse.publish import publish
 
 from . import outcomes
-from .api import OBJECTS, Account, Api
+from .api import Account, Api
 from .associations import Associations
 from .errors import (
     AccountRefused,
@@ -38,6 +38,7 @@ from .errors import (
     Refused,
     Unavailable,
 )
+from .keys import OBJECTS
 from .ledger import remember_matches, remember_preflight, settle
 from .lists import Lists
 from .outbound import source_of
@@ -266,8 +267,8 @@ def _recover(api: Api, progress: Progress) -> None:
         # Found, but not as it was meant: the plan makes an update of it.
         connection.execute(
             """
-            INSERT INTO ops.hubspot_records (portal_id, object, key, hubspot_id, seen_at)
-            SELECT portal_id, object, key, hubspot_id, ? FROM ops.hubspot_outbox o
+            INSERT INTO ops.hubspot_records (portal_id, object, id, key, hubspot_id, seen_at)
+            SELECT portal_id, object, id, key, hubspot_id, ? FROM ops.hubspot_outbox o
             WHERE state = 'ready' AND hubspot_id IS NOT NULL AND NOT EXISTS (
                 FROM ops.hubspot_records r WHERE r.object = o.object AND r.key = o.key
                   AND r.portal_id IS NOT DISTINCT FROM o.portal_id)""",
@@ -383,14 +384,14 @@ _NOT_SKIPPED = "'settled', 'rejected', 'sent'"
 
 def _tallies(progress: Progress) -> dict[str, Tally]:
     """What became of the records in the outbox."""
-    tallies = {object_type: Tally() for object_type in OBJECTS}
+    tallies = {object_type: Tally() for object_type in progress.keys}
     for object_type, action, state, number in progress.connection.execute(
         """
         SELECT object, action, state, count(*) FROM ops.hubspot_outbox
         WHERE portal_id IS NOT DISTINCT FROM ? AND action <> 'repair' GROUP BY ALL""",
         [progress.portal_id],
     ).fetchall():
-        tally = tallies[object_type]
+        tally = tallies.setdefault(object_type, Tally())  # its SELECT may be gone since
         tally.planned += number
         if state == "settled":
             tally.acknowledged += number

@@ -36,6 +36,13 @@ def parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="stand for the account that CRM exports came from: a folder with companies/ and contacts/, such as raw/crm",
     )
+    made.add_argument(
+        "--custom-object",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="an object of the account's own, besides contacts, companies and deals; may be given again",
+    )
     made.add_argument("--seed", type=int, default=1, help="same seed, same records, order and chance")
     made.add_argument("--rate", type=int, default=190, help="calls in ten seconds; 0 lifts the limit")
     made.add_argument("--daily", type=int, default=625_000, help="calls a day; 0 lifts the limit")
@@ -74,7 +81,10 @@ def main(argv: list[str] | None = None) -> int:
             limits=limits,
             faults=faults,
             options=Options(
-                search_lag=args.search_lag, latency=args.latency, update_invalid=args.update_invalid
+                search_lag=args.search_lag,
+                latency=args.latency,
+                update_invalid=args.update_invalid,
+                custom_objects=tuple(args.custom_object),
             ),
             tokens=(args.token,),
             scopes=frozenset(args.scope) if args.scope else None,

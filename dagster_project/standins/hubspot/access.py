@@ -75,7 +75,7 @@ class Access:
             return
         area, _, verb = operation.rpartition(".")
         way = "write" if verb in WRITES else "read"
-        if area in ("contacts", "companies"):
+        if area in ("contacts", "companies", "deals"):
             needed = f"crm.objects.{area}.{way}"
         elif area in ("properties", "validations"):
             needed = f"crm.schemas.{object_type}.{way}"
@@ -83,6 +83,8 @@ class Access:
             needed = f"crm.objects.contacts.{way}"
         elif area == "lists":
             needed = f"crm.lists.{way}"
+        elif object_type:
+            needed = f"crm.objects.custom.{way}"
         else:
             return
         if needed not in self.scopes:

@@ -40,7 +40,7 @@ class Operations:
 
     def dispatch(self, request: Request) -> tuple[int, Any]:
         area, _, verb = request.operation.rpartition(".")
-        if area in ("contacts", "companies", "unknown"):
+        if area == "unknown" or any(area == kind.name for kind in self.store.types):
             area = "objects"
         handler: Callable[[Request], tuple[int, Any]] = getattr(self, f"_{area}_{verb}")
         return handler(request)

@@ -26,7 +26,7 @@ class Options:
     added to each answer. ``companies_from_contacts``: the account makes a company of a new contact's domain
     where it has none. ``unreadable``: emails and ids for which a batch read is refused. ``property_lag``:
     seconds until the list of properties shows a new one. ``longest_address``: characters of an address;
-    what is longer is a 414.
+    what is longer is a 414. ``custom_objects``: names of objects of the account's own, besides deals.
     """
 
     update_invalid: RowOrCall = "whole_call"
@@ -52,3 +52,4 @@ class Options:
     unreadable: frozenset[str] = frozenset()
     property_lag: float = 0.0
     longest_address: int = 8_000
+    custom_objects: tuple[str, ...] = ()

@@ -209,7 +209,7 @@ class Schema:
             type=body["type"],
             field_type=body["fieldType"],
             group=body["groupName"],
-            options=_options(body.get("options")),
+            options=as_options(body.get("options")),
             unique=bool(body.get("hasUniqueValue")),
             calculated=body["fieldType"] == "calculation_equation",
             external_options=bool(body.get("externalOptions")),
@@ -237,7 +237,7 @@ class Schema:
         if "options" in body or kind != prop.type:
             given = body.get("options", prop.options)
             self._check_options(kind, given, prop.external_options)
-            prop.options = _options(given)
+            prop.options = as_options(given)
             prop.option_values = frozenset(option["value"] for option in prop.options)
         prop.type, prop.field_type = kind, field_type
         prop.group = body.get("groupName", prop.group)
@@ -350,7 +350,7 @@ def unknown_id_property(name: str, known: bool, type_id: str) -> ApiError:
     return invalid([Problem("PROPERTY_DOESNT_EXIST", f'Property "{name}" does not exist', name)]).as_call()
 
 
-def _options(given: Any) -> list[Json]:
+def as_options(given: Any) -> list[Json]:
     return [
         {
             "label": option["label"],
@@ -361,155 +361,3 @@ def _options(given: Any) -> list[Json]:
         }
         for index, option in enumerate(given or [])
     ]
-
-
-def _choice(*pairs: tuple[str, str]) -> list[Json]:
-    return _options([{"value": value, "label": label} for value, label in pairs])
-
-
-_STAGES = _choice(
-    ("subscriber", "Subscriber"),
-    ("lead", "Lead"),
-    ("marketingqualifiedlead", "Marketing Qualified Lead"),
-    ("salesqualifiedlead", "Sales Qualified Lead"),
-    ("opportunity", "Opportunity"),
-    ("customer", "Customer"),
-    ("evangelist", "Evangelist"),
-    ("other", "Other"),
-)
-_YES_NO = _choice(("true", "Yes"), ("false", "No"))
-
-
-def _own(group: str, *rows: tuple[str, str, str, str], **more: Any) -> list[Property]:
-    return [
-        Property(name, label, kind, field_type, group, hubspot_defined=True, **more)
-        for name, label, kind, field_type in rows
-    ]
-
-
-def _common(group: str, modified: str) -> list[Property]:
-    """What both object types have: read-only facts of the record, the owner, and the unwritable kinds."""
-    return [
-        *_own(
-            group,
-            ("hs_object_id", "Record ID", "number", "number"),
-            ("createdate", "Create Date", "datetime", "date"),
-            (modified, "Last Modified Date", "datetime", "date"),
-            ("hs_merged_object_ids", "Merged record IDs", "enumeration", "checkbox"),
-            read_only_value=True,
-            external_options=False,
-        ),
-        *_own(group, ("hubspot_owner_id", "Owner", "enumeration", "select"), external_options=True),
-        *_own(
-            group,
-            ("hs_all_owner_ids", "All owner IDs", "enumeration", "checkbox"),
-            external_options=True,
-            read_only_value=True,
-        ),
-        *_own(group, ("lifecyclestage", "Lifecycle Stage", "enumeration", "radio"), options=_STAGES),
-        *_own(
-            group,
-            ("hs_location", "Location (emulator's example)", "object_coordinates", "text"),
-            ("hs_raw_details", "Raw details (emulator's example)", "json", "text"),
-            hidden=True,
-        ),
-    ]
-
-
-def contact_schema(options: Options, now: int) -> Schema:
-    group = "contactinformation"
-    properties = [
-        *_own(
-            group,
-            ("email", "Email", "string", "text"),
-            unique=options.email_has_unique_value,
-            form_field=True,
-        ),
-        *_own(
-            group,
-            ("hs_additional_emails", "Additional email addresses", "enumeration", "checkbox"),
-            read_only_value=True,
-        ),
-        *_own(
-            group,
-            ("firstname", "First Name", "string", "text"),
-            ("lastname", "Last Name", "string", "text"),
-            ("phone", "Phone Number", "string", "phonenumber"),
-            ("mobilephone", "Mobile Phone Number", "string", "phonenumber"),
-            ("company", "Company Name", "string", "text"),
-            ("jobtitle", "Job Title", "string", "text"),
-            ("website", "Website URL", "string", "text"),
-            ("city", "City", "string", "text"),
-            ("country", "Country/Region", "string", "text"),
-            ("message", "Message", "string", "textarea"),
-            ("closedate", "Close Date", "datetime", "date"),
-            form_field=True,
-        ),
-        *_own(
-            group,
-            ("hs_lead_status", "Lead Status", "enumeration", "radio"),
-            options=_choice(
-                ("NEW", "New"),
-                ("OPEN", "Open"),
-                ("IN_PROGRESS", "In Progress"),
-                ("CONNECTED", "Connected"),
-                ("UNQUALIFIED", "Unqualified"),
-            ),
-        ),
-        *_own(group, ("hs_email_domain", "Email Domain", "string", "text"), calculated=True),
-        *_own(
-            group,
-            ("hs_email_optout", "Unsubscribed from all email", "bool", "booleancheckbox"),
-            options=_YES_NO,
-            read_only_value=True,
-        ),
-        *_common(group, "lastmodifieddate"),
-    ]
-    groups = [Group(group, "Contact information", 0), Group("emailinformation", "Email information", 1)]
-    return Schema(options, groups, properties, now)
-
-
-def company_schema(options: Options, now: int) -> Schema:
-    group = "companyinformation"
-    properties = [
-        *_own(
-            group,
-            ("domain", "Company Domain Name", "string", "text"),
-            ("name", "Company name", "string", "text"),
-        ),
-        *_own(
-            group,
-            ("hs_additional_domains", "Additional Domains", "enumeration", "checkbox"),
-            read_only_value=True,
-        ),
-        *_own(
-            group,
-            ("phone", "Phone Number", "string", "phonenumber"),
-            ("website", "Website URL", "string", "text"),
-            ("description", "Description", "string", "textarea"),
-            ("city", "City", "string", "text"),
-            ("country", "Country/Region", "string", "text"),
-            ("numberofemployees", "Number of Employees", "number", "number"),
-            ("annualrevenue", "Annual Revenue", "number", "number"),
-            ("closedate", "Close Date", "datetime", "date"),
-        ),
-        *_own(group, ("is_public", "Is Public", "bool", "booleancheckbox"), options=_YES_NO),
-        *_own(
-            group,
-            ("type", "Type", "enumeration", "select"),
-            options=_choice(
-                ("PROSPECT", "Prospect"),
-                ("PARTNER", "Partner"),
-                ("RESELLER", "Reseller"),
-                ("VENDOR", "Vendor"),
-                ("OTHER", "Other"),
-            ),
-        ),
-        *_own(
-            group,
-            ("num_associated_contacts", "Number of Associated Contacts", "number", "number"),
-            calculated=True,
-        ),
-        *_common(group, "hs_lastmodifieddate"),
-    ]
-    return Schema(options, [Group(group, "Company information", 0)], properties, now)

@@ -1,8 +1,6 @@
 """What the account holds: records with their keys, merges, lists. Nothing here knows of HTTP.
 
-A record is its id, two timestamps and a flat list of values addressed by the property's slot; short
-values are shared between records. That keeps 110,000 records with 25 values each in a few hundred MB at
-most. The caller holds ``Store.lock`` around every call.
+The caller holds ``Store.lock`` around every call.
 """
 
 from __future__ import annotations
@@ -10,55 +8,21 @@ from __future__ import annotations
 import hashlib
 import random
 import threading
-from bisect import bisect_right, insort
-from collections import deque
+from bisect import insort
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from . import values
+from .built_in import company_schema, contact_schema, custom_schema, deal_schema
 from .errors import Json, Problem, RowError, bad_request, invalid, not_found
+from .objects import ObjectType, Record
 from .options import Options
-from .schema import Property, Schema, company_schema, contact_schema, unknown_id_property
+from .schema import Property, unknown_id_property
 from .values import as_id, iso, normal_key, split_multi
 
 FIRST_ID = 171_591_000_001
 _MAX_SHARED = 200_000
-_MAX_PENDING = 50_000
-
-# Read from the record's own facts, not from its values.
-COMPUTED = frozenset(
-    {
-        *("hs_object_id", "createdate", "lastmodifieddate", "hs_lastmodifieddate", "hs_merged_object_ids"),
-        *("hs_email_domain", "num_associated_contacts"),
-    }
-)
-
-
-class Record:
-    """One contact or company. ``values`` may be shorter than the schema has slots."""
-
-    __slots__ = ("archived", "created", "id", "updated", "values")
-
-    def __init__(self, record_id: int, now: int) -> None:
-        self.id = record_id
-        self.created = now
-        self.updated = now
-        self.archived: int | None = None
-        self.values: list[str | None] = []
-
-    def get(self, slot: int) -> str | None:
-        return self.values[slot] if slot < len(self.values) else None
-
-    def set(self, slot: int, value: str | None) -> None:
-        if slot >= len(self.values):
-            self.values.extend([None] * (slot + 1 - len(self.values)))
-        self.values[slot] = value
-
-    def copy(self) -> Record:
-        twin = Record(self.id, self.created)
-        twin.updated, twin.archived, twin.values = self.updated, self.archived, list(self.values)
-        return twin
 
 
 @dataclass
@@ -93,95 +57,6 @@ class Segment:
         }
 
 
-class ObjectType:
-    """Contacts or companies: schema, records, the index of their key, and what search has not seen yet."""
-
-    def __init__(self, name: str, singular: str, type_id: str, key: str, more: str, schema: Schema) -> None:
-        self.name, self.singular, self.type_id = name, singular, type_id
-        self.key, self.more = key, more
-        self.unique_key = name == "contacts"
-        self.joint = ";" if self.unique_key else "; "
-        self.modified = "lastmodifieddate" if self.unique_key else "hs_lastmodifieddate"
-        self.shown = ("email", "firstname", "lastname") if self.unique_key else ("domain", "name")
-        self.always = ("createdate", "hs_object_id", self.modified)
-        self.schema = schema
-        self.records: dict[int, Record] = {}
-        self.archived: dict[int, Record] = {}
-        self.ids: list[int] = []
-        self.index: dict[str, tuple[int, ...]] = {}
-        self.unique: dict[str, dict[str, int]] = {}
-        self.merged: dict[int, int] = {}
-        self.sources: dict[int, list[int]] = {}
-        self.pending: deque[tuple[float, int, Record | None]] = deque(maxlen=_MAX_PENDING)
-        self.key_slot = schema.properties[key].slot
-        self.more_slot = schema.properties[more].slot
-
-    def resolve(self, record_id: int) -> int:
-        while record_id in self.merged:
-            record_id = self.merged[record_id]
-        return record_id
-
-    def find(self, text: str) -> Record | None:
-        """A live record by its id; an id that was merged away leads to the record that is left."""
-        return self.records.get(self.resolve(as_id(text)))
-
-    def by_key(self, text: str) -> list[Record]:
-        """Records with this email or domain, primary or additional."""
-        return [self.records[i] for i in self.index.get(normal_key(text), ())]
-
-    def keys(self, record: Record) -> list[str]:
-        first = record.get(self.key_slot)
-        return [*([first] if first else []), *split_multi(record.get(self.more_slot))]
-
-    def value(self, record: Record, name: str) -> str | None:
-        """A property's value for reading; some are not stored but follow from the record."""
-        prop = self.schema.properties.get(name)
-        if prop is None:
-            return None
-        if name not in COMPUTED:
-            return record.get(prop.slot)
-        if name == "hs_object_id":
-            return str(record.id)
-        if name == "createdate":
-            return iso(record.created)
-        if name == self.modified:
-            return iso(record.updated)
-        if name == "hs_merged_object_ids":
-            return ";".join(map(str, self.sources.get(record.id, ()))) or None
-        if name == "hs_email_domain":
-            return (record.get(self.key_slot) or "").rpartition("@")[2] or None
-        return "0" if name == "num_associated_contacts" else None
-
-    def public(self, record: Record, names: list[str] | None = None, nulls: bool = True) -> Json:
-        """The record as the API shows it: the asked properties that exist, and always id and dates."""
-        known = self.schema.properties
-        wanted = list(dict.fromkeys([*(self.shown if names is None else names), *self.always]))
-        shown = {name: self.value(record, name) for name in wanted if name in known}
-        body: Json = {
-            "id": str(record.id),
-            "properties": shown if nulls else {k: v for k, v in shown.items() if v is not None},
-            "createdAt": iso(record.created),
-            "updatedAt": iso(record.updated),
-            "archived": record.archived is not None,
-        }
-        if record.archived is not None:
-            body["archivedAt"] = iso(record.archived)
-        return body
-
-    def page(self, after: int, limit: int, archived: bool) -> tuple[list[Record], bool]:
-        """Up to ``limit`` records with an id above ``after``, and whether there are more."""
-        ids = sorted(self.archived) if archived else self.ids
-        source = self.archived if archived else self.records
-        found: list[Record] = []
-        for index in range(bisect_right(ids, after), len(ids)):
-            record = source.get(ids[index])
-            if record is not None:
-                if len(found) == limit:
-                    return found, True
-                found.append(record)
-        return found, False
-
-
 class Store:
     """Both object types and the lists. ``clock`` gives seconds since 1970; ids and seeds are reproducible."""
 
@@ -198,9 +73,15 @@ class Store:
             "companies", "company", "0-2", "domain", "hs_additional_domains", company_schema(options, now)
         )
         self.contacts, self.companies = contacts, companies
-        self._types = {
-            key: kind for kind in (contacts, companies) for key in (kind.name, kind.singular, kind.type_id)
-        }
+        others = [
+            ObjectType("deals", "deal", "0-3", "", "", deal_schema(options, now)),
+            *(
+                ObjectType(name, name, f"2-{1001 + i}", "", "", custom_schema(options, name, now))
+                for i, name in enumerate(options.custom_objects)
+            ),
+        ]
+        self.types = (contacts, companies, *others)
+        self._types = {key: kind for kind in self.types for key in (kind.name, kind.singular, kind.type_id)}
         self.lists: dict[int, Segment] = {}
         self.associations: set[tuple[str, str, str, str]] = set()  # object and record, of both ends
         self._next_id = FIRST_ID
@@ -215,10 +96,6 @@ class Store:
             return self._types[name.lower()]
         except KeyError:
             raise bad_request(f"Unable to infer object type from: {name}") from None
-
-    @property
-    def types(self) -> tuple[ObjectType, ObjectType]:
-        return self.contacts, self.companies
 
     # checking
 
@@ -432,8 +309,9 @@ class Store:
                 self._drop(kind, record)
             result = self.write(kind, Plan(filled, None if new_id else first))
             before = kind.keys(result)
-            result.set(kind.key_slot, keys[0] if keys else None)
-            result.set(kind.more_slot, kind.joint.join(keys[1:]) or None)
+            if kind.key:
+                result.set(kind.key_slot, keys[0] if keys else None)
+                result.set(kind.more_slot, kind.joint.join(keys[1:]) or None)
             self._reindex(kind, result, before)
             for record in gone:
                 kind.merged[record.id] = result.id
