@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import ApiError, Json, RowError, bad_request
+from .objects import ObjectType, Record
 from .options import Options
-from .store import ObjectType, Plan, Record, Store, name_holder
+from .store import Plan, Store, name_holder
 from .values import as_id, iso, normal_key
 
 

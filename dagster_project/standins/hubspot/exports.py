@@ -13,7 +13,8 @@ from pathlib import Path
 
 from . import values
 from .errors import Problem
-from .store import ObjectType, Store
+from .objects import ObjectType
+from .store import Store
 
 KINDS = ("companies", "contacts")
 _ID = ("record id", "record id - company", "record id - contact", "hs_object_id")

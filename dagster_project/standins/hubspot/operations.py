@@ -11,11 +11,12 @@ from zoneinfo import ZoneInfo
 from .access import Access
 from .batches import Batches, batch_body
 from .errors import ApiError, Json, RowError, bad_request, not_found
+from .objects import ObjectType
 from .options import Options
 from .routes import Request
 from .schema import Rule
 from .search import search
-from .store import ObjectType, Store
+from .store import Store
 from .values import as_id, iso, normal_key
 
 

@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from .errors import Json, bad_request
-from .store import ObjectType, Record, Store
+from .objects import ObjectType, Record
+from .store import Store
 from .values import as_id, epoch_ms, split_multi
 
 MAX_PAGE, MAX_RESULTS, MAX_VALUES = 200, 10_000, 100
