@@ -18,6 +18,7 @@ from harness import Row, Warehouse
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from raw_traffic import BAD_LINES, calls, json_bytes, json_lines, oneof, rarely
+from soak import budget
 
 from dagster_project.pipeline import nightly
 from dagster_project.sources import typed
@@ -31,7 +32,7 @@ TABLES = ("ops.files", "ops.rejects", "ops.repairs", "marts.company_profiles", "
           "marts.company_aliases", "marts.company_usage_daily", "marts.user_usage_daily",
           "marts.error_usage_daily")  # fmt: skip
 QUICK = settings(
-    max_examples=20,
+    max_examples=budget(6, 300),
     deadline=None,
     suppress_health_check=list(HealthCheck),
     derandomize=True,
@@ -137,6 +138,7 @@ def event_files(draw: st.DrawFn) -> dict[str, bytes]:
     return files
 
 
+@pytest.mark.soak
 def test_random_files_load_alike() -> None:
     taken = []
 
@@ -149,7 +151,8 @@ def test_random_files_load_alike() -> None:
     assert sum(taken) > len(taken) // 3, "the fast way was hardly taken: this compares nothing"
 
 
-@settings(QUICK, max_examples=3)
+@pytest.mark.soak
+@settings(QUICK, max_examples=budget(1, 50))
 @given(files=event_files())
 def test_random_files_build_alike(files: dict[str, bytes]) -> None:
     compare(files, builds=True)

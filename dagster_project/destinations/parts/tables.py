@@ -8,28 +8,34 @@ from functools import cache
 
 from dagster_project.settings import project_root
 from dagster_project.warehouse.columns import comments, definitions
-from dagster_project.warehouse.database import Connection
+from dagster_project.warehouse.database import Connection, transaction
 from dagster_project.warehouse.models import Model, parse_model
 
 
 def prepare(connection: Connection, destination: str) -> None:
     """Make the tables where an older build did not, and add the columns that they lack. No row is touched."""
-    connection.execute("CREATE SCHEMA IF NOT EXISTS ops")
     existing: dict[str, set[str]] = {}
     for table, column in connection.execute(
         "SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = current_database() AND schema_name = 'ops'"
     ).fetchall():
         existing.setdefault(table, set()).add(column)
-    for model in _models(destination).values():
-        lacking = [c for c in model.columns if c.name not in existing.get(model.table, set())]
-        if model.table not in existing:
-            connection.execute(f"CREATE TABLE {model.name} ({definitions(model.columns)})")
-            connection.execute(comments(model.name, {}, model.about))
-        else:
-            for column in lacking:
-                connection.execute(f"ALTER TABLE {model.name} ADD COLUMN {definitions([column])}")
-        if lacking:
-            connection.execute(comments(model.name, {c.name: c.about for c in lacking}))
+    lacking = [
+        (model, columns)
+        for model in _models(destination).values()
+        if (columns := [c for c in model.columns if c.name not in existing.get(model.table, set())])
+    ]
+    if not lacking:
+        return
+    with transaction(connection):
+        connection.execute("CREATE SCHEMA IF NOT EXISTS ops")
+        for model, columns in lacking:
+            if model.table not in existing:
+                connection.execute(f"CREATE TABLE {model.name} ({definitions(columns)})")
+                connection.execute(comments(model.name, {}, model.about))
+            else:
+                for column in columns:
+                    connection.execute(f"ALTER TABLE {model.name} ADD COLUMN {definitions([column])}")
+            connection.execute(comments(model.name, {c.name: c.about for c in columns}))
 
 
 @cache
