@@ -10,8 +10,10 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode, urlsplit
@@ -29,6 +31,17 @@ _SHORTEST_KEY = 16
 
 class SettingsError(Exception):
     """Wrong settings. The text names each key, its value and what would be right."""
+
+
+@dataclass(frozen=True)
+class WhileLoading:
+    """Marks a setting that acts on a file while it is loaded, and on what is loaded no more.
+
+    What each file was loaded under is kept (`raw.files.loaded_under`). source: the folder of the only one that obeys it;
+    None: all do.
+    """
+
+    source: str | None = None
 
 
 class _Section(BaseModel):
@@ -65,13 +78,13 @@ class MetadataSettings(_Section):
 
 
 class FeatureSettings(_Section):
-    accept_backdated: bool = False
-    feature_limit: int = Field(256, ge=1)
-    module_limit: int = Field(256, ge=1)
+    accept_backdated: Annotated[bool, WhileLoading("features")] = False
+    feature_limit: Annotated[int, WhileLoading("features")] = Field(256, ge=1)
+    module_limit: Annotated[int, WhileLoading("features")] = Field(256, ge=1)
 
 
 class PrivacySettings(_Section):
-    hash_tokens: bool = False
+    hash_tokens: Annotated[bool, WhileLoading()] = False
 
 
 class RetentionSettings(_Section):
@@ -211,6 +224,24 @@ class Settings(_Section):
     hubspot: HubspotSettings = Field(default_factory=HubspotSettings)
     portal: PortalSettings = Field(default_factory=PortalSettings)
 
+    def while_loading(self, source: str) -> dict[str, Any]:
+        """The settings that act on a source's files while they are loaded, as section.key to value."""
+        return {
+            f"{section}.{key}": getattr(getattr(self, section), key)
+            for section, key, marked in _while_loading()
+            if marked.source in (None, source)
+        }
+
+    def as_when_loaded(self, given: Mapping[str, Any]) -> Settings:
+        """These settings, with those that act while loading as they were for a file. One that was not there yet: its default."""
+        sections: dict[str, dict[str, Any]] = {}
+        for section, key, _ in _while_loading():
+            default = type(getattr(self, section)).model_fields[key].default
+            sections.setdefault(section, {})[key] = given.get(f"{section}.{key}", default)
+        return self.model_copy(
+            update={name: getattr(self, name).model_copy(update=new) for name, new in sections.items()}
+        )
+
     @property
     def warehouse_file(self) -> Path:
         return self.data / "warehouse.duckdb"
@@ -227,6 +258,19 @@ class Settings(_Section):
     def dagster_home(self) -> Path:
         home = os.environ.get("DAGSTER_HOME")
         return Path(home).absolute() if home else self.data / "dagster"
+
+
+@cache
+def _while_loading() -> tuple[tuple[str, str, WhileLoading], ...]:
+    """Section, key and mark of each setting that acts while files are loaded."""
+    return tuple(
+        (section, key, mark)
+        for section, holder in Settings.model_fields.items()
+        if isinstance(holder.annotation, type) and issubclass(holder.annotation, _Section)
+        for key, field in holder.annotation.model_fields.items()
+        for mark in field.metadata
+        if isinstance(mark, WhileLoading)
+    )
 
 
 _PACKAGE = Path(__file__).resolve().parent

@@ -75,11 +75,14 @@ class Warehouse:
         now: datetime | None = None,
         *,
         full: bool = False,
+        apply_settings: bool = False,
         run_id: str = "run",
         publishes: bool = False,
     ) -> Warehouse:
         with open_warehouse(self.settings) as connection:
-            self.loaded = nightly.load_new_files(connection, self.settings, now=now, full=full)
+            self.loaded = nightly.load_new_files(
+                connection, self.settings, now=now, full=full, apply_settings=apply_settings
+            )
             self.built = nightly.build_tables(connection, self.settings, as_of=as_of, now=now, run_id=run_id)
             if publishes:
                 publish(connection, self.settings)

@@ -24,7 +24,14 @@ _log = logging.getLogger(__name__)
     metavar="YYYY-MM-DD",
     help="The day at whose end all windows and cohorts end. Default: today (GMT).",
 )
-@click.option("--full", is_flag=True, help="Rebuild every table from the raw files.")
+@click.option(
+    "--full", is_flag=True, help="Rebuild every table from the raw files, each loaded as it was before."
+)
+@click.option(
+    "--apply-settings",
+    is_flag=True,
+    help="With --full: load all files under what is set now, also where they were loaded under something else.",
+)
 @click.option(
     "--retries",
     type=click.IntRange(0, 10),
@@ -37,7 +44,14 @@ _log = logging.getLogger(__name__)
     help="text: a report for people. json: a line an event on stderr. Default: [logging] format.",
 )
 @explained
-def run(settings: Settings, as_of: datetime | None, full: bool, retries: int, log_format: str | None) -> None:
+def run(
+    settings: Settings,
+    as_of: datetime | None,
+    full: bool,
+    apply_settings: bool,
+    retries: int,
+    log_format: str | None,
+) -> None:
     """Load what is new, build what follows from it, publish it.
 
     Launches the same Dagster job as the nightly schedule, and shows it in Dagster's UI.
@@ -45,6 +59,10 @@ def run(settings: Settings, as_of: datetime | None, full: bool, retries: int, lo
     from dagster_project.cli import summary
     from dagster_project.orchestration import launch
 
+    if apply_settings and not full:
+        raise click.UsageError(
+            "--apply-settings is for --full: what is loaded keeps to what it was loaded under"
+        )
     token_key(settings)  # without it, where it is needed, nothing is begun
     json_log = log_as(log_format or settings.logging.format)
     if as_of is not None and as_of.date() > datetime.now(UTC).date():
@@ -61,6 +79,7 @@ def run(settings: Settings, as_of: datetime | None, full: bool, retries: int, lo
             run_id=json_log.run_id if json_log else None,
             as_of=as_of.date() if as_of else None,
             full=full,
+            apply_settings=apply_settings,
             retries=retries,
         )
     if outcome.failure is not None:

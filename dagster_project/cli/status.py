@@ -18,7 +18,7 @@ from dagster_project.pipeline.nightly import raw_place, utc_now
 from dagster_project.readers.places import PlaceError
 from dagster_project.settings import Settings
 from dagster_project.sources import all_sources
-from dagster_project.warehouse import discovery
+from dagster_project.warehouse import discovery, loaded_under
 from dagster_project.warehouse.database import Connection, DatabaseError, open_published
 
 Severity = Literal["error", "warning"]
@@ -216,6 +216,22 @@ def _raw_is_gone(view: Look) -> Iterator[Finding]:
     )
 
 
+def _settings_wait(view: Look) -> Iterator[Finding]:
+    """Settings that act while loading, and were others when files were loaded."""
+    rows = view.ask(
+        "SELECT source, loaded_under, count(*) FROM ops.files WHERE loaded_under IS NOT NULL GROUP BY ALL"
+    )
+    found = loaded_under.differences(view.settings, rows)
+    if found:
+        yield Finding(
+            "warning",
+            "settings_wait",
+            "Settings changed that act while files are loaded: what was loaded keeps to the old ones",
+            tuple(map(str, found)),
+            "to load all files again under what is set now: warehouse run --full --apply-settings",
+        )
+
+
 def _noticed(view: Look) -> Iterator[Finding]:
     """What the last night noticed."""
     for kind, message, helps in view.ask("SELECT kind, message, help FROM ops.warnings ORDER BY ALL"):
@@ -279,6 +295,7 @@ FINDERS: tuple[Finder, ...] = (
     _unreadable_files,
     _push_stopped,
     _held_back_by_hubspot,
+    _settings_wait,
     _noticed,
     _checks_that_warn,
 )

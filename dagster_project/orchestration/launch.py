@@ -81,6 +81,7 @@ def nightly(
     run_id: str | None,
     as_of: date | None,
     full: bool,
+    apply_settings: bool = False,
     retries: int,
 ) -> Outcome:
     """Run the nightly job in this process and wait for it, and post the alert if there is need for one.
@@ -89,10 +90,18 @@ def nightly(
     """
     _log.debug("starting Dagster")
     with _storage(settings):
-        return _nightly(settings, run_id or str(uuid.uuid4()), as_of, full, retries)
+        return _nightly(
+            settings,
+            run_id or str(uuid.uuid4()),
+            as_of,
+            {"full": full, "apply_settings": apply_settings},
+            retries,
+        )
 
 
-def _nightly(settings: Settings, run_id: str, as_of: date | None, full: bool, retries: int) -> Outcome:
+def _nightly(
+    settings: Settings, run_id: str, as_of: date | None, load: dict[str, bool], retries: int
+) -> Outcome:
     import dagster as dg
 
     from dagster_project.definitions import defs
@@ -104,7 +113,7 @@ def _nightly(settings: Settings, run_id: str, as_of: date | None, full: bool, re
 
     config: dict[str, Any] = {
         "ops": {
-            "load_raw_files": {"config": {"full": full}},
+            "load_raw_files": {"config": load},
             "build_tables": {"config": {"as_of": as_of.isoformat() if as_of else None}},
         },
         "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},

@@ -19,9 +19,13 @@ POOL = "duckdb"  # one writer at a time, also between runs
 
 
 class LoadConfig(dg.Config):
-    """full: load every file again, as it was loaded before, and rebuild every table from that."""
+    """full: load every file again, as it was loaded before, and rebuild every table from that.
+
+    apply_settings: and under what is set now, also where that was another when it was loaded.
+    """
 
     full: bool = False
+    apply_settings: bool = False
 
 
 def raw_key(table: str) -> dg.AssetKey:
@@ -58,7 +62,9 @@ def raw_tables(context: dg.AssetExecutionContext, config: LoadConfig) -> Iterato
     selected = {key.path[-1] for key in context.selected_asset_keys}
 
     with explained(context, results), open_warehouse(settings) as connection:
-        result = nightly.load_new_files(connection, settings, full=config.full, selected=selected)
+        result = nightly.load_new_files(
+            connection, settings, full=config.full, apply_settings=config.apply_settings, selected=selected
+        )
     results.loaded = result
     for warning in [
         *result.warnings,

@@ -22,6 +22,7 @@ from dagster_project.warehouse import (
     continuity,
     discovery,
     forgetting,
+    loaded_under,
     registry,
     replay,
     retention,
@@ -86,13 +87,15 @@ def load_new_files(
     *,
     now: datetime | None = None,
     full: bool = False,
+    apply_settings: bool = False,
     selected: Iterable[str] | None = None,
 ) -> LoadResult:
     """Number and load what is new below raw/. full: load everything again, as it was loaded before.
 
+    apply_settings: of a full load: under what is set now, not under what each file was loaded under before.
     selected: raw tables (default: all). Raises MissingFiles where a full rebuild lacks a file, and DatabaseError
     where the databases do not belong together or the clock jumped; nothing is touched then. Also RetentionError where a
-    table needs rows that the settings would have dropped.
+    table needs rows that the settings would have dropped, and SettingsError where tokens are hashed otherwise than before.
     """
     sources = all_sources()
     require_known_retention(settings)
@@ -111,13 +114,18 @@ def load_new_files(
     place = raw_place(settings)
     require_raw(connection, place)
     place.tidy()
+    loaded_under.note_unknown(connection, settings)
+    if not (full and apply_settings):
+        registry.require_token_key(connection, fingerprint)
     if full:
+        _say_what_stays(connection, settings, apply_settings)
         tables = [f"raw.{table.name}" for source in sources for table in source.tables]
         tables += retention.tables(connection)
-        result.replayed_files = replay.forget_loaded(connection, place, folders, tables, fingerprint)
+        result.replayed_files = replay.forget_loaded(
+            connection, place, folders, tables, fingerprint, apply_settings=apply_settings
+        )
         _log.info("full rebuild: %d files are loaded again", result.replayed_files)
     else:
-        registry.require_token_key(connection, fingerprint)
         _drop_old_rows(connection, settings, now.date())
     found = discovery.discover(connection, place, folders, now)
     result.new_files, result.known_files = found.new_files, found.known_files
@@ -143,6 +151,12 @@ def load_new_files(
         with transaction(connection):
             forgetting.forget(connection, models(), {})
     return result
+
+
+def _say_what_stays(connection: Connection, settings: Settings, apply_settings: bool) -> None:
+    for difference in loaded_under.of_loaded(connection, settings):
+        what = "now all are" if apply_settings else "and are again; what is set now is for --apply-settings"
+        _log.warning("%s, %s", difference, what, extra={"event": "warning"})
 
 
 def _drop_old_rows(connection: Connection, settings: Settings, today: date) -> None:

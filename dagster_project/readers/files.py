@@ -55,7 +55,8 @@ class FilePart:
     size, sha256: what its content must begin with to be what was numbered. is_final: a last record without an end is
     refused; else it waits for its end. grown_from: the file whose content precedes the part. tail_byte, tail_sha256: where
     a last line without an end begins, and the hash of what precedes it. unreadable: why its content could not be unpacked
-    when it was numbered: how long it is, is not known then.
+    when it was numbered: how long it is, is not known then. loaded_under: the settings that it was loaded under before,
+    where it is loaded again.
     """
 
     file_seq: int
@@ -74,6 +75,7 @@ class FilePart:
     tail_byte: int | None = None
     tail_sha256: str | None = None
     unreadable: str | None = None
+    loaded_under: str | None = None
 
     @property
     def file(self) -> Path:

@@ -19,7 +19,7 @@ from dagster_project.readers.redact import HIDDEN, names_credential, redact, red
 from dagster_project.readers.values import WHOLE_FLOAT, start_of, time_of
 from dagster_project.rendering.progress import Steps
 from dagster_project.settings import Settings, token_key
-from dagster_project.warehouse import registry, tails
+from dagster_project.warehouse import loaded_under, registry, tails
 from dagster_project.warehouse.columns import comments, definitions
 from dagster_project.warehouse.database import Connection, DatabaseError, append_rows, transaction
 from dagster_project.warehouse.pseudonyms import keyed_hash, replace_values
@@ -297,7 +297,9 @@ def load(
     key = token_key(settings)
     for batch in _batches(parts):
         load_seq = first = registry.next_load_seq(connection)
-        loader = source.loader(LoadContext(connection, settings))
+        under = loaded_under.of_text(settings, batch[0].loaded_under)
+        kept = loaded_under.as_text(under, source.folder)
+        loader = source.loader(LoadContext(connection, under))
         # Reading fills temporary tables only: an error in there may end a statement, but no transaction.
         loads: list[FileLoad] = []
         unreadable: list[FileLoad] = []
@@ -337,7 +339,7 @@ def load(
             loader.finish(loads)
             if erasures:
                 erasures.sweep(source, first)
-            _account(connection, loads, unreadable)
+            _account(connection, loads, unreadable, kept)
             # What could not be read again changes no rows: nothing that follows from them is out of date.
             rows = [*(table.name for table in source.tables), "rejects", "repairs", "paths"] if loads else []
             registry.bump(connection, [*rows, "files"])
@@ -377,7 +379,9 @@ def _read(loader: Loader, load: FileLoad) -> None:
             table.drop_file(load)
 
 
-def _account(connection: Connection, loads: Sequence[FileLoad], unreadable: Sequence[FileLoad]) -> None:
+def _account(
+    connection: Connection, loads: Sequence[FileLoad], unreadable: Sequence[FileLoad], kept: str
+) -> None:
     for one in unreadable:
         connection.execute(
             "UPDATE raw.files SET error = ? WHERE file_seq = ?", [one.error, one.part.file_seq]
@@ -397,13 +401,14 @@ def _account(connection: Connection, loads: Sequence[FileLoad], unreadable: Sequ
         "loaded BIGINT, duplicates BIGINT, rejected BIGINT, repaired BIGINT, start_byte BIGINT, start_line BIGINT, "
         "grown_from BIGINT, end_byte BIGINT, end_line BIGINT, end_sha256 VARCHAR, tail VARCHAR, loaded_under VARCHAR)"
     )
-    append_rows(connection, "counted", [_counted(one) for one in loads])
+    append_rows(connection, "counted", [_counted(one, kept) for one in loads])
     connection.execute("""UPDATE raw.files SET load_seq = c.load_seq, records = c.records, loaded = c.loaded,
         duplicates = c.duplicates, rejected = c.rejected, repaired = c.repaired, error = NULL,
         start_byte = c.start_byte, start_line = c.start_line, grown_from = c.grown_from,
         end_line = CASE WHEN c.end_line IS NOT NULL THEN c.end_line WHEN c.end_byte = files.bytes THEN files.lines
                    ELSE files.end_line END,
         end_byte = c.end_byte, end_sha256 = coalesce(c.end_sha256, files.end_sha256), tail = c.tail,
+        loaded_under = c.loaded_under,
         replay_position = NULL, replay_path = NULL, replay_byte = NULL, replay_sha256 = NULL
         FROM counted c WHERE c.file_seq = files.file_seq""")
     connection.execute(
@@ -412,13 +417,13 @@ def _account(connection: Connection, loads: Sequence[FileLoad], unreadable: Sequ
     tails.give_up_continued(connection)
 
 
-def _counted(one: FileLoad) -> tuple[Any, ...]:
+def _counted(one: FileLoad, kept: str) -> tuple[Any, ...]:
     part = one.part
     tail = None if one.end_byte == part.end_byte else "waits" if one.waits else "rejected"
     return (
         *(part.file_seq, one.load_seq, one.records, one.records - one.duplicates - one.rejected),
         *(one.duplicates, one.rejected, one.repaired, part.start_byte, part.start_line, part.grown_from),
-        *(one.end_byte, one.end_line, one.end_sha256, tail, None),
+        *(one.end_byte, one.end_line, one.end_sha256, tail, kept),
     )
 
 
@@ -450,11 +455,13 @@ def _goes_on(connection: Connection, part: FilePart, loads: Sequence[FileLoad]) 
 
 
 def _batches(parts: Sequence[FilePart]) -> Iterator[list[FilePart]]:
-    """Small files together, so that ten thousand of them do not mean ten thousand transactions."""
+    """Small files together, so that ten thousand of them do not mean ten thousand transactions; but only what is loaded
+    under the same settings."""
     batch: list[FilePart] = []
     size = 0
     for part in parts:
-        if batch and (size + part.end_byte - part.start_byte > _BATCH_BYTES or len(batch) >= _BATCH_FILES):
+        is_full = size + part.end_byte - part.start_byte > _BATCH_BYTES or len(batch) >= _BATCH_FILES
+        if batch and (is_full or part.loaded_under != batch[0].loaded_under):
             yield batch
             batch, size = [], 0
         batch.append(part)

@@ -535,7 +535,8 @@ def pending(connection: Connection, files: Mapping[str, RawFile]) -> list[FilePa
                f.received_date AS received, f.first_seen_at AS first_seen,
                coalesce(f.replay_byte, f.bytes) AS size, coalesce(f.replay_sha256, f.sha256) AS sha256,
                coalesce(f.tail = 'rejected', false) AS is_final, f.grown_from, f.tail_byte, f.tail_sha256,
-               CASE WHEN f.head = '' THEN f.error END AS unreadable
+               CASE WHEN f.head = '' THEN f.error END AS unreadable,
+               CASE WHEN f.replay_position IS NOT NULL THEN f.loaded_under END AS loaded_under
         FROM raw.files f
         LEFT JOIN raw.paths p ON p.path = f.path AND p.file_seq = f.file_seq AND p.sha256 IS NOT NULL
         WHERE f.load_seq IS NULL AND f.withdrawn_at IS NULL AND f.sha256 IS NOT NULL

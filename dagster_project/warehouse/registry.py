@@ -17,7 +17,7 @@ from .database import Connection, append_rows, transaction, value
 # raw.files: sha256 and bytes are of the content, unpacked, when it was seen; head, of how it begins; tail_…, of what
 # precedes a last line without an end. start_…: where the part begins that was loaded. end_…: where what was loaded of
 # the content ends. tail: a last record without an end `waits`, or was `rejected`. replay_…: it is to be loaded again.
-# packed_sha256: of a packed file as it is, from when that was its hash.
+# packed_sha256: of a packed file as it is, from when that was its hash. loaded_under: see loaded_under.py.
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS raw.files (
     file_seq BIGINT, load_seq BIGINT, source VARCHAR, path VARCHAR, sha256 VARCHAR, bytes BIGINT,
@@ -80,7 +80,9 @@ def require_token_key(connection: Connection, fingerprint: str | None) -> None:
         wrong = "privacy.hash_tokens = true, but the tokens that are loaded are no hashes: set it to false"
     else:
         wrong = "WAREHOUSE_TOKEN_KEY is another key than the one by which the loaded tokens were hashed: set the old one"
-    raise SettingsError(f"{wrong}, or load all files again with `warehouse run --full`. Nothing was touched")
+    raise SettingsError(
+        f"{wrong}, or load all files again with `warehouse run --full --apply-settings`. Nothing was touched"
+    )
 
 
 def note_token_key(connection: Connection, fingerprint: str | None) -> None:

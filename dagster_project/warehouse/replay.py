@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from dagster_project.readers.contents import Content, read_content
 from dagster_project.readers.places import Place, RawFile
 
-from . import continuity
+from . import continuity, loaded_under
 from .database import Connection, append_rows, transaction, value
 from .discovery import Path, folder_of, read_files, read_paths
 from .identity import File, Files
@@ -38,11 +38,14 @@ def forget_loaded(
     folders: Sequence[Folder],
     tables: Iterable[str],
     fingerprint: str | None = None,
+    *,
+    apply_settings: bool = False,
 ) -> int:
     """Begin a full rebuild: check that every loaded file's bytes are in raw/, then mark all as not loaded.
 
     Returns how many. The next load replays them in the order in which they were loaded before, also after a
-    crash. fingerprint: of the key by which tokens are hashed then. Raises MissingFiles or PlaceError, with nothing touched.
+    crash. fingerprint: of the key by which tokens are hashed then. apply_settings: each is loaded under what is set then,
+    not under what it was loaded under. Raises MissingFiles or PlaceError, with nothing touched.
     """
     replacing = [f.name for f in folders if f.replaces]
     rows = connection.execute(
@@ -70,6 +73,8 @@ def forget_loaded(
             bump(connection, ["erased"])  # the tokens as they were
         note_token_key(connection, fingerprint)
         mark(connection, found, [seq for seq, _ in rows if seq in found])
+        if apply_settings:
+            loaded_under.apply_now(connection)
         bump(connection, ["generation", "files", "lookalikes"])
         # Also none that any table was built from: this may be a new raw.duckdb, or an older one.
         connection.execute(

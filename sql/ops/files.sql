@@ -15,6 +15,7 @@
 --   repaired       BIGINT     records in ops.repairs
 --   error          VARCHAR    why nothing of it was loaded; tried again each run
 --   note           VARCHAR    how it follows an older file at its path
+--   loaded_under   JSON       the settings that act while loading, as they were when it was loaded
 -- checks:
 --   records_are_accounted_for: SELECT * FROM ops.files WHERE records <> loaded + duplicates + rejected
 --   files_are_readable (warn): SELECT f.path, f.error FROM ops.files f
@@ -49,7 +50,8 @@ SELECT
     coalesce(f.rejected, 0) + coalesce(r.updates, 0) AS rejected,
     coalesce(p.records, 0) AS repaired,
     f.error,
-    CASE WHEN f.error IS NOT NULL AND s.file_seq IS NULL THEN 'a later version stands at its path' ELSE f.note END AS note
+    CASE WHEN f.error IS NOT NULL AND s.file_seq IS NULL THEN 'a later version stands at its path' ELSE f.note END AS note,
+    CASE WHEN f.load_seq IS NOT NULL AND f.withdrawn_at IS NULL THEN CAST(f.loaded_under AS JSON) END AS loaded_under
 FROM raw.files AS f
 LEFT JOIN refused AS r ON r.file_seq = f.file_seq
 LEFT JOIN repaired AS p ON p.file_seq = f.file_seq
