@@ -7,6 +7,7 @@ Every key is optional; `warehouse.toml` in the project's root documents each wit
 from __future__ import annotations
 
 import difflib
+import grp
 import os
 import re
 import tomllib
@@ -63,12 +64,23 @@ def _memory(text: str) -> str:
     return text
 
 
+def _group(name: str) -> str:
+    """A group of this machine, or '' for none. Raises ValueError."""
+    if name:
+        try:
+            grp.getgrnam(name)
+        except KeyError:
+            raise ValueError("must be a group of this machine (`getent group`)") from None
+    return name
+
+
 class WarehouseSettings(_Section):
     memory_limit: Annotated[str, AfterValidator(_memory)] = "1500MB"
     threads: int = Field(0, ge=0, le=1024)
     lock_wait_seconds: int = Field(600, ge=0)
     clock_jump_days: int = Field(400, ge=0)
     raw_links: list[str] = Field(default_factory=list)
+    published_group: Annotated[str, AfterValidator(_group)] = ""
 
 
 class MetadataSettings(_Section):
@@ -348,7 +360,7 @@ def hubspot_base_url() -> str:
     url = (os.environ.get("HUBSPOT_BASE_URL") or "https://api.hubapi.com").strip().rstrip("/")
     if not url.startswith(("https://", "http://")):
         raise SettingsError(
-            f"HUBSPOT_BASE_URL = {url!r}: must begin with https:// (or http:// for an emulator); "
+            f"HUBSPOT_BASE_URL = {without_passwords(url)!r}: must begin with https:// (or http:// for an emulator); "
             "unset it for HubSpot's own address"
         )
     return url
@@ -384,6 +396,17 @@ def without_secrets(text: str) -> str:
     return text
 
 
+_USERINFO = re.compile(r"(?<=://)[^/?#@\s'\"]*:[^/?#\s'\"]*@")
+_SECRET_VALUE = re.compile(
+    r"([?&][^=&\s'\"]*(?:key|secret|token|sig|pass|cred)[^=&\s'\"]*=)[^&#\s'\"]+", re.IGNORECASE
+)
+
+
+def without_passwords(text: str) -> str:
+    """Text with addresses in it as it is shown: without the passwords and keys that they may carry."""
+    return _SECRET_VALUE.sub(r"\1***", _USERINFO.sub("***@", text))
+
+
 def load_settings() -> Settings:
     """Read `WAREHOUSE_CONFIG` (default `warehouse.toml`) and the `WAREHOUSE_*` variables.
 
@@ -393,6 +416,8 @@ def load_settings() -> Settings:
     values: dict[str, Any] = {}
     if configured and not file.is_file():
         raise SettingsError(f"WAREHOUSE_CONFIG = {configured!r}: no such file; name a TOML file or unset it")
+    if file.exists() and not file.is_file():
+        raise SettingsError(f"{file} is no file: move it away, or name a TOML file in WAREHOUSE_CONFIG")
     if file.is_file():
         try:
             values = tomllib.loads(file.read_text(encoding="utf-8-sig"))
@@ -430,12 +455,14 @@ def _raw(data: Path) -> Path | str:
         account = os.environ.get("AZURE_STORAGE_ACCOUNT_NAME", "")
         if not account:
             raise SettingsError(
-                f"WAREHOUSE_RAW = {given!r}: az:// needs AZURE_STORAGE_ACCOUNT_NAME; set it, or write "
+                f"WAREHOUSE_RAW = {without_passwords(given)!r}: az:// needs AZURE_STORAGE_ACCOUNT_NAME; set it, or write "
                 "abfs://container@account.dfs.core.windows.net/folder"
             )
         url = url._replace(scheme="abfs", netloc=f"{url.netloc}@{account}.dfs.core.windows.net")
     if url.scheme not in _STORES or not url.netloc:
-        raise SettingsError(f"WAREHOUSE_RAW = {given!r}: name a folder on this machine, or {_STORE_EXAMPLES}")
+        raise SettingsError(
+            f"WAREHOUSE_RAW = {without_passwords(given)!r}: name a folder on this machine, or {_STORE_EXAMPLES}"
+        )
     if (url.scheme in ("s3", "gs") and "@" in url.netloc) or url.password:
         raise SettingsError(
             "WAREHOUSE_RAW holds credentials: leave them out; they are taken from the environment "

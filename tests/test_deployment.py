@@ -29,6 +29,16 @@ COMPOSE = yaml.safe_load((DEPLOY / "docker/compose.yaml").read_text())
 DOCKERFILE = (DEPLOY / "docker/Dockerfile").read_text()
 
 
+# Whose secrets a service gets.
+OWN_SECRETS = {
+    "warehouse": "night",
+    "warehouse-daemon": "night",
+    "warehouse-webserver": "ui",
+    "warehouse-portal": "portal",
+}
+EXAMPLES = sorted(DEPLOY.glob("*.env.example"))
+
+
 def directives(unit: Path) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for line in unit.read_text().splitlines():
@@ -52,21 +62,26 @@ def test_a_unit_starts_a_command_that_is_there_as_a_user_who_may_little(unit: Pa
     (start,) = said["ExecStart"]
     parse(shlex.split(start))
     assert said["User"] == ["warehouse"]
-    (folder,) = said["StateDirectory"]
-    assert said["Environment"][0] == f"WAREHOUSE_DATA=/var/lib/{folder}", "all else is read-only"
-    assert said["ProtectSystem"] == ["strict"]
-    assert said["EnvironmentFile"] == ["-/etc/warehouse/warehouse.env"]
+    assert said["Environment"][0] == "WAREHOUSE_DATA=/var/lib/warehouse"
+    assert said["ProtectSystem"] == ["strict"], "all else is read-only"
+    assert said["UMask"] == ["0077"]
+    if unit.stem == "warehouse-portal":
+        assert "StateDirectory" not in said, "that would be writable"
+        assert said["ReadOnlyPaths"] == ["-/var/lib/warehouse"]
+        assert "-/var/lib/warehouse/raw" in said["InaccessiblePaths"][0].split()
+    else:
+        assert (said["StateDirectory"], said["StateDirectoryMode"]) == (["warehouse"], ["0700"])
+    assert said["EnvironmentFile"] == [
+        f"-/etc/warehouse/{name}.env" for name in ("warehouse", OWN_SECRETS[unit.stem])
+    ]
     (documentation,) = said["Documentation"]
     assert (ROOT / documentation.removeprefix("file:///opt/usage-warehouse/")).exists()
 
 
 def test_all_units_protect_the_machine_alike() -> None:
-    hardening = [
-        unit.read_text().split("# Nothing but its own folder")[1].split("\n\n")[0].strip()
-        for unit in SERVICES
-    ]
+    hardening = [unit.read_text().split("UMask=")[1].split("\n\n")[0].strip() for unit in SERVICES]
     assert len(set(hardening)) == 1
-    assert len(hardening[0].splitlines()) > 20
+    assert len(hardening[0].splitlines()) > 18
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd here")
@@ -164,9 +179,34 @@ def test_the_image_holds_what_a_run_needs_and_belongs_to_nobody_special() -> Non
     assert "HEALTHCHECK" in lines
 
 
-def test_the_file_of_secrets_names_secrets_that_are_read_and_holds_none() -> None:
-    text = (DEPLOY / "warehouse.env.example").read_text()
-    named = re.findall(r"^#?([A-Z_]+)=(.*)$", text, re.MULTILINE)
+def test_each_service_gets_its_own_secrets_and_no_others() -> None:
+    given = {
+        name: [file["path"] for file in service["env_file"]] for name, service in COMPOSE["services"].items()
+    }
+    assert given == {
+        "code": ["warehouse.env", "night.env"],
+        "daemon": ["warehouse.env"],
+        "webserver": ["warehouse.env", "ui.env"],
+        "portal": ["warehouse.env", "portal.env"],
+    }
+    named = {file.name: re.findall(r"^#?([A-Z_]+)=", file.read_text(), re.MULTILINE) for file in EXAMPLES}
+    assert named["ui.env.example"] == ["WAREHOUSE_UI_PASSWORD"]
+    assert named["portal.env.example"] == ["WAREHOUSE_PORTAL_PASSWORD"]
+    assert {"HUBSPOT_ACCESS_TOKEN", "WAREHOUSE_TOKEN_KEY"} <= set(named["night.env.example"])
+    assert not [name for name in named["warehouse.env.example"] if name in settings._SECRETS]
+
+
+def test_the_base_image_is_pinned_by_its_digest() -> None:
+    assert re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
+    assert all(
+        re.fullmatch(r"\S+@sha256:[0-9a-f]{64}", image)
+        for image in re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
+    )
+
+
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.name)
+def test_the_files_of_secrets_name_secrets_that_are_read_and_hold_none(file: Path) -> None:
+    named = re.findall(r"^#?([A-Z_]+)=(.*)$", file.read_text(), re.MULTILINE)
     source = Path(settings.__file__).read_text()
     assert [name for name, _ in named if f'"{name}"' not in source] == []
     assert {value for _, value in named} == {""}

@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
+from dagster_project.settings import without_passwords
+
 from .files import UnreadableFile
 
 _CHUNK = 1 << 22
@@ -267,7 +269,7 @@ class ObjectStore(Place):
     def __init__(self, url: str, scratch: Path) -> None:
         parts = urlsplit(url)
         # What follows `?` is for the library; it may name the machines of a private store.
-        self.name = f"{parts.scheme}://{parts.netloc}{parts.path}"
+        self.name = without_passwords(f"{parts.scheme}://{parts.netloc}{parts.path}")
         self.scratch = scratch / "objects"
         self._url = url
         self._fs: Any = None
@@ -356,7 +358,9 @@ class ObjectStore(Place):
             what = "no permission to list it; check the credentials in the environment"
         else:
             what = "check the network, the address and the credentials in the environment"
-        return PlaceError(f"{self.name} cannot be read: {what}. Nothing was touched. ({said})")
+        return PlaceError(
+            f"{self.name} cannot be read: {what}. Nothing was touched. ({without_passwords(said)})"
+        )
 
 
 def _first_line(error: Exception) -> str:

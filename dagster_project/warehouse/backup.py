@@ -17,7 +17,7 @@ from pathlib import Path
 from dagster_project.settings import Settings
 
 from .database import hold, open_warehouse, require_known_version, version_of_copy
-from .durable import put_in_place, sync
+from .durable import keep_private, put_in_place, require_files, sync
 from .publish import publish
 
 _log = logging.getLogger(__name__)
@@ -30,14 +30,15 @@ class BackupError(Exception):
 
 def make(settings: Settings, folder: Path) -> int:
     """Copy both databases to a new folder. Returns their size in bytes. Raises BackupError, and leaves no folder."""
-    if folder.exists():
+    if folder.exists() or folder.is_symlink():
         raise BackupError(f"{folder} is there already: name a new folder")
     if not settings.warehouse_file.exists():
         raise BackupError(f"there is no warehouse in {settings.data} yet")
     part = folder.with_name(f".{folder.name}.part")
+    keep_private()
     try:
         shutil.rmtree(part, ignore_errors=True)  # of one that was killed
-        part.mkdir(parents=True)
+        part.mkdir(mode=0o700, parents=True)
         with hold(settings) as connection:
             if connection is None:
                 raise BackupError(
@@ -54,7 +55,7 @@ def make(settings: Settings, folder: Path) -> int:
         (part / _LIST).write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
         for copy in (*copies, part / _LIST):
             sync(copy)
-        put_in_place(part, folder)
+        _end(part, folder)
     except (OSError, subprocess.CalledProcessError) as error:
         raise BackupError(
             f"no backup was made: {_reason(error)}. See to it, and run the same again"
@@ -64,9 +65,20 @@ def make(settings: Settings, folder: Path) -> int:
     return sum((folder / name).stat().st_size for name in listed)
 
 
+def _end(part: Path, folder: Path) -> None:
+    """Give it its name. Where it is not known to be on the disk, it does not keep that. Raises OSError."""
+    try:
+        put_in_place(part, folder)
+    except OSError:
+        if not part.exists():
+            shutil.rmtree(folder)
+        raise
+
+
 def made_at(folder: Path) -> str:
     """When a backup was made. Raises BackupError where the folder holds none, or not all of it as it was."""
     try:
+        require_files(folder / _LIST)
         made = json.loads((folder / _LIST).read_text(encoding="utf-8"))
         wrong = [name for name, sha256 in made["sha256"].items() if _hash(folder / name) != sha256]
         at = str(made["made_at"])
@@ -88,7 +100,9 @@ def restore(settings: Settings, folder: Path) -> None:
     try:
         with hold(settings):
             parts = {file: file.with_name(f"{file.name}.part") for file in _files(settings)}
+            require_files(*(file.with_name(f"{file.name}.wal") for file in parts))
             for file, part in parts.items():
+                part.unlink(missing_ok=True)
                 _log.debug("copying %s", file.name)
                 _copy(folder / file.name, part)
             for file, part in parts.items():
@@ -115,6 +129,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _hash(file: Path) -> str:
+    require_files(file)
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

@@ -24,6 +24,7 @@ import duckdb
 from dagster_project.settings import Settings
 
 from . import compaction
+from .durable import in_the_way, keep_private, make_private
 from .migrations import MIGRATIONS
 
 _log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ _PUBLISHED_FORMAT = {"storage_compatibility_version": PUBLISHED_STORAGE}
 _VERSION_TABLES = {"raw": "raw.main.schema_version", "warehouse": "warehouse.core.schema_version"}
 
 
+_KEEP_TORN_DAYS = 30
 _SAME_AGAIN = "then run the same again: nothing is lost"
 _DAMAGED = ("Corrupt database", "not a valid DuckDB", "read enough bytes", "Is a directory", "version number")
 _DAMAGED_REMEDY = (
@@ -72,8 +74,9 @@ def open_warehouse(settings: Settings) -> Iterator[Connection]:
 
     Raises DatabaseError when the wait is over or a file cannot be opened.
     """
+    keep_private()
     try:
-        settings.data.mkdir(parents=True, exist_ok=True)
+        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise DatabaseError(
             f"cannot create the data folder {settings.data}: {error.strerror}; "
@@ -104,7 +107,8 @@ def hold(settings: Settings) -> Iterator[Connection | None]:
 
     For whoever copies the files or puts others in their place.
     """
-    settings.data.mkdir(parents=True, exist_ok=True)
+    keep_private()
+    settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     connection: Connection | None = None
     try:
         connection = _connect(settings)
@@ -148,6 +152,7 @@ def open_published(settings: Settings) -> Iterator[Connection]:
     """What analysts see, read-only. Raises DatabaseError where nothing is published yet."""
     if not settings.analytics_file.exists():
         raise _nothing_published(settings)
+    _require_plain(settings.analytics_file)
     try:
         connection = duckdb.connect(str(settings.analytics_file), read_only=True)
     except duckdb.Error as error:
@@ -170,6 +175,7 @@ def connect_published(settings: Settings, memory: str | None = None) -> Connecti
     place: so it is attached to a database of its own, as DuckDB would hand out one that this process has open under
     the same path instead of opening the new file. A cursor of it begins with `USE published`.
     """
+    _require_plain(settings.analytics_file)
     connection = duckdb.connect(config={"memory_limit": memory or settings.warehouse.memory_limit})
     try:
         if settings.warehouse.threads:
@@ -186,6 +192,12 @@ def connect_published(settings: Settings, memory: str | None = None) -> Connecti
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
     return connection
+
+
+def _require_plain(*files: Path) -> None:
+    """Raises DatabaseError where something else lies in the place of a file."""
+    if wrong := in_the_way(*files):
+        raise DatabaseError(wrong)
 
 
 def _nothing_published(settings: Settings) -> DatabaseError:
@@ -267,6 +279,7 @@ def _open(settings: Settings) -> Connection:
         connection.execute("SET enable_progress_bar = false")
         if settings.warehouse.threads:
             connection.execute(f"SET threads = {settings.warehouse.threads}")
+        make_private(*(f for file in _databases(settings) for f in (file, _log_of(file))))
         _remove_leftovers(settings)
         _upgrade(connection, "raw", settings.raw_file.name)
         _upgrade(connection, "warehouse", settings.warehouse_file.name)
@@ -306,8 +319,24 @@ def _upgrade(connection: Connection, database: str, file: str) -> None:
         connection.execute(f"INSERT INTO {at} VALUES (?)", [newest])
 
 
+def _databases(settings: Settings) -> tuple[Path, Path]:
+    return settings.warehouse_file, settings.raw_file
+
+
+def _log_of(file: Path) -> Path:
+    return file.with_name(f"{file.name}.wal")
+
+
+def _damaged(log: Path) -> Path:
+    """Where the torn log is kept as it was."""
+    return log.with_name(f"{log.name}.damaged")
+
+
 def _connect(settings: Settings) -> Connection:
     """Both databases, once nobody else has one of them open."""
+    _require_plain(
+        *(f for file in _databases(settings) for f in (file, _log_of(file), _damaged(_log_of(file))))
+    )
     deadline = time.monotonic() + settings.warehouse.lock_wait_seconds
     told = False
     while True:
@@ -351,7 +380,7 @@ def _cut_torn_log(file: Path, error: duckdb.Error) -> bool:
     try:
         with file.open("rb+") as held:
             fcntl.lockf(held, fcntl.LOCK_EX | fcntl.LOCK_NB)  # as DuckDB does: another run may be at it
-            shutil.copyfile(log, log.with_name(f"{log.name}.damaged"))
+            shutil.copyfile(log, _damaged(log))
             os.truncate(log, int(found[1]))
     except OSError:
         return False
@@ -366,6 +395,7 @@ def _take_back_published(settings: Settings) -> None:
     target, published = settings.warehouse_file, settings.analytics_file
     if target.exists() or not (settings.raw_file.exists() and published.exists()):
         return
+    _require_plain(settings.raw_file, published)
     _log.info("%s is gone: going on from what is published", target.name)
     part = target.with_name(f"{target.name}.{os.getpid()}.part")
     try:
@@ -390,10 +420,30 @@ def _take_back_published(settings: Settings) -> None:
 
 
 def _remove_leftovers(settings: Settings) -> None:
-    """What a run that was killed has spilled and copied. With the lock held, nobody else needs it."""
-    shutil.rmtree(settings.data / "tmp", ignore_errors=True)
-    for part in settings.data.glob("*.duckdb*.part*"):
-        part.unlink(missing_ok=True)
+    """What a run that was killed has spilled and copied, and torn logs that nobody looked at for long. Raises DatabaseError.
+
+    With the lock held, nobody else needs it.
+    """
+    tmp = settings.data / "tmp"
+    try:
+        if tmp.is_symlink() or (tmp.exists() and not tmp.is_dir()):
+            tmp.unlink()
+        shutil.rmtree(tmp, ignore_errors=True)
+        for part in settings.data.glob("*.duckdb*.part*"):
+            part.unlink(missing_ok=True)
+        for log in torn_logs(settings):
+            if time.time() - log.stat().st_mtime > _KEEP_TORN_DAYS * 86400:
+                log.unlink(missing_ok=True)
+                _log.info("removed %s, which is older than %d days", log.name, _KEEP_TORN_DAYS)
+    except OSError as error:
+        raise DatabaseError(
+            f"what an earlier run left in {settings.data} cannot be removed: {error}. Remove it by hand, {_SAME_AGAIN}"
+        ) from error
+
+
+def torn_logs(settings: Settings) -> list[Path]:
+    """What was cut off of logs after power cuts. They hold rows, of anybody."""
+    return sorted(settings.data.glob("*.wal.damaged"))
 
 
 def is_of_the_machine(error: duckdb.Error) -> bool:

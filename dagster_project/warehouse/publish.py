@@ -6,6 +6,8 @@ Analysts who have the old file open keep it; whoever opens it next gets the new 
 from __future__ import annotations
 
 import json
+import shutil
+import stat
 import subprocess
 from collections.abc import Callable
 from contextlib import suppress
@@ -27,14 +29,18 @@ from .database import (
     transaction,
     value,
 )
-from .durable import put_in_place
+from .durable import in_the_way, put_in_place, require_files
 
 T = TypeVar("T")
 
 
 def is_published(connection: Connection, settings: Settings) -> bool:
     """Whether `analytics.duckdb` holds what the warehouse holds: each table as it was last built."""
-    if not settings.analytics_file.exists():
+    try:
+        mode = stat.S_IMODE(settings.analytics_file.stat().st_mode)
+    except OSError:
+        return False
+    if in_the_way(settings.analytics_file) or mode != _mode(settings):
         return False
     builds = """SELECT model, version, built_at FROM {0}core.builds
         UNION ALL SELECT 'compaction', version, NULL FROM {0}core.compactions"""
@@ -59,6 +65,21 @@ def is_published(connection: Connection, settings: Settings) -> bool:
         connection.execute("DETACH published")
 
 
+def _mode(settings: Settings) -> int:
+    return 0o640 if settings.warehouse.published_group else 0o600
+
+
+def _let_in(settings: Settings, file: Path) -> None:
+    """Whoever may read what is published: its own user, and the group that the settings name. Raises OSError."""
+    file.chmod(_mode(settings))
+    if group := settings.warehouse.published_group:
+        shutil.chown(file, group=group)
+        folder = stat.S_IMODE(settings.data.stat().st_mode)
+        if not folder & stat.S_IXOTH:  # to open a file, its folder must let through
+            shutil.chown(settings.data, group=group)
+            settings.data.chmod(folder | stat.S_IXGRP)
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What runs came to. failed_at: only where none was good since."""
@@ -71,6 +92,7 @@ class Outcome:
 def last_outcome(settings: Settings) -> Outcome:
     """What the last runs came to, as they noted it beside what is published."""
     try:
+        require_files(_note(settings))
         noted = json.loads(_note(settings).read_text(encoding="utf-8"))
         moments = {
             name: datetime.fromisoformat(noted[name]) for name in ("good_at", "failed_at") if noted.get(name)
@@ -89,6 +111,7 @@ def note_outcome(settings: Settings, now: datetime, failed_step: str | None = No
     target = _note(settings)
     part = target.with_suffix(".json.part")
     with suppress(OSError):  # a full disk has been told of already
+        part.unlink(missing_ok=True)
         part.write_text(json.dumps(noted), encoding="utf-8")
         part.replace(target)
 
@@ -103,6 +126,7 @@ def publish(connection: Connection, settings: Settings) -> int:
     part = target.with_suffix(".duckdb.part")
     log = part.with_name(f"{part.name}.wal")
     try:
+        require_files(target)
         for left in (part, log):
             left.unlink(missing_ok=True)
         try:
@@ -113,6 +137,7 @@ def publish(connection: Connection, settings: Settings) -> int:
             raise OSError(str(error).partition("\n")[0]) from error
         # Left by a client that opened the published file for writing; it would be applied to the new one.
         target.with_name(f"{target.name}.wal").unlink(missing_ok=True)
+        _let_in(settings, part)
         put_in_place(part, target)
     except OSError as error:
         for left in (part, log):
