@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import wraps
 from typing import Any, NoReturn, TypeVar
 
@@ -45,7 +46,8 @@ def explained(command: F) -> F:
         try:
             settings = load_settings()
             require_known_retention(settings)
-            command(settings, *args, **kwargs)
+            with _stoppable(command.__name__):
+                command(settings, *args, **kwargs)
         except RunFailed as error:
             _fail(f"Error: {error}", 1)
         except (SettingsError, Failed, DatabaseError, ModelError, PlaceError) as error:
@@ -64,6 +66,30 @@ def explained(command: F) -> F:
             raise
 
     return run  # type: ignore[return-value]
+
+
+_STAND = ("ui", "serve", "portal")  # they end in an order of their own
+
+
+@contextmanager
+def _stoppable(command: str) -> Iterator[None]:
+    if command in _STAND:
+        yield
+        return
+    from .stopping import stopped_at_once
+
+    # Ctrl-C in a run would be taken for a step's failure, too; elsewhere it interrupts as usual.
+    also = (signal.SIGINT,) if command == "run" else ()
+    with stopped_at_once(command.replace("_", "-"), _say_stopped, signal.SIGTERM, *also):
+        yield
+
+
+def _say_stopped(text: str) -> None:
+    if _json_log is not None:
+        _json_log.error("run_failed", text)
+    else:
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
 
 
 def log_as(wanted: str | None) -> log.JsonLog | None:
