@@ -212,6 +212,14 @@ class HubspotSettings(_Section):
     contacts: HubspotObjectSettings = Field(default_factory=HubspotObjectSettings)
 
 
+class CustomerSuccessBoxSettings(_Section):
+    live: bool = False
+    end_of_day: Annotated[str, AfterValidator(_cron)] = "45 23 * * *"
+    margin_seconds: int = Field(120, ge=0, le=3600)
+    calls_per_second: float = Field(5, gt=0, le=1000)
+    timeout_seconds: int = Field(30, ge=1, le=600)
+
+
 class PortalSettings(_Section):
     host: str = Field("127.0.0.1", min_length=1)
     port: int = Field(8321, ge=0, le=65535)
@@ -234,6 +242,7 @@ class Settings(_Section):
     alerts: AlertSettings = Field(default_factory=AlertSettings)
     logging: LoggingSettings = Field(default_factory=LoggingSettings)
     hubspot: HubspotSettings = Field(default_factory=HubspotSettings)
+    customersuccessbox: CustomerSuccessBoxSettings = Field(default_factory=CustomerSuccessBoxSettings)
     portal: PortalSettings = Field(default_factory=PortalSettings)
 
     def while_loading(self, source: str) -> dict[str, Any]:
@@ -366,6 +375,22 @@ def hubspot_base_url() -> str:
     return url
 
 
+def csb_api_key() -> str | None:
+    """CustomerSuccessBox's API key, or None. It is handed to the HTTP session only, never stored."""
+    return os.environ.get("CSB_API_KEY", "").strip() or None
+
+
+def csb_base_url() -> str | None:
+    """Where CustomerSuccessBox's API answers, or None. Raises SettingsError on what is no http(s) address."""
+    url = os.environ.get("CSB_BASE_URL", "").strip().rstrip("/")
+    if url and not url.startswith(("https://", "http://")):
+        raise SettingsError(
+            f"CSB_BASE_URL = {url!r}: must begin with https:// (or http:// for a stand-in), "
+            "such as https://<domain>.customersuccessbox.com"
+        )
+    return url or None
+
+
 def alert_webhook() -> str | None:
     """Where alerts are posted to, or None. Secret: who knows the address can write there."""
     url = os.environ.get("WAREHOUSE_ALERT_WEBHOOK", "").strip()
@@ -384,6 +409,7 @@ _SECRETS = (
     "HUBSPOT_ACCESS_TOKEN",
     "HUBSPOT_CLIENT_SECRET",
     "HUBSPOT_REFRESH_TOKEN",
+    "CSB_API_KEY",
 )
 
 

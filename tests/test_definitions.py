@@ -66,7 +66,7 @@ def test_every_asset_says_what_it_is_whose_it_is_and_which_columns_it_has(graph:
         assert node.owners, name
         assert node.kinds, name
         assert node.group_name not in (None, "default"), name
-        if name == "analytics" or name.startswith("hubspot"):
+        if name == "analytics" or name.startswith(("hubspot", "customersuccessbox")):
             continue  # a file, and another company's machine
         schema = node.metadata.get("dagster/column_schema")
         assert schema is not None, name
@@ -87,11 +87,23 @@ def test_a_job_runs_every_asset_and_has_a_schedule_that_is_off(name: str, cron: 
     definitions = defs
     job = definitions.resolve_job_def(name)
     every = set(definitions.resolve_asset_graph().materializable_asset_keys)
-    assert set(job.asset_layer.selected_asset_keys) >= {key for key in every if "hubspot" not in key.path[0]}
+    elsewhere = {"hubspot", "customersuccessbox"}
+    assert set(job.asset_layer.selected_asset_keys) >= {key for key in every if key.path[0] not in elsewhere}
+    assert dg.AssetKey(["customersuccessbox", "push"]) not in job.asset_layer.selected_asset_keys
     schedules = [s for s in definitions.schedules or [] if isinstance(s, dg.ScheduleDefinition)]
     schedule = next(s for s in schedules if s.job_name == name)
     assert schedule.cron_schedule == cron
     assert schedule.execution_timezone == "UTC"
+    assert schedule.default_status == dg.DefaultScheduleStatus.STOPPED
+
+
+def test_the_end_of_the_day_loads_builds_and_then_tells_customersuccessbox() -> None:
+    job = defs.resolve_job_def("end_of_day")
+    every = set(defs.resolve_asset_graph().materializable_asset_keys)
+    assert set(job.asset_layer.selected_asset_keys) == {key for key in every if key.path[0] != "hubspot"}
+    schedule = next(s for s in defs.schedules or [] if s.name == "at_the_end_of_the_day")
+    assert isinstance(schedule, dg.ScheduleDefinition)
+    assert (schedule.cron_schedule, schedule.execution_timezone) == ("45 23 * * *", "UTC")
     assert schedule.default_status == dg.DefaultScheduleStatus.STOPPED
 
 

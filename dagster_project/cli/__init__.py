@@ -3,7 +3,18 @@
 A module holds a few commands that belong together. Dagster is imported only where a run is launched or looked up.
 """
 
-from . import copies, erasing, hubspot, look, night, own, standing, withdrawing
+from . import copies, customersuccessbox, erasing, hubspot, look, night, own, standing, withdrawing
 from .root import main
 
-__all__ = ["copies", "erasing", "hubspot", "look", "main", "night", "own", "standing", "withdrawing"]
+__all__ = [
+    "copies",
+    "customersuccessbox",
+    "erasing",
+    "hubspot",
+    "look",
+    "main",
+    "night",
+    "own",
+    "standing",
+    "withdrawing",
+]

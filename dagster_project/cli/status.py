@@ -268,6 +268,25 @@ def _push_stopped(view: Look) -> Iterator[Finding]:
         )
 
 
+def _csb_push_stopped(view: Look) -> Iterator[Finding]:
+    for ended, stopped, unknown, over in view.ask(
+        """SELECT ended_at, stopped, unknown, day_over FROM ops.csb_pushes
+        WHERE exit_status = 1 AND push = (SELECT max(push) FROM ops.csb_pushes)"""
+    ):
+        said = (
+            stopped,
+            f"of {unknown:,} totals it is not known whether they arrived" if unknown else None,
+            f"the day of {over:,} totals was over before they could be sent" if over else None,
+        )
+        yield Finding(
+            "error",
+            "push",
+            f"The last push to CustomerSuccessBox ({ended:%Y-%m-%d %H:%M} UTC) did not send all of it",
+            tuple(line for line in said if line),
+            "each of them: warehouse sql \"FROM ops.csb_ledger WHERE state <> 'sent'\"; while the day lasts: warehouse csb plan",
+        )
+
+
 def _held_back_by_hubspot(view: Look) -> Iterator[Finding]:
     rows = view.ask(
         """SELECT object, property, code, any_value(message), count(DISTINCT key) AS records FROM ops.hubspot_rejects
@@ -294,6 +313,7 @@ FINDERS: tuple[Finder, ...] = (
     _raw_is_gone,
     _unreadable_files,
     _push_stopped,
+    _csb_push_stopped,
     _held_back_by_hubspot,
     _settings_wait,
     _noticed,

@@ -36,7 +36,7 @@ _SEEN, _PIPED, _LONGEST = 60, 5_000, 200  # rows on a terminal, rows in a file, 
 
 if TYPE_CHECKING:
     from dagster_project.cli.status import Status
-    from dagster_project.destinations import hubspot
+    from dagster_project.destinations import customersuccessbox, hubspot
     from dagster_project.pipeline.erase import Erasure
     from dagster_project.sources.withdrawal import Withdrawal
 
@@ -248,6 +248,49 @@ def show_push(result: hubspot.PushResult) -> None:
     _console.print(f"{result.calls} calls ({result.write_calls} writes), digest {result.digest}")
     if not result.live:
         _console.print("Write it: [bold]warehouse push --live[/]")
+
+
+def show_csb_plan(plan: customersuccessbox.Plan) -> None:
+    """What CustomerSuccessBox would be told now."""
+    if plan.rows:
+        names = ("day", "account", "user", "product", "module", "feature", ">adds", ">told before", "")
+        table = _table(f"For CustomerSuccessBox on {plan.today} (GMT)", *names)
+        for *row, is_over in plan.rows[:_SEEN]:
+            table.add_row(*(_cell(one) for one in row), "the day is over" if is_over else "")
+        _console.print(table)
+        if plan.calls + plan.over > _SEEN:
+            _console.print(f"... and {plan.calls + plan.over - _SEEN:,} more")
+    if plan.over:
+        _console.print(
+            f"[yellow]![/] {plan.over:,} totals are of a day that is over: CustomerSuccessBox does not add them up any more, "
+            "so they are listed and not sent"
+        )
+    if plan.ahead:
+        _console.print(
+            f"[yellow]![/] {plan.ahead:,} totals are less than what was told: that cannot be taken back"
+        )
+    if plan.unknown:
+        _console.print(
+            f"[yellow]![/] of {plan.unknown:,} calls today it is not known whether they arrived; "
+            "`--retry-unknown` sends them again"
+        )
+    _console.print(f"{plan.calls:,} calls, some {plan.seconds:,.0f} seconds; digest {plan.digest}")
+
+
+def show_csb_push(result: customersuccessbox.PushResult) -> None:
+    """What a push to CustomerSuccessBox, or its rehearsal, came to."""
+    names = ("planned", "sent", "unknown", "refused", "day_over", "not_reached")
+    title = (
+        "Sent to CustomerSuccessBox" if result.live else "Rehearsal: nothing was sent to CustomerSuccessBox"
+    )
+    table = _table(title, *(f">{name.replace('_', ' ')}" for name in names))
+    table.add_row(*(f"{getattr(result, name):,}" for name in names))
+    _console.print(table)
+    if result.stopped:
+        _console.print(f"[yellow]![/] {_safe(result.stopped)}")
+    _console.print(f"{result.calls:,} calls, digest {result.digest}")
+    if not result.live:
+        _console.print("Send it: [bold]warehouse csb push --live[/]")
 
 
 def show_init(result: hubspot.InitResult) -> None:

@@ -4,14 +4,15 @@ import dagster as dg
 
 from dagster_project.settings import load_settings
 
+from .customersuccessbox import GROUP as END_OF_DAY
 from .hubspot import GROUP, STEP
 
 NIGHTLY = "nightly"
 SYNC = "sync"
 
 _PUSHES = load_settings().hubspot.live
-_EVERYTHING = (
-    dg.AssetSelection.all() if _PUSHES else dg.AssetSelection.all() - dg.AssetSelection.groups(GROUP)
+_EVERYTHING = dg.AssetSelection.all() - dg.AssetSelection.groups(
+    *([END_OF_DAY] if _PUSHES else [END_OF_DAY, GROUP])
 )
 UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,

@@ -1,0 +1,20 @@
+-- What CustomerSuccessBox was told: a row a call, with what was added to the day's total by it. Totals add up there, so
+-- the sum of what is `sent` and `unknown` is never more than the day's total. And what it could not be told.
+-- grain: entry
+-- history: true
+-- erases:
+--   company: account_id
+--   user: user_id
+-- columns:
+--   entry       BIGINT     its number
+--   day         DATE       GMT day of the use
+--   account_id  VARCHAR    the company
+--   user_id     VARCHAR    the user
+--   product_id  VARCHAR    the product, '' if not given
+--   module_id   VARCHAR    the module, '' if not given
+--   feature_id  VARCHAR    the feature
+--   total       BIGINT     what was added to the total by this call
+--   state       VARCHAR    sent: written down before its call, and no other answer came; unknown: no usable answer came; refused: CustomerSuccessBox did not take it; day_over: the day ended before it could be sent
+--   sent_at     TIMESTAMP  when the call began, UTC; null: there was none
+--   code        VARCHAR    what was answered: an HTTP status, TIMEOUT or NO_ANSWER; '': there was none; null: it is under way
+--   push        BIGINT     the push, see ops.csb_pushes

@@ -1,0 +1,22 @@
+-- One row a push to CustomerSuccessBox, with the accounts of its totals: planned = sent + unknown + refused + day_over.
+-- grain: push
+-- history: true
+-- erases: nothing
+-- columns:
+--   push         BIGINT     its number
+--   started_at   TIMESTAMP  UTC
+--   ended_at     TIMESTAMP  UTC; null: it goes on, or it was killed and the next push closes its accounts
+--   day          DATE       the GMT day on which it began, the only one of which totals are sent
+--   digest       VARCHAR    of the plan that it carried out, hexadecimal
+--   planned      BIGINT     totals that it took up
+--   sent         BIGINT     of these: taken by CustomerSuccessBox
+--   unknown      BIGINT     of these: no usable answer came; they are not sent again by themselves
+--   refused      BIGINT     of these: not taken
+--   day_over     BIGINT     of these: the day ended before they could be sent
+--   not_reached  BIGINT     totals that it did not come to, since it ended early; the next push of the day plans them again
+--   calls        BIGINT     calls, retries included
+--   stopped      VARCHAR    why it ended early
+--   exit_status  BIGINT     0: all well; 1: something wants attention
+-- checks:
+--   totals_are_accounted_for (warn): SELECT * FROM ops.csb_pushes WHERE ended_at IS NOT NULL
+--     AND planned <> sent + unknown + refused + day_over
