@@ -29,8 +29,11 @@ run: setup  ## run the nightly job on <data>/raw (at first a copy of the sample)
 	@$(BIN)/warehouse run $$(test -e $(WAREHOUSE_DATA)/.sample && diff -rq data/sample/raw "$(RAW)" > /dev/null \
 		&& echo --as-of $$(cat $(WAREHOUSE_DATA)/.sample))
 
-test: setup  ## run every test
-	$(BIN)/python -m pytest -n auto --dist worksteal
+test: setup  ## run every test (TEST="--cov" measures what they run of the parts that must be right)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(TEST)
+
+test-fast: setup  ## units, models and conventions, in a minute or so: the inner loop
+	$(BIN)/python -m pytest -n auto --dist worksteal -m fast
 
 soak: setup  ## the tests that try at random, for long (kills, odd files); SOAK="-k crash" to choose
 	WAREHOUSE_SOAK=1 $(BIN)/python -m pytest -n auto --dist worksteal -m soak $(SOAK)
@@ -72,4 +75,4 @@ lock: setup  ## resolve the pins anew (needs uv)
 clean:  ## remove the environment and caches; data stays
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .bench build *.egg-info
 
-.PHONY: help setup run test soak lint bench bench-year bench-push bench-portal ui portal site sample lock clean
+.PHONY: help setup run test test-fast soak lint bench bench-year bench-push bench-portal ui portal site sample lock clean

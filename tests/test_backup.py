@@ -107,7 +107,7 @@ def test_a_backup_of_a_newer_release_is_refused_before_anything_is_touched(
     with open_warehouse(warehouse.settings) as connection:
         connection.execute("INSERT INTO raw.schema_version VALUES (99)")
     backup.make(warehouse.settings, tmp_path / "backup")
-    older = Warehouse(tmp_path / "older")
+    older = Warehouse(tmp_path / "older", new=True)
     with pytest.raises(DatabaseError, match="newer release"):
         backup.restore(older.settings, tmp_path / "backup")
     assert not older.settings.raw_file.exists()
