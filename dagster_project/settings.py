@@ -204,6 +204,7 @@ class HubspotSettings(_Section):
     recreate_deleted: bool = False
     lists: bool = False
     associate: bool = False
+    events: bool = False
     clear: list[str] = Field(default_factory=list)
     free_mail_domains: list[str] = Field(default_factory=list)
     changes_days: int = Field(90, ge=1, le=36500)

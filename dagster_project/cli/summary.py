@@ -195,6 +195,7 @@ def show_plan(plan: hubspot.Plan) -> None:
     _print_some("HubSpot would refuse", ("object", "id", "key", "property", "value", "code"), refused)
     lists = ((one.object, one.name, f"{one.added:,}", f"{one.removed:,}") for one in plan.lists)
     _print_some("Lists", ("object", "list", "added", "removed"), lists)
+    _print_some("Events", ("event", "to be sent"), ((name, f"{n:,}") for name, n in plan.events.items()))
     if plan.associations:
         _console.print(f"{plan.associations:,} contacts are to be associated with the company of their user.")
     _held_back(plan.held_back)
@@ -304,6 +305,9 @@ def show_init(result: hubspot.InitResult) -> None:
         table.add_row(new.object, new.name, _safe(f"refused: {failed}") if failed else f"{new.type}, {what}")
     for (name, column), options in result.options.items():
         table.add_row(name, column, _safe(f"options {', '.join(options)}, {what}"))
+    for event in result.events:
+        said = result.failed.get(("events", event.name))
+        table.add_row(event.object, event.name, _safe(f"refused: {said}") if said else f"event, {what}")
     for (name, column), reason in result.unusable.items():
         table.add_row(name, column, _safe(f"left out: {reason}"))
     if table.row_count:

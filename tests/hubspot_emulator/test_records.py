@@ -45,7 +45,7 @@ def test_one_record_lives_through_its_whole_life_in_each_dialect(hub: Hub, root:
 def test_object_types_go_by_name_and_by_number_and_nothing_else(hub: Hub) -> None:
     for kind in ("companies", "company", "0-2"):
         assert hub.client.get(f"/crm/objects/2026-09/{kind}").status_code == 200
-    assert hub.client.get("/crm/objects/2026-09/deals").status_code == 400
+    assert hub.client.get("/crm/objects/2026-09/tickets").status_code == 400
     for path in ("/crm/objects/2031-09/contacts", "/crm/v2/objects/contacts", "/nonsense"):
         assert requests.get(hub.base_url + path, headers=hub.auth, timeout=5).status_code == 404
     assert requests.put(f"{hub.base_url}/crm/objects/2026-09/contacts", timeout=5).status_code == 405

@@ -28,6 +28,7 @@ from .pace import FIRST_WAIT, Pace
 
 API_VERSION = "2026-09"
 ACCOUNT_VERSION = "2026-03"  # account and OAuth endpoints have no later one
+EVENT_VERSION = "2026-03"  # of custom events, and their definitions
 ASSOCIATION_VERSION = "2026-03"  # as documented
 BATCH = 100  # inputs a call
 _ASSOCIATE = "/contacts/companies/batch/associate/default"
@@ -253,6 +254,28 @@ class Api:
                 return answer
         raise AssertionError
 
+    def event_definitions(self) -> list[Json]:
+        """The account's custom events, with their properties."""
+        found: list[Json] = []
+        params = {"limit": str(BATCH), "includeProperties": "true"}
+        while True:
+            body = self._read("GET", f"/events/{EVENT_VERSION}/event-definitions", params, holds="results")
+            found += _dicts(body.get("results"))
+            paging = body.get("paging")
+            following = paging.get("next") if isinstance(paging, dict) else None
+            after = str(following.get("after") or "") if isinstance(following, dict) else ""
+            if not after or after == params.get("after"):
+                return found
+            params["after"] = after
+
+    def create_event_definition(self, body: Json) -> Json:
+        return self.write("POST", f"/events/{EVENT_VERSION}/event-definitions", body)
+
+    def send_events(self, inputs: list[Json]) -> Json:
+        """Tell of up to a hundred events. Raises as `batch_write`; a success has no body."""
+        path = f"/events/{EVENT_VERSION}/send/batch"
+        return self._call("POST", path, None, {"inputs": inputs}, is_write=True, may_be_empty=True)
+
     def purge_contact(self, hubspot_id: str) -> Json:
         """Delete a contact for good. (The dated versions do not have it.) Raises as `batch_write`; a success has no body."""
         return self.write("POST", "/crm/v3/objects/contacts/gdpr-delete", {"objectId": hubspot_id})
@@ -299,6 +322,7 @@ class Api:
         body: Json | None,
         *,
         is_write: bool = False,
+        may_be_empty: bool = False,
     ) -> Json:
         """One call, tried again only where HubSpot did not carry it out."""
         refused = locked = unauthorised = 0
@@ -319,6 +343,8 @@ class Api:
                 unauthorised += 1
                 self._forget(bearer)
             else:
+                if may_be_empty and 200 <= status < 300 and not text:
+                    return {}
                 return self._understood(status, text, correlation_id)
 
     def _send(

@@ -16,6 +16,7 @@ from dagster_project.warehouse.database import Connection
 from .answers import problem_of
 from .api import BATCH, Api, Json
 from .errors import OutcomeUnknown, Refused
+from .events import Definition, known_events, make_definition
 from .files import cohorts_of
 from .lookup import in_batches
 from .planner import Planner
@@ -49,7 +50,7 @@ class InitResult:
     """groups: object types that lack the group. options: property (object, name) to the options that it lacks.
 
     live: they were made, but for those in `failed` (object and name to HubSpot's words). unusable: columns of a
-    type that HubSpot has nothing for.
+    type that HubSpot has nothing for. events: definitions of custom events, where the settings want these.
     """
 
     live: bool
@@ -58,6 +59,7 @@ class InitResult:
     options: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     failed: dict[tuple[str, str], str] = field(default_factory=dict)
     unusable: dict[tuple[str, str], str] = field(default_factory=dict)
+    events: list[Definition] = field(default_factory=list)
 
     @property
     def exit_status(self) -> int:
@@ -86,8 +88,15 @@ def init_properties(settings: Settings, *, live: bool) -> InitResult:
             result.properties += lacking
             if lacking and not _has_group(api, object_type, found.values()):
                 result.groups.append(object_type)
+        if wanted := planner.event_definitions:
+            known = known_events(api, wanted, api.account.portal_id)
+            result.events = [one for name, one in wanted.items() if name not in known]
         if live:
             _make(api, result, planner)
+            for event in result.events:
+                labels = {name: _label(name) for name in event.properties}
+                if said := make_definition(api, event, _label(event.name), labels):
+                    result.failed["events", event.name] = said
     return result
 
 

@@ -20,6 +20,7 @@ from dagster_project.destinations.parts.published import chunks, published, quot
 from dagster_project.settings import Settings, hubspot_base_url
 from dagster_project.warehouse.database import Connection, append_rows, quoted
 
+from . import events
 from .errors import HubspotError
 from .files import outbound_file, outbound_files
 from .keys import OBJECTS, Key
@@ -56,6 +57,7 @@ class Outbound:
     def __init__(self, connection: Connection, settings: Settings, keys: dict[str, Key]) -> None:
         self.connection, self.settings, self.keys = connection, settings, keys
         self.source: str | None = None
+        self.events: dict[str, events.Definition] = {}
 
     def read(self) -> dict[str, Selected]:
         """Run them. Returns what they select, by object type; those without a file are not there."""
@@ -68,6 +70,8 @@ class Outbound:
                 self._read_cohorts()
             if self.settings.hubspot.associate:
                 self._read_companies_of_users()
+            if self.settings.hubspot.events:
+                self.events = events.read(self.connection)
         return {object_type: one for object_type, one in selected.items() if one is not None}
 
     def _select(self, object_type: str) -> Selected | None:

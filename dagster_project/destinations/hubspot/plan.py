@@ -81,7 +81,7 @@ class Plan:
 
     digest: hexadecimal, the same for the same writes. calls: writes, retries aside. rejected: records that the
     preflight refuses. lists: what changes of the cohorts' lists, where the settings want these. associations: contacts
-    that are to be associated with a company. held_back: the most
+    that are to be associated with a company. events: how many of each are to be sent. held_back: the most
     frequent reasons for which records wait. unreadable: what HubSpot refuses to show, in its words.
     """
 
@@ -91,6 +91,7 @@ class Plan:
     left_out: list[LeftOut]
     lists: list[ListChange]
     associations: int
+    events: dict[str, int]
     account: int | None
     held_back: list[HeldBack]
     unreadable: list[str]
@@ -99,7 +100,8 @@ class Plan:
     @property
     def calls(self) -> int:
         records = sum(counts.calls for counts in self.counts.values())
-        return records + sum(one.calls for one in self.lists) - (-self.associations // BATCH)
+        more = -(-self.associations // BATCH) - (-sum(self.events.values()) // BATCH)
+        return records + sum(one.calls for one in self.lists) + more
 
     def rows(self) -> Iterator[Change]:
         """Every create and every field's old and new, by object, action and key."""

@@ -18,7 +18,7 @@ from dagster_project.destinations.parts.published import quoted_name
 from dagster_project.settings import Settings
 from dagster_project.warehouse.database import Connection, append_rows, quoted, value
 
-from . import associations, lists, scripts
+from . import associations, events, lists, scripts
 from .api import BATCH, Api
 from .errors import HubspotError, NotAllowed, Refused
 from .keys import Key, keys_of
@@ -81,6 +81,8 @@ class Planner:
         self.held_back: list[HeldBack] = []
         self.lists: list[ListChange] = []
         self.associations = 0  # pairs of records
+        self.events: dict[str, int] = {}  # how many of each
+        self.event_names: dict[str, str] = {}  # as HubSpot has them
         self.source: str | None = None
         self.unreadable = Unreadable()
         self.listed = 0
@@ -133,9 +135,31 @@ class Planner:
         for object_type, usable in self.columns.items():
             if usable:
                 self._resolve(object_type)
+        self._check_events()
         self._match_and_compare()
         if self.api is not None and self._match_anew(self.api):
             self._match_and_compare()
+
+    @property
+    def event_definitions(self) -> dict[str, events.Definition]:
+        """The events that the SELECT names."""
+        return self._outbound.events
+
+    def _check_events(self) -> None:
+        """Which of the events HubSpot has. Offline: all of them."""
+        wanted = self.event_definitions
+        if self.api is None or not wanted:
+            self.event_names = dict.fromkeys(wanted, "")
+            return
+        try:
+            known = events.known_events(self.api, wanted, self.portal_id)
+        except (NotAllowed, Refused) as error:
+            if isinstance(error, NotAllowed) and error.status == 401:
+                raise
+            self.left_out.append(LeftOut("events", "all of them", str(error)))
+            return
+        left_out, self.event_names = events.check(wanted, known)
+        self.left_out += left_out
 
     def _match_and_compare(self) -> None:
         scripts.run(
@@ -348,6 +372,8 @@ class Planner:
             self.lists = lists.planned_changes(connection, self.portal_id)
         if self.settings.hubspot.associate:
             self.associations = associations.compare(connection, self.portal_id)
+        if self.event_names:
+            self.events = events.compare(connection, self.portal_id, self.event_names)
         self.first_counts = self._counts()
         self.held_back = [
             HeldBack(*row)
@@ -438,6 +464,8 @@ class Planner:
         queries = ["SELECT object, action, key, hubspot_id, properties FROM plan_planned ORDER BY record"]
         if self.lists:
             queries.append("SELECT * FROM plan_list_changes ORDER BY ALL")
+        if self.events:
+            queries.append("SELECT event, event_id FROM plan_events ORDER BY ALL")
         if self.associations:
             queries.append("SELECT contact_key, company_key FROM plan_associations ORDER BY ALL")
         for query in queries:
@@ -475,6 +503,7 @@ class Planner:
             list(self.left_out),
             self.lists,
             self.associations,
+            self.events,
             self.portal_id,
             self.held_back,
             list(self.unreadable.said.values()),

@@ -38,6 +38,7 @@ from .errors import (
     Refused,
     Unavailable,
 )
+from .events import Events
 from .keys import OBJECTS
 from .ledger import remember_matches, remember_preflight, settle
 from .lists import Lists
@@ -195,11 +196,14 @@ def push(
             if said and sender.stop is None:
                 sender.stop = AccountRefused("; ".join(dict.fromkeys(said)))
             settle(connection, utc_now())  # the ids of what was made
-            for more, wanted in ((Associations, planner.associations), (Lists, planner.lists)):
+            account = progress.portal_id
+            for wanted, more in (
+                (planner.associations, Associations(api, connection, account)),
+                (planner.lists, Lists(api, connection, account)),
+                (planner.events, Events(api, connection, account, planner.event_names)),
+            ):
                 if wanted and isinstance(sender.stop, AccountRefused | None):
-                    sender.stop = (
-                        _send_more(more(api, connection, progress.portal_id), progress) or sender.stop
-                    )
+                    sender.stop = _send_more(more, progress) or sender.stop
             result = _finish(connection, api, progress, planner, sender.stop, number)
         _log.debug("publishing")
         publish(connection, settings)
@@ -307,7 +311,7 @@ def _begin(connection: Connection, progress: Progress, planner: Planner) -> int:
     return number
 
 
-def _send_more(more: Lists | Associations, progress: Progress) -> HubspotError | None:
+def _send_more(more: Lists | Associations | Events, progress: Progress) -> HubspotError | None:
     """What goes beyond records. Returns what ended it early."""
     try:
         more.send()

@@ -83,6 +83,12 @@ class Access:
             needed = f"crm.objects.contacts.{way}"
         elif area == "lists":
             needed = f"crm.lists.{way}"
+        elif area == "events":
+            needed = (
+                "analytics.behavioral_events.send"
+                if verb == "send_batch"
+                else "behavioral_events.event_definitions.read_write"
+            )
         elif object_type:
             needed = f"crm.objects.custom.{way}"
         else:

@@ -25,6 +25,7 @@ import orjson
 from .access import Access
 from .batches import Batches
 from .errors import ApiError, Json, bad_request, not_found
+from .events import EventStore
 from .faults import Fault, FaultPlan
 from .limits import Limits, RateLimiter, rate_body
 from .operations import Account, Operations
@@ -123,6 +124,10 @@ class Emulator:
         """The latest calls, oldest first; ``totals`` counts all of them."""
         with self._log_lock:
             return list(self._log)
+
+    @property
+    def events(self) -> EventStore:
+        return self._operations.events
 
     @property
     def writes(self) -> list[Call]:

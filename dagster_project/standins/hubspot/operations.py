@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from .access import Access
 from .batches import Batches, batch_body
 from .errors import ApiError, Json, RowError, bad_request, not_found
+from .events import EventStore
 from .objects import ObjectType
 from .options import Options
 from .routes import Request
@@ -38,6 +39,7 @@ class Operations:
         self._batches = batches
         self._account = account
         self._access = access
+        self.events = EventStore(account.portal_id)
 
     def dispatch(self, request: Request) -> tuple[int, Any]:
         area, _, verb = request.operation.rpartition(".")
@@ -371,6 +373,18 @@ class Operations:
                     }
                 )
         return 200, self._property_batch(request, results, [])
+
+    # custom events
+
+    def _events_definitions(self, request: Request) -> tuple[int, Any]:
+        return 200, {"results": list(self.events.definitions.values())}
+
+    def _events_define(self, request: Request) -> tuple[int, Any]:
+        return 201, self.events.define(request.body)
+
+    def _events_send_batch(self, request: Request) -> tuple[int, Any]:
+        self.events.send(self._batches.inputs(request.body))
+        return 204, None
 
     # account and OAuth
 

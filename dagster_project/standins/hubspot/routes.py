@@ -38,6 +38,7 @@ WRITES = frozenset(
     {
         *("create", "update", "archive", "batch_create", "batch_update", "batch_upsert", "batch_archive"),
         *("group_create", "group_update", "group_delete", "set_rule"),
+        *("define", "send_batch"),
         *("gdpr_delete", "batch_associate", "add_and_remove", "add", "remove", "delete"),
     }
 )
@@ -108,6 +109,12 @@ def _routes() -> list[tuple[str, re.Pattern[str], str]]:
         operation = "associations.batch_read" if path == "batch/read" else "associations.batch_associate"
         there = f"{{f}}/{{t}}/{path}"
         table.append(("POST", f"/crm/v4/associations/{there}", f"/crm/associations/{{V}}/{there}", operation))
+    for method, rest, operation in (
+        ("GET", "/event-definitions", "events.definitions"),
+        ("POST", "/event-definitions", "events.define"),
+        ("POST", "/send/batch", "events.send_batch"),
+    ):
+        table.append((method, f"/events/v3{rest}", f"/events/{{V}}{rest}", operation))
     table.append(("GET", "/account-info/v3/details", "/account-info/{V}/details", "account.details"))
     table.append(("POST", "/oauth/v1/token", "/oauth/{V}/token", "oauth.token"))
     found = []

@@ -1,0 +1,22 @@
+-- The history of the events that HubSpot was told, each once.
+-- grain: portal_id, event, event_id
+-- history: true
+-- erases:
+--   company: CASE WHEN object = 'companies' THEN id END
+--   user: CASE WHEN object = 'contacts' THEN id END
+--   email: CASE WHEN object = 'contacts' THEN key END
+--   domain: CASE WHEN object = 'companies' THEN key END
+-- columns:
+--   portal_id    BIGINT     HubSpot account; null: it did not say
+--   event        VARCHAR    name, as the SELECT has it
+--   event_id     VARCHAR    which one it is
+--   object       VARCHAR    companies or contacts
+--   id           VARCHAR    company_id or user_id
+--   key          VARCHAR    domain, email or own unique property
+--   hubspot_id   VARCHAR    HubSpot's record id
+--   occurred_at  TIMESTAMP  when it happened, UTC
+--   properties   VARCHAR    what was sent with it, JSON
+--   uuid         VARCHAR    by which HubSpot knows an event that comes twice
+--   state        VARCHAR    acknowledged; rejected: not tried again as it is; sent: HubSpot did not say, and is told again
+--   message      VARCHAR    why HubSpot refused it
+--   sent_at      TIMESTAMP  UTC
