@@ -20,6 +20,7 @@ import duckdb
 
 from dagster_project.settings import Settings
 
+from .columns import identifier
 from .database import (
     PUBLISHED_STORAGE,
     Connection,
@@ -194,6 +195,7 @@ def _within(connection: Connection, name: str, file: Path, do: Callable[[Connect
     try:
         result = do(cursor)
         cursor.execute(f"USE {_NEW}")
+        _keep_readable(cursor)
         if not value(
             cursor, f"SELECT count(*) FROM duckdb_views() WHERE database_name = '{_NEW}' AND NOT internal"
         ):
@@ -210,6 +212,34 @@ def _within(connection: Connection, name: str, file: Path, do: Callable[[Connect
         raise
     finally:
         cursor.close()
+
+
+def _keep_readable(connection: Connection) -> None:
+    """See to it that DuckDB 1.0 reads columns of lists which are all empty.
+
+    DuckDB 2.0 leaves out the part of such a column that holds the elements, and 1.0 stops there ("field id mismatch";
+    1.1 and newer do not mind). One row with an element, deleted again, keeps the part; nobody sees the row. Rows are
+    stored in groups: of a table with more rows than one group has, 1.0 may still not read such a column.
+    """
+    lists: dict[str, list[str]] = {}
+    for table, column in connection.execute(
+        "SELECT schema_name || '.' || table_name, column_name FROM duckdb_columns() "
+        "WHERE database_name = current_database() AND NOT internal AND data_type LIKE '%[]'"
+    ).fetchall():
+        lists.setdefault(table, []).append(identifier(column))
+    for table, columns in list(lists.items()):
+        # (It holds for null, too. A table without any row has no parts at all.)
+        none = ", ".join(f"coalesce(max(len({column})), 0) = 0" for column in columns)
+        rows, *empty = connection.execute(f"SELECT count(*), {none} FROM {table}").fetchall()[0]
+        lists[table] = [name for name, is_empty in zip(columns, empty, strict=True) if rows and is_empty]
+    wanting = {table: columns for table, columns in lists.items() if columns}
+    for table, columns in wanting.items():
+        elements = ", ".join("[NULL]" for _ in columns)
+        connection.execute(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({elements})")
+    if wanting:
+        connection.execute("CHECKPOINT")
+    for table, columns in wanting.items():
+        connection.execute(f"DELETE FROM {table} WHERE len({columns[0]}) > 0")
 
 
 def _views(connection: Connection) -> list[str]:
