@@ -18,7 +18,7 @@ EVENT = {"request": {"time": "2026-03-30"}, "company_id": "a"}
 
 class Sensor:
     def __init__(self, folder: Path, instance: dg.DagsterInstance) -> None:
-        self.warehouse, self.instance = Warehouse(folder), instance
+        self.warehouse, self.instance = Warehouse(folder, new=True), instance
         self.definition = defs.resolve_sensor_def("new_files")
         self.cursor: str | None = None
 
