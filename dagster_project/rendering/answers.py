@@ -133,7 +133,7 @@ def _upright(names: Sequence[str], rows: Sequence[Sequence[str]], width: int) ->
         yield f"─── row {number} of {len(rows)} ".ljust(width, "─")
         for name, text in zip(names, row, strict=True):
             cut = text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
-            lines = textwrap.wrap(cut, max(width - room - len(_GAP), 20)) or [""]
+            lines = textwrap.wrap(cut, max(width - room - len(_GAP), 12)) or [""]
             yield f"{set_cell_size(name, room)}{_GAP}{lines[0]}".rstrip()
             yield from (" " * (room + len(_GAP)) + line for line in lines[1:])
 
