@@ -246,6 +246,11 @@ class _Look:
             entry.file_seq = same.file_seq
             if same.is_loaded:
                 entry.loaded_seq = same.file_seq
+            elif same.error is not None and content.error is None:
+                # What could not be unpacked has an ending now by which it can be read.
+                same.error = None
+                _describe(same, content)
+                self.changed[same.file_seq] = same
             self.files.standing[same.file_seq].add(path)
             return
         held = before.file_seq if before else None
