@@ -351,8 +351,7 @@ class _Reading:
         for read_values in (elements, values) if opens_array else (values,):
             try:
                 # Twice: nothing is yielded before all of the line is known to be JSON.
-                for _ in self._on_line(line, read_values):
-                    pass
+                count = sum(1 for _ in self._on_line(line, read_values))
             except BadJson as error:
                 if read_values is elements:
                     if isinstance(error, Unfinished):
@@ -360,6 +359,11 @@ class _Reading:
                         return
                     self._require_array(line, may_be_array, error)
                 continue
+            if read_values is values:
+                if not count:
+                    continue  # commas only
+                if opens_array and count == 1:
+                    read_values = first_elements  # an array by itself, a comma behind it
             for index, element in enumerate(self._on_line(line, read_values), 1):
                 yield _record(line.number, index, element)
             return
