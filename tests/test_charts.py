@@ -10,6 +10,8 @@ import pytest
 from dagster_project.rendering import charts
 from dagster_project.rendering.charts import Series
 
+pytestmark = pytest.mark.fast
+
 LAST = date(2026, 3, 31)
 
 

@@ -16,6 +16,8 @@ from dagster_project.pipeline import nightly
 from dagster_project.settings import Settings, project_root
 from dagster_project.sources import retained_tables
 
+pytestmark = pytest.mark.fast
+
 ROOT = project_root()
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 _FENCE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)

@@ -24,6 +24,7 @@ from dagster_project.warehouse.database import open_warehouse
 
 DAY = date(2026, 3, 31)
 NIGHT = datetime(2026, 4, 1, 2)  # noqa: DTZ001 - the warehouse keeps UTC without a zone
+LEDGER = "portal_id, object, key, hubspot_id, property, value, acknowledged_at"
 USER, EMAIL, TOKEN = "person-4711", "jo.doe@acme.example", "token-of-person-4711"
 ANONYMOUS = "browser-of-person-4711"
 SECRETS = (USER, "person\\u002d4711", EMAIL, "jo.doe", "Johanna", TOKEN, ANONYMOUS)
@@ -123,7 +124,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with open_warehouse(warehouse.settings) as connection:
         for key in (EMAIL, "o@bolt.example"):
             connection.execute(
-                "INSERT INTO ops.hubspot_ledger (portal_id, object, key, hubspot_id, property, value, acknowledged_at) VALUES (7, 'contacts', ?, '31', 'email', ?, now())",
+                f"INSERT INTO ops.hubspot_ledger ({LEDGER}) VALUES (7, 'contacts', ?, '31', 'email', ?, now())",
                 [key, key],
             )
         connection.execute(
@@ -294,7 +295,7 @@ def test_records_elsewhere_are_named_also_by_a_key_of_their_own(warehouse: Wareh
     """Where an own property is the key, the ledger has ids in the place of emails."""
     with open_warehouse(warehouse.settings) as connection:
         connection.execute(
-            "INSERT INTO ops.hubspot_ledger (portal_id, object, key, hubspot_id, property, value, acknowledged_at) VALUES (7, 'companies', 'acme', '51', 'name', 'Acme', now())"
+            f"INSERT INTO ops.hubspot_ledger ({LEDGER}) VALUES (7, 'companies', 'acme', '51', 'name', 'Acme', now())"
         )
     erasure = erased(warehouse, companies=["acme"])
     assert erasure.elsewhere == {"HubSpot": [("companies", "11"), ("companies", "51")]}

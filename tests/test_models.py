@@ -36,6 +36,8 @@ from dagster_project.warehouse.build import checks_of
 from dagster_project.warehouse.columns import definitions
 from dagster_project.warehouse.models import Model, ModelError, parse_model, read_models, tables_in
 
+pytestmark = pytest.mark.fast
+
 CASES = Path(__file__).parent / "models"
 MODELS = dict(nightly.models())
 QUERIES = {name: model for name, model in MODELS.items() if model.query}

@@ -25,6 +25,8 @@ from oracle import (
 from raw_traffic import AS_OF as TRAFFIC_AS_OF
 from raw_traffic import nights as any_nights
 
+pytestmark = pytest.mark.fast
+
 AS_OF = date(2026, 3, 31)
 NOW = datetime(2026, 4, 1, 3, 0)
 

@@ -18,6 +18,8 @@ from dagster_project.readers.redact import redact
 from dagster_project.sources import typed
 from dagster_project.warehouse.database import open_warehouse
 
+pytestmark = pytest.mark.fast
+
 SECRET = "S3CR3T"
 NOW = datetime(2026, 4, 1, 3, 30)
 

@@ -12,6 +12,8 @@ from dagster_project.cli import main
 from dagster_project.settings import RetentionSettings, Settings, load_settings, project_root
 from dagster_project.sources import retained_tables
 
+pytestmark = pytest.mark.fast
+
 VARIABLES = ("WAREHOUSE_DATA", "WAREHOUSE_RAW", "WAREHOUSE_CONFIG", "HUBSPOT_BASE_URL", "DAGSTER_HOME")
 
 

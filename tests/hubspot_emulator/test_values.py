@@ -6,6 +6,8 @@ import pytest
 
 from .conftest import Hub
 
+pytestmark = pytest.mark.fast
+
 OPTIONS = [
     {"label": "Big", "value": "big", "displayOrder": 0, "hidden": False},
     {"label": "Small", "value": "small", "displayOrder": 1, "hidden": False},

@@ -18,6 +18,8 @@ from dagster_project.readers.files import FilePart, UnreadableFile
 from dagster_project.readers.places import LocalFile
 from dagster_project.sources import typed
 
+pytestmark = pytest.mark.fast
+
 HEADER = "account_id,user_id,feature_id,timestamp,total"
 DAY = "2026-03-30"
 

@@ -8,6 +8,8 @@ import pytest
 
 from dagster_project.readers.values import domain_key, email_key, id_of, time_of
 
+pytestmark = pytest.mark.fast
+
 
 @pytest.mark.parametrize(
     ("given", "key"),
