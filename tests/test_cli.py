@@ -13,6 +13,7 @@ import duckdb
 import pytest
 from command_line import DAY, CommandLine
 from harness import Warehouse
+from webhook import listening
 
 from dagster_project.warehouse.database import open_warehouse
 
@@ -100,6 +101,20 @@ def test_a_full_rebuild_with_a_file_missing_ends_with_1_names_it_and_touches_not
     said = line.run("run", "--full", "--as-of", DAY, status=1)
     assert missing.relative_to(line.raw).as_posix() in flat(said).replace(" ", "") or missing.name in said
     assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_raw_folder_that_is_gone_ends_a_run_with_1_tells_of_it_and_touches_nothing(
+    line: CommandLine,
+) -> None:
+    line.raw.rename(line.data / "unmounted")
+    before = {path: path.read_bytes() for path in line.data.glob("*.duckdb")}
+    with listening() as webhook:
+        said = line.run("run", "--as-of", DAY, status=1, WAREHOUSE_ALERT_WEBHOOK=webhook.url)
+    told = [flat(said), *map(flat, webhook.texts), flat(line.run("status"))]
+    assert len(told) == 3
+    assert all(re.search(r"is not there, but \d+ files were loaded from it", text) for text in told), told
+    assert {path: path.read_bytes() for path in before} == before
+    assert not line.raw.exists()
 
 
 def test_a_run_on_nothing_but_unreadable_and_unknown_files_ends_well_and_names_them(

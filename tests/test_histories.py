@@ -200,7 +200,8 @@ class History:
                 )
             except withdrawal.CannotWithdraw:
                 return ()
-            withdrawal.carry_out(connection, plan, self.now)
+            if plan.files:
+                withdrawal.carry_out(connection, plan, self.now)
             return [file.file_seq for file in plan.files]
 
     def found(self) -> list[tuple[object, ...]]:

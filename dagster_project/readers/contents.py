@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import IO, Any
@@ -97,7 +98,37 @@ def _chunks(stream: Any) -> Iterator[bytes]:
         head += more
     yield head
     while chunk := stream.read(_CHUNK):
-        yield chunk
+        while len(chunk) < _CHUNK and (more := stream.read(_CHUNK - len(chunk))):
+            chunk += more
+        yield chunk  # but for the last of an even length: no character of UTF-16 is torn
+
+
+class _Ends:
+    """Where lines end in a chunk. In UTF-16 the bytes of an end may also stand astride two characters: those are none."""
+
+    def __init__(self, chunk: bytes, newline: bytes) -> None:
+        self._chunk, self._wide = chunk, None if len(newline) == 1 else list(_wide_ends(chunk, newline))
+
+    def count(self, start: int, stop: int) -> int:
+        """How many lines end behind `start`, up to `stop`."""
+        if self._wide is None:
+            return self._chunk.count(b"\n", start, stop)
+        return bisect_right(self._wide, stop) - bisect_right(self._wide, start)
+
+    def last(self, stop: int) -> int:
+        """Where the last line ends, up to `stop`; 0 where none does."""
+        if self._wide is None:
+            return self._chunk.rfind(b"\n", 0, stop) + 1
+        before = bisect_right(self._wide, stop)
+        return self._wide[before - 1] if before else 0
+
+
+def _wide_ends(chunk: bytes, newline: bytes) -> Iterator[int]:
+    at = chunk.find(newline)
+    while at >= 0:
+        if at % 2 == 0:
+            yield at + 2
+        at = chunk.find(newline, at + 1)
 
 
 def _read(stream: Any, kind: str, lengths: Callable[[str], Collection[int]]) -> Content:
@@ -112,30 +143,31 @@ def _read(stream: Any, kind: str, lengths: Callable[[str], Collection[int]]) -> 
             head = hashlib.sha256(chunk).hexdigest()
             marks = sorted(length for length in lengths(head) if length > 0)
             newline = _WIDE.get(chunk[:2], b"\n")
+        found = _Ends(chunk, newline)
         view, start = memoryview(chunk), 0
         if done in prefixes:  # it ends where the chunk before it did
             prefixes[done] = _cut(prefixes[done], chunk, newline)
         cuts = {mark - done for mark in marks if done < mark <= done + len(chunk)}
-        last = chunk.rfind(newline) + len(newline)
-        if last >= len(newline):
+        last = found.last(len(chunk))
+        if last:
             cuts.add(last)
         for cut in sorted(cuts):
             digest.update(view[start:cut])
-            lines += chunk.count(b"\n", start, cut)
+            lines += found.count(start, cut)
             returns += chunk.count(b"\r", start, cut) if kind.startswith("csv") and not lines else 0
             before = (before + bytes(view[max(start, cut - 2) : cut]))[-2:]
             start = cut
             here = digest.copy().hexdigest()
             if done + cut in marks:
                 ends = before.endswith(newline) or (before.endswith(b"\r") and bool(returns) and not lines)
-                at = chunk.rfind(newline, 0, cut) + len(newline)
-                line_at = done + at if at >= len(newline) else last_line[0]
+                at = found.last(cut)
+                line_at = done + at if at else last_line[0]
                 prefix = Prefix(here, lines or returns, ends, line_at)
                 prefixes[done + cut] = _cut(prefix, chunk[cut : cut + 2], newline)
             if cut == last:
                 last_line = done + cut, Prefix(here, lines, True, done + cut)
         digest.update(view[start:])
-        lines += chunk.count(b"\n", start)
+        lines += found.count(start, len(chunk))
         returns += chunk.count(b"\r", start) if kind.startswith("csv") and not lines else 0
         before = (before + bytes(view[max(start, len(chunk) - 2) :]))[-2:]
         done += len(chunk)
@@ -145,5 +177,5 @@ def _read(stream: Any, kind: str, lengths: Callable[[str], Collection[int]]) -> 
 
 def _cut(prefix: Prefix, behind: bytes, newline: bytes) -> Prefix:
     """The beginning also ends where a line does if what follows begins with the end of one."""
-    follows = behind.startswith((newline, b"\r"))
+    follows = behind.startswith((newline, newline.replace(b"\n", b"\r")))
     return replace(prefix, is_cut=prefix.is_cut or follows)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from dagster_project.readers.places import Place
-from dagster_project.warehouse import registry, replay, retention
+from dagster_project.warehouse import registry, replay, retention, tails
 from dagster_project.warehouse.database import Connection, transaction, value
 from dagster_project.warehouse.replay import Found
 
@@ -156,6 +156,7 @@ def carry_out(connection: Connection, plan: Withdrawal, now: datetime) -> None:
     withdrawn = [file.file_seq for file in plan.files]
     bases = {file.file_seq: file for file in plan.files}
     with transaction(connection):
+        tails.remember(connection)
         changed: list[str] = []
         for source in all_sources():
             concerned = [f for f in (*plan.files, *plan.again) if f.source == source.folder]

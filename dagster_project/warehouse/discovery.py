@@ -352,7 +352,7 @@ class _Look:
                 self.written[path] = entry
 
     def warn(self) -> None:
-        """Name what was rewritten, and what seems to have been delivered again."""
+        """Name what was rewritten, what seems to have been delivered again, and what is gone."""
         for seq, path in self.overwritten.items():
             held = self.files.by_seq.get(seq)
             if held is None or not held.is_loaded or self.files.is_there(seq) or not _holds_records(held):
@@ -370,6 +370,16 @@ class _Look:
             )
         self._delivered_again()
         self._misspelt()
+        there = sum(not path.gone for path in read_paths(self.connection).values()) if not self.listed else 0
+        if there:
+            self.found.warnings.append(
+                Warning(
+                    "gone",
+                    "raw/",
+                    f"raw/ is empty: {there} files were there at the last run",
+                    "is the disk mounted?",
+                )
+            )
 
     def _delivered_again(self) -> None:
         """Files that are gone from a dated folder into which another came."""

@@ -13,15 +13,19 @@ from .registry import bump
 
 def waiting(connection: Connection) -> set[int]:
     """The files with a record that waits and with which an earlier run ended well."""
-    if not connection.execute("SELECT 1 FROM raw.files WHERE tail = 'waits' LIMIT 1").fetchall():
+    waits = dict(
+        connection.execute("SELECT file_seq, tail FROM raw.files WHERE tail IN ('waits', 'waited')").fetchall()
+    )
+    if not waits:
         return set()
+    waited = {file_seq for file_seq, tail in waits.items() if tail == "waited"}
     built = connection.execute(
         "SELECT 1 FROM duckdb_tables() WHERE database_name = current_database() AND schema_name = 'core' "
         "AND table_name = 'builds'"
     ).fetchall()
     if not built:
-        return set()
-    return {
+        return waited
+    return waited | {
         row[0]
         for row in connection.execute("""
             SELECT file_seq FROM raw.files WHERE tail = 'waits' AND load_seq <= (
@@ -30,12 +34,23 @@ def waiting(connection: Connection) -> set[int]:
     }
 
 
+def remember(connection: Connection) -> None:
+    """Note which records waited already when a run ended well: a new generation of the rows makes that look undone.
+
+    To be called in a transaction.
+    """
+    connection.execute(
+        "UPDATE raw.files SET tail = 'waited' WHERE file_seq IN (SELECT unnest(?::BIGINT[]))",
+        [sorted(waiting(connection))],
+    )
+
+
 def refuse(connection: Connection, waited: Collection[int]) -> int:
     """Refuse the records of these files that still wait: the run before found them as they are. Returns how many."""
     still = [
         row[0]
         for row in connection.execute(
-            "SELECT file_seq FROM raw.files WHERE tail = 'waits' AND load_seq IS NOT NULL "
+            "SELECT file_seq FROM raw.files WHERE tail IN ('waits', 'waited') AND load_seq IS NOT NULL "
             "AND withdrawn_at IS NULL AND file_seq IN (SELECT unnest(?::BIGINT[]))",
             [sorted(waited)],
         ).fetchall()

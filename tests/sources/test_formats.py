@@ -411,6 +411,33 @@ def test_parquet_json_columns_are_what_their_text_says(warehouse: Warehouse) -> 
     assert [(r["line"], r["what"]) for r in repairs] == [(1, "non_finite_number"), (2, "metadata_not_object")]
 
 
+def test_parquet_texts_are_the_objects_that_they_say_where_records_have_one(warehouse: Warehouse) -> None:
+    call = '{"time":"2026-03-30T10:00:00Z","verb":"GET","uri":"https://a.example/x?key=1","headers":{"X-Moesif-Transaction-Id":"k"}}'
+    calls = {"request": [call, call, "2026-03-30"], "response": ['{"status":404.0}', '{"status":500}', None]}
+    warehouse.put("events/a.parquet", parquet_of(pa.table({**calls, "company_id": ["a", "b", "c"]})))
+    texts = ['{"plan":"pro","n":12345678901234567890}', " {} ", "[1]", '{"plan":']
+    updates = {
+        "company_id": list("abcd"),
+        "metadata": texts,
+        "campaign": ['{"utm_source":"x"}', "", None, "{}"],
+    }
+    warehouse.put("companies/a.parquet", parquet_of(pa.table(updates)))
+    load(warehouse)
+    rows = warehouse.query("SELECT company_id, status, verb, route FROM raw.api_calls")
+    assert rows == [
+        {"company_id": "a", "status": 404, "verb": "GET", "route": "/x"}
+    ]  # the second has its key
+    assert [(r["line"], r["reason"]) for r in warehouse.table("raw.rejects")] == [(3, "bad_time")]
+    assert metadata_of(warehouse) == [{"plan": "pro", "n": 12345678901234567890}, {}, None, None]
+    repairs = warehouse.query("SELECT source, line, what FROM raw.repairs ORDER BY ALL")
+    assert [tuple(r.values()) for r in repairs] == [
+        ("companies", 2, "campaign_not_object"),
+        ("companies", 3, "metadata_not_object"),
+        ("companies", 4, "metadata_not_object"),
+        ("events", 1, "whole_float"),
+    ]
+
+
 # ---------------------------------------------------------------------------------------------------------
 # CRM exports
 
@@ -472,6 +499,33 @@ def test_spreadsheet_numbers_and_times_are_as_a_csv_shows_them(warehouse: Wareho
     properties = json.loads(rows_of(warehouse, "crm/companies")[0]["properties"])
     wanted = ("9007199254740991", "3", "0.25", "true", "2026-03-30 10:05", "")
     assert properties == dict(zip(header, wanted, strict=True))
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["xlsx", "zip"])
+def test_hidden_sheets_are_left_out_and_named(warehouse: Warehouse, packed: bool) -> None:
+    workbook = openpyxl.Workbook()
+    assert workbook.active is not None
+    for state, row in (
+        ("visible", ROWS[0]),
+        ("hidden", ROWS[1]),
+        ("veryHidden", ("no", "table")),
+        ("visible", ROWS[2]),
+    ):
+        sheet = workbook.create_sheet(f"{state} {row[0]}")
+        sheet.sheet_state = state
+        sheet.append(list(HEADER))
+        sheet.append(list(row))
+    workbook.remove(workbook.active)
+    file = io.BytesIO()
+    workbook.save(file)
+    data = file.getvalue()
+    warehouse.put(f"crm/companies/a.{'zip' if packed else 'xlsx'}", zip_of(a_xlsx=data) if packed else data)
+    load(warehouse)
+    rows = warehouse.query("SELECT record_id, line FROM raw.crm_companies ORDER BY line")
+    assert [tuple(row.values()) for row in rows] == [("1", 2), ("3", 4)]
+    noted = [(row["what"], row["detail"]) for row in warehouse.table("raw.repairs")]
+    assert [what for what, _ in noted] == ["sheet_hidden"] * 2
+    assert ["'hidden 2'" in noted[0][1], "'veryHidden no'" in noted[1][1]] == [True, True]
 
 
 def test_empty_rows_of_a_spreadsheet_are_no_records(warehouse: Warehouse) -> None:

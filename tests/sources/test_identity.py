@@ -113,6 +113,32 @@ def test_of_several_that_begin_alike_the_longest_goes_on(warehouse: Warehouse) -
     assert companies(warehouse) == ["a", "b", "c"]
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"], ids=["lf", "crlf"])
+def test_a_file_in_utf_16_grows(warehouse: Warehouse, encoding: str, end: str) -> None:
+    """Its ends of lines are two bytes, and the bytes of one may stand within other characters: U+0A0D, U+0A00."""
+
+    def text(*names: str) -> str:
+        return (HEADER + rows(*names)).replace("\n", end)
+
+    first = text("a", "\u0a0d\u0a00\u000b\u0d0a")
+    steps = [first, first + rows("c").replace("\n", end)[:-4], first + rows("c", "d").replace("\n", end)]
+    for day, step in enumerate(steps, 1):
+        warehouse.put("features/a.csv", ("\ufeff" + step).encode(encoding))
+        night(warehouse, day)
+    found = warehouse.query("SELECT account_id, file_seq, line FROM raw.feature_events ORDER BY line")
+    assert [tuple(row.values()) for row in found] == [
+        ("a", 1, 2),
+        ("\u0a0d\u0a00\u000b\u0d0a", 1, 3),
+        ("c", 3, 4),
+        ("d", 3, 5),
+    ]
+    before = warehouse.table("ops.files")
+    assert [(row["records"], row["rejected"]) for row in before] == [(2, 0), (0, 0), (2, 0)]
+    night(warehouse, 4, full=True)
+    assert warehouse.table("ops.files") == before
+
+
 @pytest.mark.parametrize("ending", ["csv", "csv.gz"])
 def test_a_row_that_is_being_written_waits(warehouse: Warehouse, ending: str) -> None:
     if ending not in FEATURE_FORMATS:
@@ -264,8 +290,13 @@ def test_a_raw_folder_that_is_not_there_stops_the_run(warehouse: Warehouse) -> N
     for full in (False, True):
         with pytest.raises(PlaceError, match="1 files were loaded from it"):
             night(warehouse, 2, full=full)
+    warehouse.raw.mkdir()  # as where a disk would be mounted
+    night(warehouse, 2)
+    assert warehouse.one("ops.warnings", kind="gone")["help"] == "is the disk mounted?"
+    warehouse.raw.rmdir()
     away.rename(warehouse.raw)
     night(warehouse, 3)
+    assert warehouse.table("ops.warnings") == []
     assert companies(warehouse) == ["a"]
 
 
