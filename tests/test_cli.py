@@ -103,9 +103,10 @@ def test_a_full_rebuild_with_a_file_missing_ends_with_1_names_it_and_touches_not
     assert {path: path.read_bytes() for path in before} == before
 
 
-def test_a_raw_folder_that_is_gone_ends_a_run_with_1_tells_of_it_and_touches_nothing(
-    line: CommandLine,
-) -> None:
+def test_a_raw_folder_that_is_gone_ends_a_run_with_1_tells_of_it_and_touches_nothing(tmp_path: Path) -> None:
+    warehouse, line = Warehouse(tmp_path), CommandLine(tmp_path)
+    warehouse.put("events/a.jsonl", [{"request": {"time": "2026-03-30"}, "company_id": "acme"}])
+    warehouse.night(publishes=True)
     line.raw.rename(line.data / "unmounted")
     before = {path: path.read_bytes() for path in line.data.glob("*.duckdb")}
     with listening() as webhook:

@@ -18,6 +18,7 @@ from dagster_project.settings import project_root
 
 _BLOCK = re.compile(r"^```(python|sql)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 _FILE = re.compile(r"`((?:dagster_project|sql)/[\w/]+\.(?:py|sql))`")
+_DIFF = re.compile(r"^```diff\n(.*?)^```", re.DOTALL | re.MULTILINE)
 TESTS = Path(__file__).parent
 
 
@@ -46,7 +47,20 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
         else:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text, encoding="utf-8")
+    profiles = folder / "sql/core/company_profiles.sql"
+    profiles.write_text(edited(profiles.read_text(encoding="utf-8")), encoding="utf-8")
     return folder
+
+
+def edited(text: str) -> str:
+    """A file with the one edit that CONTRIBUTING.md shows."""
+    (diff,) = _DIFF.findall((project_root() / "CONTRIBUTING.md").read_text(encoding="utf-8"))
+    for hunk in diff.split("@@\n"):
+        lines = hunk.splitlines(keepends=True)
+        before = "".join(line[1:] for line in lines if line[0] == " ")
+        assert text.count(before) == 1, before
+        text = text.replace(before, "".join(line[1:] for line in lines))
+    return text
 
 
 def run(copy: Path, script: str) -> None:
@@ -82,6 +96,8 @@ from pathlib import Path
 import dagster_project
 from dagster_project.pipeline import erase
 from dagster_project.destinations import chat
+from dagster_project.portal import make_app
+from starlette.testclient import TestClient
 from dagster_project.warehouse.database import open_warehouse
 from harness import Warehouse
 
@@ -118,6 +134,11 @@ warehouse.put("events/a.jsonl", [call(n, 3 + n, company_id="acme", user_id="jo")
 warehouse.put("events/b.jsonl", [call(n, 3 + n, company_id="corn", user_id="al") for n in range(10, 12)])
 warehouse.night(now=NIGHT, publishes=True)
 assert tickets_daily() == [(9, "corn", 1), (10, "acme", 2), (11, "bolt", 1)]
+# A column of the profiles is in the portal: shown, and to be filtered and sorted by.
+portal = TestClient(make_app(warehouse.settings), base_url="http://127.0.0.1")
+listed = portal.get("/companies.csv?field=tickets_30d&op=ge&value=1&sort=-tickets_30d").text
+assert [row.split(",")[0] for row in listed.splitlines()[1:]] == ["acme", "bolt", "corn"], listed
+assert "Tickets" in portal.get("/company?id=acme").text
 assert warehouse.one("ops.files", source="tickets")["rejected"] == 1
 assert {row["id"] for row in warehouse.table("marts.cohort_members") if row["cohort"] == "one_user"} == {"acme", "corn"}
 checks = {row["name"]: row for row in warehouse.table("core.check_results") if row["model"] == "marts.company_usage_daily"}

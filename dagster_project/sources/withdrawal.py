@@ -8,12 +8,15 @@ and with their numbers. So what is loaded then is what a warehouse would hold th
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 
-from dagster_project.readers.places import Place
-from dagster_project.warehouse import registry, replay, retention, tails
+from dagster_project.readers.contents import read_content
+from dagster_project.readers.places import Place, RawFile
+from dagster_project.warehouse import discovery, registry, replay, retention, tails
 from dagster_project.warehouse.database import Connection, transaction, value
+from dagster_project.warehouse.identity import Files, Growth, grows
 from dagster_project.warehouse.replay import Found
 
 from . import FIRST_LOAD, Source, all_sources
@@ -37,18 +40,18 @@ class Loaded:
     loaded: int
     duplicates: int
     grown_from: int | None
-    start_byte: int
-    start_line: int
 
 
 @dataclass
 class Withdrawal:
-    """files: those that are taken back. again: those that are loaded again for it, and where they are. whole: sources of
-    which everything is loaded again."""
+    """files: those that are taken back. again: those that are loaded again for it, and where they are. bases: what those that
+    went on from a file that is taken back go on from then; none: they are loaded whole. whole: sources of which everything
+    is loaded again."""
 
     files: list[Loaded] = field(default_factory=list)
     again: list[Loaded] = field(default_factory=list)
     found: dict[int, Found] = field(default_factory=dict)
+    bases: dict[int, Growth | None] = field(default_factory=dict)
     whole: set[str] = field(default_factory=set)
 
 
@@ -60,8 +63,7 @@ def look(connection: Connection, place: Place, names: Sequence[str], *, gone: bo
     loaded = [
         Loaded(*row)
         for row in connection.execute("""
-            SELECT file_seq, source, path, coalesce(load_seq, 0), records, loaded, duplicates, grown_from,
-                   coalesce(start_byte, 0), coalesce(start_line, 0)
+            SELECT file_seq, source, path, coalesce(load_seq, 0), records, loaded, duplicates, grown_from
             FROM raw.files WHERE (load_seq IS NOT NULL OR replay_position IS NOT NULL) AND withdrawn_at IS NULL
             ORDER BY load_seq""").fetchall()
     ]
@@ -84,7 +86,28 @@ def look(connection: Connection, place: Place, names: Sequence[str], *, gone: bo
             "what is withdrawn may be why records of these files were no news, so they are to be loaded again, and are "
             f"no longer in raw/: {', '.join(missing)}. Put them back, or withdraw them, too. Nothing was touched"
         )
+    orphans = [file for file in plan.again if file.grown_from in chosen]
+    if orphans:
+        listed = place.listing().files
+        for file in orphans:
+            at = plan.found[file.file_seq].path
+            plan.bases[file.file_seq] = _other_base(connection, file, at, listed[at], chosen)
     return plan
+
+
+def _other_base(
+    connection: Connection, file: Loaded, path: str, raw: RawFile, chosen: Collection[int]
+) -> Growth | None:
+    """What a file goes on from where the one that it went on from was never there."""
+    older = Files()
+    for other in discovery.read_files(connection, ()).by_seq.values():
+        if other.source == file.source and other.file_seq < file.file_seq and other.file_seq not in chosen:
+            older.add(other, grows=grows(other.path))
+    content = read_content(path, raw, partial(older.lengths, file.source))
+    # It may be the beginning of what stands there now.
+    size: int = value(connection, f"SELECT bytes FROM raw.files WHERE file_seq = {file.file_seq}")
+    prefixes = {length: prefix for length, prefix in content.prefixes.items() if length < size}
+    return older.growth(file.source, file.path, replace(content, prefixes=prefixes), None)
 
 
 def _named(connection: Connection, loaded: Iterable[Loaded], names: Sequence[str]) -> set[int]:
@@ -154,7 +177,6 @@ def _again(
 def carry_out(connection: Connection, plan: Withdrawal, now: datetime) -> None:
     """Take the files back, in one transaction. The next run loads again what is to be, and builds all tables anew."""
     withdrawn = [file.file_seq for file in plan.files]
-    bases = {file.file_seq: file for file in plan.files}
     with transaction(connection):
         tails.remember(connection)
         changed: list[str] = []
@@ -172,19 +194,17 @@ def carry_out(connection: Connection, plan: Withdrawal, now: datetime) -> None:
             connection.execute(
                 f"DELETE FROM raw.{table} WHERE file_seq IN (SELECT unnest(?::BIGINT[]))", [both]
             )
-        for seq, base in connection.execute(
-            "SELECT file_seq, grown_from FROM raw.files WHERE grown_from IN (SELECT unnest(?::BIGINT[]))",
-            [withdrawn],
-        ).fetchall():
-            while base in bases:  # it goes on from what its base went on from
-                start_byte, start_line, base = (
-                    bases[base].start_byte,
-                    bases[base].start_line,
-                    bases[base].grown_from,
-                )
+        for seq, growth in plan.bases.items():
+            base = growth.base.file_seq if growth else None
             connection.execute(
                 "UPDATE raw.files SET grown_from = ?, start_byte = ?, start_line = ?, note = ? WHERE file_seq = ?",
-                [base, start_byte, start_line, f"goes on where file {base} ended" if base else None, seq],
+                [
+                    base,
+                    growth.start_byte if growth else 0,
+                    growth.start_line if growth else 0,
+                    f"goes on where file {base} ended" if base else None,
+                    seq,
+                ],
             )
         replay.mark(connection, plan.found, [file.file_seq for file in plan.again])
         connection.execute(

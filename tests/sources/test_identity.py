@@ -226,6 +226,23 @@ def test_what_went_on_from_a_withdrawn_file_is_loaded_whole(warehouse: Warehouse
     assert [f["loaded"] for f in warehouse.table("ops.files")] == [0, 2]
 
 
+def test_what_went_on_from_a_withdrawn_file_may_go_on_from_another(warehouse: Warehouse) -> None:
+    """As if the withdrawn one had never been there: the same content came under another date, too."""
+    warehouse.put("events/dt=2026-03-30/a.jsonl", unkeyed("1", "2"))
+    night(warehouse, 1)
+    warehouse.put("events/dt=2026-03-31/a.jsonl", unkeyed("1", "2"))
+    night(warehouse, 2)
+    warehouse.put("events/dt=2026-03-30/a.jsonl", unkeyed("1", "2", "3"))
+    night(warehouse, 3)
+    assert companies(warehouse) == ["1", "1", "2", "2", "3"]
+    withdraw(warehouse, "1")
+    night(warehouse, 4)
+    assert companies(warehouse) == ["1", "2", "3"]
+    assert warehouse.one("ops.files", file_seq=3)["records"] == 1
+    night(warehouse, 5, full=True)
+    assert companies(warehouse) == ["1", "2", "3"]
+
+
 def test_slots_of_a_withdrawn_file_are_free(tmp_path: Path) -> None:
     warehouse = Warehouse(tmp_path / "data", features={"feature_limit": 1})
     warehouse.put("features/a.csv", HEADER + rows("a").replace(",f,", ",f1,"))
