@@ -2,10 +2,13 @@
 
 `tests/releases/<name>.tar.xz` holds the databases and raw files of a release after two nights: in the second one the
 files named `b.jsonl` were new. For a release that changes raw or history tables, add another.
+`before_contents.tar.xz` is of the last release that told files by their bytes as they are: packed files, files with a
+half-written last line, which it refused, and a CSV that grew.
 """
 
 from __future__ import annotations
 
+import gzip
 import tarfile
 from dataclasses import replace
 from datetime import date, datetime
@@ -23,7 +26,8 @@ from dagster_project.warehouse.columns import Column
 from dagster_project.warehouse.database import DatabaseError
 from dagster_project.warehouse.migrations import MIGRATIONS, Migration
 
-RELEASES = sorted((Path(__file__).parent / "releases").glob("*.tar.xz"))
+BEFORE_CONTENTS = Path(__file__).parent / "releases/before_contents.tar.xz"
+RELEASES = sorted({*BEFORE_CONTENTS.parent.glob("*.tar.xz")} - {BEFORE_CONTENTS})
 LEDGER = {"object": "companies", "key": "acme.example", "property": "calls_30d", "value": "4"}
 
 
@@ -59,6 +63,66 @@ def old(request: pytest.FixtureRequest, tmp_path: Path) -> Warehouse:
     with tarfile.open(request.param) as archive:
         archive.extractall(tmp_path / "old")  # our own file; the first 3.11 knows no filters
     return Warehouse(tmp_path / "old")
+
+
+@pytest.fixture
+def by_bytes(tmp_path: Path) -> Warehouse:
+    with tarfile.open(BEFORE_CONTENTS) as archive:
+        archive.extractall(tmp_path / "old")
+    return Warehouse(tmp_path / "old")
+
+
+def loaded_by(warehouse: Warehouse) -> list[tuple[Any, ...]]:
+    rows = warehouse.query("""
+        SELECT file_seq, line, company_id FROM raw.api_calls UNION ALL SELECT file_seq, line, company_id FROM raw.actions
+        UNION ALL SELECT file_seq, line, company_id FROM raw.company_updates
+        UNION ALL SELECT file_seq, line, account_id FROM raw.feature_events ORDER BY ALL""")
+    return [tuple(row.values()) for row in rows]
+
+
+@pytest.mark.parametrize("full", [False, True], ids=["first_a_night", "first_a_full_rebuild"])
+def test_packed_and_half_written_files_of_an_older_release_are_known(by_bytes: Warehouse, full: bool) -> None:
+    """Numbered by the bytes of the packed file, and loaded with a last line that was not whole."""
+    warehouse, raw = by_bytes, by_bytes.raw
+    before = loaded_by(warehouse)
+    assert [row[0] for row in before] == [1, 2, 3, 3, 4, 5, 6, 7]
+    night(warehouse, 31, "full", full=full)
+    night(warehouse, 31, "again")
+    assert loaded_by(warehouse) == before
+    files = [(row["records"], row["rejected"], row["error"]) for row in warehouse.table("ops.files")]
+    assert files == [
+        (1, 0, None),
+        (2, 1, None),
+        (2, 0, None),
+        (2, 1, None),
+        (1, 0, None),
+        (2, 1, None),
+        (1, 0, None),
+    ]
+
+    # Unpacked, packed otherwise, grown; and the half-written ones go on.
+    packed = raw / "events/dt=2026-03-28/packed.jsonl.gz"
+    text = gzip.decompress(packed.read_bytes()).decode()
+    packed.unlink()
+    warehouse.put(
+        "events/dt=2026-03-28/packed-1.jsonl", text + text.splitlines()[0].replace("p1", "p3") + "\n"
+    )
+    actions = gzip.decompress((raw / "actions/packed.jsonl.gz").read_bytes())
+    warehouse.put("actions/packed.jsonl.gz", gzip.compress(actions, 1, mtime=1))
+    call = (raw / "events/half.jsonl").read_text().splitlines()[0].replace("h1", "h2") + "\n"
+    half = (raw / "events/half.jsonl").read_text()
+    warehouse.put("events/half.jsonl", half + call[30:] + call.replace("h2", "h3"))
+    half = (raw / "companies/half.jsonl").read_text()
+    warehouse.put("companies/half.jsonl", half + 'adata": {"plan": "free"}}\n')
+    half = (raw / "features/half.csv").read_text()
+    warehouse.put("features/half.csv", half + ",2026-03-28,1\n")
+    night(warehouse, 31, "grown")
+    more = [(2, "h2"), (3, "p3"), (2, "h2"), (3, "h3"), (3, "h2")]
+    assert [row[1:] for row in loaded_by(warehouse)] == [row[1:] for row in before] + more
+    assert warehouse.table("ops.rejects") == []
+    grown = loaded_by(warehouse)
+    night(warehouse, 31, "rebuilt", full=True)
+    assert loaded_by(warehouse) == grown
 
 
 @pytest.fixture

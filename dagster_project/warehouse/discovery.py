@@ -512,7 +512,7 @@ def read_files(connection: Connection, replacing: Collection[str]) -> Files:
         files.half_lines = dict(
             connection.execute("""
                 SELECT file_seq, max(line) FROM raw.rejects JOIN raw.files AS f USING (file_seq)
-                WHERE reason = 'bad_json' AND f.end_sha256 IS NULL AND f.end_byte IS NULL
+                WHERE f.end_sha256 IS NULL AND f.end_byte IS NULL
                 GROUP BY file_seq""").fetchall()
         )
     return files

@@ -81,4 +81,9 @@ MIGRATIONS: tuple[Migration, ...] = (
             for table in ("attribution", "api_usage_daily")
         ),
     ),
+    Migration(
+        "files that older releases saw grow know what they went on from",
+        raw="""ALTER TABLE IF EXISTS raw.files ALTER grown_from SET DATA TYPE BIGINT USING coalesce(grown_from,
+            CASE WHEN start_byte > 0 THEN TRY_CAST(regexp_extract(note, '^goes on where file (\\d+) ended', 1) AS BIGINT) END)""",
+    ),
 )
