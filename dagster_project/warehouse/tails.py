@@ -14,7 +14,9 @@ from .registry import bump
 def waiting(connection: Connection) -> set[int]:
     """The files with a record that waits and with which an earlier run ended well."""
     waits = dict(
-        connection.execute("SELECT file_seq, tail FROM raw.files WHERE tail IN ('waits', 'waited')").fetchall()
+        connection.execute(
+            "SELECT file_seq, tail FROM raw.files WHERE tail IN ('waits', 'waited')"
+        ).fetchall()
     )
     if not waits:
         return set()
