@@ -83,6 +83,10 @@ class WarehouseSettings(_Section):
     published_group: Annotated[str, AfterValidator(_group)] = ""
 
 
+class EngineSettings(_Section):
+    workers: int = Field(0, ge=0, le=256)
+
+
 class MetadataSettings(_Section):
     on_conflict: Literal["drop_value", "reject_update"] = "drop_value"
     lock_scope: Literal["organization", "entity"] = "organization"
@@ -233,6 +237,7 @@ class Settings(_Section):
     data: Path
     raw: Path | str
     warehouse: WarehouseSettings = Field(default_factory=WarehouseSettings)
+    engine: EngineSettings = Field(default_factory=EngineSettings)
     metadata: MetadataSettings = Field(default_factory=MetadataSettings)
     features: FeatureSettings = Field(default_factory=FeatureSettings)
     privacy: PrivacySettings = Field(default_factory=PrivacySettings)

@@ -5,7 +5,6 @@ Plain functions on an open warehouse; the orchestrator (defs/) calls them as ass
 
 from __future__ import annotations
 
-import itertools
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -134,16 +133,7 @@ def load_new_files(
     wanted = {s.folder: s for s in sources if selected is None or s.table in selected}
     pending = [part for part in found.pending if part.source in wanted]
     steps = Steps("loading", len(pending))
-    for folder, parts in itertools.groupby(pending, key=lambda part: part.source):
-        source = wanted[folder]
-        summary = loading.load(
-            connection,
-            settings,
-            source,
-            list(parts),
-            steps,
-        )
-        result.summaries.setdefault(folder, LoadSummary()).merge(summary)
+    result.summaries = loading.load(connection, settings, wanted, pending, steps)
     tails.refuse(connection, waited)
     registry.note_warnings(connection, found.warnings, now)
     if compaction.is_due(connection):

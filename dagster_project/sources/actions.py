@@ -11,7 +11,7 @@ from dagster_project.readers.values import id_in, is_future, no_time, start_of, 
 
 from . import FIRST_LOAD, POSITION, RawColumn, RawTable, Source, typed
 from .events import ANONYMOUS_ID, EVENT_COLUMNS, KEY, insert_new, key_of
-from .loading import FileLoad, Incoming, LoadContext, Loader, objects, received
+from .reading import FileLoad, Incoming, LoadContext, Loader, objects, received
 
 ACTIONS = RawTable(
     "actions",

@@ -14,7 +14,7 @@ from dagster_project.readers.values import shown
 from dagster_project.warehouse.columns import Kind
 
 from . import POSITION, RawColumn, RawTable
-from .loading import FileLoad, Incoming, LoadContext, Loader, objects
+from .reading import FileLoad, Incoming, LoadContext, Loader, objects
 
 # What spreadsheets make of an id, and what is still the same id.
 _DIGITS = re.compile(r'="(\d+)"|(\d+)(?:\.0+)?', re.ASCII)

@@ -24,7 +24,7 @@ from dagster_project.readers.values import (
 )
 
 from . import FIRST_LOAD, POSITION, RawColumn, RawTable, Source, typed
-from .loading import FileLoad, Incoming, LoadContext, Loader, objects, received
+from .reading import FileLoad, Incoming, LoadContext, Loader, objects, received
 
 TRANSACTION_HEADER = "x-moesif-transaction-id"
 # What API calls and actions have in common.

@@ -30,7 +30,7 @@ from dagster_project.readers.values import (
 from dagster_project.warehouse.database import append_rows, value
 
 from . import FIRST_LOAD, POSITION, RawColumn, RawTable, Source, typed
-from .loading import FileLoad, Incoming, LoadContext, Loader, objects, received
+from .reading import FileLoad, Incoming, LoadContext, Loader, objects, received
 
 NAME_LENGTH = 64
 FEATURE_EVENTS = RawTable(
@@ -368,4 +368,5 @@ SOURCE = Source(
     formats=json_records.FORMATS | table_records.CSV_FORMATS,
     tables=[FEATURE_EVENTS, FEATURE_KEYS, FEATURE_SLOTS, FEATURE_NAMES],
     loader=FeatureLoader,
+    reads_in_order=True,
 )

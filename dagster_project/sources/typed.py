@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +28,8 @@ from dagster_project.readers.json_records import may_run_on
 from dagster_project.readers.values import latest_time
 from dagster_project.warehouse.database import value
 
-from .loading import FileLoad, Incoming
 from .lookalikes import EVERY
+from .reading import FileLoad, Incoming
 
 # Below this a file is read faster record by record than DuckDB can be asked.
 SMALLEST_BYTES = 250_000
@@ -69,11 +69,16 @@ class Reading:
 
     query: a SELECT from `parsed` (the records' fields, in the order of the lines) of the columns of the source's
     `Incoming` behind the place, and last `is_odd`: the line is to be read by itself. It may use $latest, the
-    last moment that is not future, and what the source gives.
+    last moment that is not future, and what the source gives. keeps_lines: `parsed` has the text of each `line` besides;
+    a line that is not strict JSON is null then, and `fields` are a JSON structure. macros: that the query uses.
+    gain: how many times more it saves than reading API calls so does: it pays for files so much smaller.
     """
 
     fields: str
     query: str
+    keeps_lines: bool = False
+    macros: str = ""
+    gain: int = 1
 
 
 def read(
@@ -90,7 +95,8 @@ def read(
     None: nothing was taken, the whole file is to be read record by record.
     """
     part = load.part
-    if part.format not in _FORMATS or part.end_byte - part.start_byte < SMALLEST_BYTES:
+    smallest = SMALLEST_BYTES // min(reading.gain for reading in readings)
+    if part.format not in _FORMATS or part.end_byte - part.start_byte < smallest:
         return None
     if not _PLAIN_NAME.fullmatch(str(part.file)):
         return None
@@ -99,23 +105,33 @@ def read(
         return None
     lines, flagged, sample = surveyed
     table = rows.table_of(load)
-    connection.execute(_MACROS)
+    if not rows.has_macros:
+        connection.execute(_MACROS + "".join(reading.macros for reading in readings))
+        rows.has_macros = True
     for reading in readings:
         # A few odd lines are cheaper than another reading; many are not.
         most_odd = max(lines * _MOST_ODD, 1000) if reading is readings[-1] else lines / 100
         try:
             with _whole_file(connection, part) as (file, compression):
+                if reading.keeps_lines:
+                    _read_lines(connection, file, compression, f"{table}_lines", flagged)
                 _read(connection, part, file, compression, reading, table, given or {})
         except (duckdb.Error, UnicodeDecodeError):
             # DuckDB met something it will not read (a list in a line, a repeated key, …) and says so for the whole
             # file. It quotes the line, and cuts it within a character at times: its words then do not decode.
             return None
-        if value(connection, f"SELECT count(*) FROM {table}") != lines:
-            return None
+        finally:
+            if reading.keeps_lines:
+                connection.execute(f"DROP TABLE IF EXISTS {table}_lines")
         if flagged:
             numbers = ", ".join(str(line - 1) for line in sorted(flagged))
             connection.execute(f"UPDATE {table} SET is_odd = true WHERE rowid IN ({numbers})")
-        if value(connection, f"SELECT count(*) FROM {table} WHERE is_odd") <= most_odd:
+        found, odd_ones = connection.execute(
+            f"SELECT count(*), count(*) FILTER (is_odd) FROM {table}"
+        ).fetchall()[0]
+        if found != lines:
+            return None
+        if odd_ones <= most_odd:
             break
     else:
         return None
@@ -156,11 +172,15 @@ def _read(
     table: str,
     given: Mapping[str, object],
 ) -> None:
+    if reading.keeps_lines:
+        parsed = f"""SELECT line, record.* FROM (
+            SELECT line, from_json(line, '{reading.fields}') AS record FROM {table}_lines)"""
+    else:
+        parsed = f"""SELECT record.* FROM read_json($file, format = 'newline_delimited', records = false,
+            compression = $compression, maximum_object_size = 67108864, columns = {{record: 'STRUCT({reading.fields})'}})"""
     # A row's number is its line: DuckDB keeps the order of what it inserts.
     statement = f"""CREATE OR REPLACE TEMP TABLE {table} AS
-        WITH parsed AS (
-            SELECT record.* FROM read_json($file, format = 'newline_delimited', records = false,
-                compression = $compression, maximum_object_size = 67108864, columns = {{record: 'STRUCT({reading.fields})'}}))
+        WITH parsed AS ({parsed})
         , taken AS ({reading.query})
         SELECT * REPLACE (coalesce(is_odd, true) AS is_odd) FROM taken"""
     known = {
@@ -170,6 +190,20 @@ def _read(
         **given,
     }
     connection.execute(statement, {name: of for name, of in known.items() if f"${name}" in statement})
+
+
+def _read_lines(connection: Any, file: Path, compression: str, table: str, flagged: Collection[int]) -> None:
+    """The lines of a file as they are, in their order; null where they are flagged."""
+    # No character of strict JSON divides them, or puts them in quotes.
+    connection.execute(
+        f"""CREATE OR REPLACE TEMP TABLE {table} AS
+        FROM read_csv($file, columns = {{line: 'VARCHAR'}}, auto_detect = false, header = false, delim = '\x01',
+            quote = '', escape = '', compression = $compression, max_line_size = 67108864)""",
+        {"file": str(file), "compression": compression},
+    )
+    if flagged:
+        numbers = ", ".join(str(line - 1) for line in flagged)
+        connection.execute(f"UPDATE {table} SET line = NULL WHERE rowid IN ({numbers})")
 
 
 def _survey(part: FilePart) -> tuple[int, set[int], list[tuple[int, bytes]]] | None:

@@ -214,6 +214,14 @@ def _unreadable(settings: Settings, error: duckdb.Error) -> DatabaseError:
     return DatabaseError(f"{file}: {_first_line(error)}. Move it away; `warehouse run` publishes it anew")
 
 
+@contextmanager
+def in_memory(memory: str, scratch: Path) -> Iterator[Connection]:
+    """A database of one thread that is kept nowhere. scratch: a folder for what does not fit into memory."""
+    with duckdb.connect(config={"memory_limit": memory, "threads": 1}) as connection:
+        connection.execute(f"SET TimeZone = 'UTC'; SET temp_directory = '{quoted(str(scratch))}'")
+        yield connection
+
+
 @cache
 def _nothing() -> Connection:
     return duckdb.connect()

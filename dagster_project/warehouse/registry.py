@@ -131,12 +131,15 @@ def next_load_seq(connection: Connection) -> int:
 
 def bump(connection: Connection, names: Iterable[str]) -> None:
     """Note that these parts of `raw` changed: what is built from them is out of date."""
-    for name in names:
-        connection.execute(
-            "INSERT INTO raw.versions SELECT ?, coalesce(max(version), 0) + 1 FROM raw.versions WHERE name = ?",
-            [name, name],
-        )
-        connection.execute(
-            "DELETE FROM raw.versions WHERE name = ? AND version < (SELECT max(version) FROM raw.versions WHERE name = ?)",
-            [name, name],
-        )
+    given = [sorted(set(names))]
+    connection.execute(
+        """INSERT INTO raw.versions
+        SELECT name, coalesce(max(version), 0) + 1 FROM (SELECT unnest(?::VARCHAR[]) AS name)
+        LEFT JOIN raw.versions USING (name) GROUP BY name""",
+        given,
+    )
+    connection.execute(
+        """DELETE FROM raw.versions USING (SELECT name, max(version) AS newest FROM raw.versions GROUP BY name) AS n
+        WHERE n.name = versions.name AND version < newest AND versions.name IN (SELECT unnest(?::VARCHAR[]))""",
+        given,
+    )

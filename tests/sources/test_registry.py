@@ -17,7 +17,7 @@ from harness import Row, Warehouse
 
 from dagster_project.pipeline import nightly
 from dagster_project.pipeline.nightly import LoadResult
-from dagster_project.sources import loading
+from dagster_project.sources import loading, reading
 from dagster_project.warehouse import discovery
 from dagster_project.warehouse.database import open_warehouse
 from dagster_project.warehouse.replay import MissingFiles
@@ -579,11 +579,15 @@ class Crash(BaseException):
     """As if the process had been killed: nothing may catch it."""
 
 
-@pytest.mark.parametrize("where", ["_read", "_account"])
+@pytest.mark.parametrize(("module", "where"), [(reading, "_read"), (loading, "_account")])
 def test_a_crash_in_the_middle_of_a_batch_changes_nothing_in_the_end(
-    warehouse: Warehouse, undisturbed: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch, where: str
+    warehouse: Warehouse,
+    undisturbed: dict[str, list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    module: Any,
+    where: str,
 ) -> None:
-    original, crashes = getattr(loading, where), []
+    original, crashes = getattr(module, where), []
 
     def night(now: datetime) -> None:
         for survives in range(20):  # each try gets one step further
@@ -595,14 +599,14 @@ def test_a_crash_in_the_middle_of_a_batch_changes_nothing_in_the_end(
                 if left[0] < 0:
                     raise Crash
 
-            monkeypatch.setattr(loading, where, crashing)
+            monkeypatch.setattr(module, where, crashing)
             try:
                 load(warehouse, now)
             except Crash:
                 crashes.append(now)
             else:
                 break
-        monkeypatch.setattr(loading, where, original)
+        monkeypatch.setattr(module, where, original)
         warehouse.night(AS_OF, now)
 
     monkeypatch.setattr(loading, "_BATCH_FILES", 2)
@@ -655,7 +659,7 @@ def test_batches_do_not_matter(
     warehouse: Warehouse, undisturbed: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loading, "_BATCH_FILES", 1)
-    monkeypatch.setattr(loading, "_FLUSH_ROWS", 1)
+    monkeypatch.setattr(reading, "_FLUSH_ROWS", 1)
     many_nights(warehouse, lambda now: warehouse.night(AS_OF, now))
     assert every_table(warehouse) == undisturbed
 
