@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dagster_project.rendering import charts
+from dagster_project.standins.sample.bulk import TOKENS
 
 from . import data, peers
 from .measuring import Measured, measure, median
@@ -59,6 +60,7 @@ class Findings:
     steps: dict[str, Measured] = field(default_factory=dict)
     peers: dict[str, peers.Outcome | str] = field(default_factory=dict)  # a text says why one was left out
     scales: dict[int, Scale] = field(default_factory=dict)
+    reading: dict[int, Measured] = field(default_factory=dict)  # by the number of processes
 
 
 @dataclass(frozen=True)
@@ -75,13 +77,17 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="warehouse-bench-"))
     try:
         # A peer's copies take about three times the room of the data.
-        data.check_space(folder, options.events * max(*options.scales, 4 if options.peers else 1))
+        data.check_space(
+            folder, options.events * max(*options.scales, 4 if options.peers else 1), options.shape
+        )
         found = _measure(folder, options, console)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     targets = _targets(found)
     for table in (_steps_table(found, options.runs), _peers_table(found), _scales_table(found)):
         console.print(table)
+    if found.reading:
+        console.print(_reading_table(found))
     console.print(_targets_table(targets))
     if options.json:
         options.json.write_text(json.dumps(_as_json(found, targets, options), indent=2) + "\n")
@@ -108,6 +114,22 @@ def _options() -> argparse.Namespace:
         "--events", type=int, default=2_000_000, help="API calls to generate (default 2,000,000)"
     )
     parser.add_argument("--companies", type=int, help="default: one for each 1,000 API calls")
+    parser.add_argument(
+        "--tokens",
+        choices=TOKENS,
+        default=TOKENS[0],
+        help="whose session tokens API calls carry (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--wide", action="store_true", help="API calls of 2 to 20 KB, with 100 keys of metadata"
+    )
+    parser.add_argument(
+        "--workers",
+        type=lambda text: [int(count) for count in text.split(",")],
+        default=[],
+        metavar="COUNTS",
+        help="measure the reading stage by itself with so many processes, say 1,2,4 (default: not)",
+    )
     parser.add_argument("--runs", type=int, default=3, help="how often each step is measured (default 3)")
     parser.add_argument(
         "--scales",
@@ -129,8 +151,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     parser.add_argument("--picture", type=Path, metavar="FILE", help="draw first loads as bars (SVG)")
     options = parser.parse_args()
-    if min(options.events, options.runs, options.peer_runs, *options.scales) < 1:
-        parser.error("--events, --runs, --peer-runs and --scales must be 1 or more")
+    if min(options.events, options.runs, options.peer_runs, *options.scales, *options.workers) < 1:
+        parser.error("--events, --runs, --peer-runs, --scales and --workers must be 1 or more")
+    options.shape = data.Shape(options.tokens, options.wide)
     options.companies = options.companies or max(options.events // 1000, 1)
     return options
 
@@ -151,8 +174,8 @@ def _measure(folder: Path, options: argparse.Namespace, console: Console) -> Fin
     found = Findings()
     console.print(f"generating {options.events:,} API calls over {data.DAYS} days")
     raw, more = folder / "raw", folder / "more"
-    data.history(raw, options.events, options.companies)
-    data.night(more, options.events // 100, options.companies)
+    data.history(raw, options.events, options.companies, options.shape)
+    data.night(more, options.events // 100, options.companies, options.shape)
     found.records, found.megabytes = data.records(raw), data.size(raw) / 1e6
     console.print("warming up")
     _run(folder / "warm", more)()
@@ -164,6 +187,9 @@ def _measure(folder: Path, options: argparse.Namespace, console: Console) -> Fin
             stored = _stored(folder / "loaded")
     found.steps = {name: median([session[name] for session in sessions]) for name in sessions[0]}
     found.scales[1] = Scale(options.events, found.steps[FIRST], stored)
+    for count in options.workers:
+        console.print(f"measuring the reading stage with {count} processes")
+        found.reading[count] = median([_reading(folder, raw, count) for _ in range(options.runs)])
     for name in options.peers:
         console.print(f"measuring {name}")
         found.peers[name] = _peer(name, folder, options.peer_runs)
@@ -172,7 +198,7 @@ def _measure(folder: Path, options: argparse.Namespace, console: Console) -> Fin
         if factor > 1:
             console.print(f"measuring {factor} times the data")
             found.scales[factor] = _scale(
-                folder / "scale", options.events * factor, options.companies * factor
+                folder / "scale", options.events * factor, options.companies * factor, options.shape
             )
     return found
 
@@ -228,9 +254,16 @@ def _peer(name: str, folder: Path, runs: int) -> peers.Outcome | str:
     )
 
 
-def _scale(folder: Path, calls: int, companies: int) -> Scale:
+def _reading(folder: Path, raw: Path, count: int) -> Measured:
+    """What the processes that read cost, by themselves: nothing is decided or written."""
+    shutil.rmtree(folder / "reading", ignore_errors=True)
+    command = [sys.executable, "-m", "benchmarks.reading", str(raw), str(count)]
+    return measure(command, {"WAREHOUSE_DATA": str(folder / "reading"), "WAREHOUSE_CONFIG": ""})
+
+
+def _scale(folder: Path, calls: int, companies: int, shape: data.Shape) -> Scale:
     try:
-        data.history(folder / "raw", calls, companies)
+        data.history(folder / "raw", calls, companies, shape)
         first = _run(folder / "data", folder / "raw")()
         return Scale(calls, first, _stored(folder / "data"))
     finally:
@@ -305,6 +338,15 @@ def _steps_table(found: Findings, runs: int) -> Table:
         speed = f"{found.records / m.wall:,.0f}" if name in (SCAN, FIRST) else ""
         ratios = (f"{m.cpu / scan.cpu:.2f}", f"{m.wall / scan.wall:.2f}")
         table.add_row(name, f"{m.wall:.2f}", f"{m.cpu:.2f}", *ratios, speed, f"{m.peak_mb:,.0f}")
+    return table
+
+
+def _reading_table(found: Findings) -> Table:
+    table = _table("the reading stage by itself", "processes", "wall s", "CPU s", "peak MB", "efficiency")
+    fewest = min(found.reading)
+    for count, m in sorted(found.reading.items()):
+        efficiency = found.reading[fewest].wall * fewest / (m.wall * count)
+        table.add_row(str(count), f"{m.wall:.2f}", f"{m.cpu:.2f}", f"{m.peak_mb:,.0f}", f"{efficiency:.0%}")
     return table
 
 
