@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -171,23 +171,25 @@ class FeatureLoader(Loader):
                 waiting = []
         self._decide(load, waiting)
 
-    def _set_aside(self, table: str) -> None:
+    def _set_aside(self, table: str, flagged: Collection[int]) -> None:
         """Mark as odd what depends on other records: event ids that come again, names for which there may be no slot.
 
-        So what is left takes part in no decision, and can be taken at once.
+        So what is left takes part in no decision, and can be taken at once. flagged: lines of which DuckDB may tell little.
         """
         if value(self.connection, f"SELECT count(key) FROM {table}"):
             self.connection.execute(f"""UPDATE {table} SET is_odd = true WHERE key IN (
                 SELECT key FROM {table} GROUP BY key HAVING count(*) > 1
                 UNION ALL SELECT key FROM raw.feature_keys UNION ALL SELECT key FROM {self.rows.all})""")
-        odd = value(self.connection, f"SELECT count(*) FROM {table} WHERE is_odd")
         limits = {"module": self.settings.module_limit, "feature": self.settings.feature_limit}
         for kind, limit in limits.items():
-            names = self.connection.execute(
-                f"SELECT DISTINCT {kind}_id FROM {table} WHERE NOT is_odd AND {kind}_id <> '' ORDER BY ALL"
-            ).fetchall()
-            new = [name for (name,) in names if name not in self.slots[kind]]
-            if len(self.slots[kind]) + len(new) + odd > limit:
+            # All names that the file may bring: those that its lines show, and one for each that shows none for sure.
+            shown = f"left({kind}_id, {NAME_LENGTH})"
+            hidden = f"is_odd AND ({kind}_id IS NULL OR odd_id({kind}_id))"
+            names, unsure = self.connection.execute(
+                f"SELECT list(DISTINCT {shown}), count(*) FILTER ({hidden}) FROM {table} WHERE {kind}_id <> '' OR {hidden}"
+            ).fetchall()[0]
+            new = [name for name in names or () if name is not None and name not in self.slots[kind]]
+            if len(self.slots[kind]) + len(new) + unsure + len(flagged) > limit:
                 self.connection.execute(
                     f"UPDATE {table} SET is_odd = true WHERE {kind}_id IN (SELECT unnest(?::VARCHAR[]))",
                     [new],

@@ -87,11 +87,12 @@ def read(
     rows: Incoming,
     readings: Sequence[Reading],
     given: Mapping[str, object] | None = None,
-    revise: Callable[[str], None] = lambda _: None,
+    revise: Callable[[str, Collection[int]], None] = lambda *_: None,
 ) -> set[int] | None:
     """Add the file's plain records to `rows`, and count them. Returns the lines that are still to be read.
 
-    The readings are tried in turn. revise: is handed the table that was read, to mark more of it as odd.
+    The readings are tried in turn. revise: is handed the table that was read, to mark more of it as odd, and
+    the lines that are not strict JSON.
     None: nothing was taken, the whole file is to be read record by record.
     """
     part = load.part
@@ -135,7 +136,7 @@ def read(
             break
     else:
         return None
-    revise(table)
+    revise(table, flagged)
     odd = {
         part.start_line + 1 + row
         for (row,) in connection.execute(f"SELECT rowid FROM {table} WHERE is_odd").fetchall()
