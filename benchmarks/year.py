@@ -2,7 +2,8 @@
 
 Each night a day's files (about 2,000 records of all sources) are put into raw/, and the night's steps are run in this
 process. Once a month it is the real command instead, with Dagster. Prints a line a month: CPU seconds of a night by
-step, file sizes, free space in them, and bytes a record.
+step, file sizes, free space in them, and bytes a record. `--every 1` takes the command each night: a month of large nights is
+`--nights 30 --every 1 --events 1000000 --companies 1000`.
 """
 
 from __future__ import annotations
@@ -28,10 +29,9 @@ from dagster_project.standins.sample.generate import generate
 from dagster_project.warehouse.database import open_warehouse
 from dagster_project.warehouse.publish import is_published, publish
 
-from .measuring import measure
+from .measuring import Measured, measure
 
 _END = date(2026, 11, 21)
-_NIGHTS_A_MONTH = 30
 
 
 @dataclass
@@ -39,13 +39,16 @@ class Month:
     """Measurements of the nights of a month: CPU seconds by step, of the command, and sizes at its end."""
 
     nights: list[dict[str, float]] = field(default_factory=list)
+    number: int = 0
     command: float = 0.0
+    wall: float = 0.0
+    peak_mb: float = 0.0
     records: int = 0
     sizes: dict[str, int] = field(default_factory=dict)
     free: dict[str, float] = field(default_factory=dict)
 
     def median(self, step: str) -> float:
-        return statistics.median(night[step] for night in self.nights)
+        return statistics.median(night[step] for night in self.nights) if self.nights else 0.0
 
 
 def main() -> None:
@@ -53,6 +56,7 @@ def main() -> None:
     parser.add_argument("--nights", type=int, default=365)
     parser.add_argument("--events", type=int, default=1500, help="API calls a night (default 1,500)")
     parser.add_argument("--companies", type=int, default=60)
+    parser.add_argument("--every", type=int, default=30, help="nights from one line to the next (default 30)")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="warehouse-year-"))
     console = Console(width=None if sys.stdout.isatty() else 160)
@@ -67,20 +71,22 @@ def main() -> None:
             clean=True,
             rows_per_file=500_000,
         )
-        months = list(_months(folder, options.nights, console))
+        months = list(_months(folder, options.nights, options.every, console))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     console.print(_table(months))
 
 
-def _months(folder: Path, nights: int, console: Console) -> Iterator[Month]:
-    settings = Settings(data=folder / "data", raw=folder / "data" / "raw")
+def _months(folder: Path, nights: int, every: int, console: Console) -> Iterator[Month]:
+    raw = folder / "data" / "raw"
+    settings = Settings(data=folder / "data", raw=raw)
     month, records = Month(), 0
     for number in range(1, nights + 1):
         day = _END - timedelta(days=nights - number)
-        records += _arrive(folder / "drop", settings.raw, day)
-        if number % _NIGHTS_A_MONTH == 0:
-            month.command = _command(settings, day)
+        records += _arrive(folder / "drop", raw, day)
+        if number % every == 0:
+            cost = _command(settings, day)
+            month.number, month.command, month.wall, month.peak_mb = number, cost.cpu, cost.wall, cost.peak_mb
             month.records = records
             month.sizes, month.free = _sizes(settings), _free(settings)
             nights_cpu = sum(month.median(step) for step in ("load", "build", "publish"))
@@ -129,10 +135,10 @@ def _night(settings: Settings, day: date) -> dict[str, float]:
     return spent
 
 
-def _command(settings: Settings, day: date) -> float:
+def _command(settings: Settings, day: date) -> Measured:
     environment = {"WAREHOUSE_DATA": str(settings.data), "WAREHOUSE_RAW": "", "DAGSTER_HOME": ""}
     command = [sys.executable, "-m", "dagster_project.cli", "run", "--as-of", str(day)]
-    return measure(command, environment).cpu
+    return measure(command, environment)
 
 
 def _cpu() -> float:
@@ -163,17 +169,29 @@ def _free(settings: Settings) -> dict[str, float]:
 
 def _table(months: list[Month]) -> Table:
     table = Table(title="CPU seconds are medians of a night", title_justify="left")
-    columns = ("month", "records", "load", "build", "publish", "night", "`warehouse run`", "raw MB", "free")
-    for name in (*columns, "warehouse MB", "free", "bytes a record", "dagster MB"):
+    columns = (
+        "to night",
+        "records",
+        "load",
+        "build",
+        "publish",
+        "night",
+        "`warehouse run`",
+        "wall s",
+        "peak MB",
+    )
+    for name in (*columns, "raw MB", "free", "warehouse MB", "free", "bytes a record", "dagster MB"):
         table.add_column(name, justify="right")
-    for number, month in enumerate(months, 1):
+    for month in months:
         steps = [month.median(step) for step in ("load", "build", "publish")]
         stored = month.sizes["raw"] + month.sizes["warehouse"]
         table.add_row(
-            str(number),
+            str(month.number),
             f"{month.records:,}",
             *(f"{seconds:.2f}" for seconds in (*steps, sum(steps))),
             f"{month.command:.2f}",
+            f"{month.wall:.2f}",
+            f"{month.peak_mb:,.0f}",
             f"{month.sizes['raw'] / 1e6:.1f}",
             f"{month.free['raw']:.0%}",
             f"{month.sizes['warehouse'] / 1e6:.1f}",
