@@ -30,7 +30,10 @@ class Shape:
     wide: bool = False
 
 
-def history(folder: Path, calls: int, companies: int, shape: Shape) -> None:
+USUAL = Shape()
+
+
+def history(folder: Path, calls: int, companies: int, shape: Shape = USUAL) -> None:
     """A month of everything, with about so many API calls."""
     per_day = max(calls // DAYS, 1)
     _generate(folder, shape, days=DAYS, end=END, companies=companies, events_per_day=per_day, seed=7)
@@ -39,7 +42,7 @@ def history(folder: Path, calls: int, companies: int, shape: Shape) -> None:
             again.writelines(islice(lines, 0, None, _RETRIED))
 
 
-def night(folder: Path, calls: int, companies: int, shape: Shape) -> None:
+def night(folder: Path, calls: int, companies: int, shape: Shape = USUAL) -> None:
     """The day after, of API calls only."""
     day_after = END + timedelta(days=1)
     _generate(folder, shape, days=1, end=day_after, companies=companies, events_per_day=max(calls, 1), seed=8)

@@ -57,6 +57,8 @@ class Workers:
         fitting = wanted if wanted > 1 and size >= SMALLEST_BYTES else 0
         self.count = fitting if count is None else count
         self._folder = settings.data / "tmp"
+        if set(str(self._folder)) & set("*?[]{}"):
+            self.count = 0  # DuckDB would take the names of what they write for patterns
         self._free: queue.SimpleQueue[_Process] = queue.SimpleQueue()
         self._processes: list[_Process] = []
 
@@ -65,20 +67,27 @@ class Workers:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._folder = Path(mkdtemp(prefix="read-", dir=self._folder))
             self._threads = ThreadPoolExecutor(self.count, thread_name_prefix="reader")
-            for number in range(self.count):
-                self._processes.append(_Process(self._folder / str(number)))
-                self._free.put(self._processes[-1])
+            try:
+                for number in range(self.count):
+                    self._processes.append(_Process(self._folder / str(number)))
+                    self._free.put(self._processes[-1])
+            except BaseException:
+                self._end()
+                raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.count:
-            for process in self._processes:
-                process.end()
-            self._threads.shutdown(cancel_futures=True)
-            for process in self._processes:
-                process.close()
+            self._end()
+
+    def _end(self) -> None:
+        for process in self._processes:
+            process.end()
+        self._threads.shutdown(cancel_futures=True)
+        for process in self._processes:
+            process.close()
 
     def read(self, batches: Iterable[Batch]) -> Iterator[Read]:
         """What was read of each batch, in their order; some are read ahead. Raises DatabaseError where a process failed."""
