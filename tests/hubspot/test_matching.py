@@ -367,6 +367,25 @@ def test_a_remembered_id_is_looked_at_before_it_is_used(desk: Desk, hub: Emulato
     assert hub.totals["operation.contacts.batch_read"] == 0, "it was looked at lately"
 
 
+def test_a_remembered_id_that_cannot_be_looked_at_waits(desk: Desk, hub: Emulator) -> None:
+    desk.contacts([person("a", 1), person("b", 1)])
+    desk.companies([firm("acme", 1)])
+    desk.push()
+    desk.contacts([person("a", 2), person("b", 2)])
+    desk.companies([firm("acme", 2)])
+    refusal = {"status": "error", "message": "You may not read this."}
+    hub.faults.add(
+        Fault("status", operation="contacts.batch_read", status=403, body=refusal, every=1),
+    )
+    result = desk.push()
+    assert (result.exit_status, "You may not read this" in str(result.stopped)) == (1, True)
+    assert reasons(desk) == {"a": "not_readable", "b": "not_readable"}
+    assert by_key(hub, "companies", "acme.example")[0]["api_calls"] == "2"
+    hub.faults.clear()
+    assert desk.push().exit_status == 0
+    assert by_key(hub, "contacts", "a@example.com")[0]["api_calls"] == "2"
+
+
 def by_id(hub: Emulator, kind: str) -> dict[str, str]:
     """Record ids by email or domain."""
     name = "email" if kind == "contacts" else "domain"

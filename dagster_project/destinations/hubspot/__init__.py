@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dagster_project.destinations import Destination
 
+from .accounts import PushResult, Tally, rehearsal
 from .errors import HubspotError, MissingToken
 from .init import InitResult, init_properties
 from .keys import keys_of
@@ -17,7 +18,7 @@ from .pending import pending_query
 from .plan import Change, Counts, HeldBack, Plan, Skip
 from .planner import Resend
 from .preflight import LeftOut
-from .push import PushResult, Tally, is_up_to_date, load_fields, make_plan, push, rehearsal
+from .push import is_up_to_date, load_fields, make_plan, push
 
 # The records that exports and pushes name with the keys of erased ones: emails and domains, or ids where an own property
 # is the key.

@@ -7,10 +7,10 @@ said that it did not carry it out (423, 429, 477); in all other cases the caller
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
+from time import monotonic, sleep
 from typing import Any
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
@@ -308,7 +308,7 @@ class Api:
             except OutcomeUnknown as error:
                 if attempt == _READ_TRIES - 1:
                     raise Unavailable(f"HubSpot cannot be read: {error}") from None
-                time.sleep(0.5 * 2**attempt)
+                sleep(0.5 * 2**attempt)
         raise AssertionError
 
     def write(self, method: str, path: str, body: Json) -> Json:
@@ -338,7 +338,7 @@ class Api:
                 locked += 1
                 if locked >= _LOCKED_TRIES:
                     raise Unavailable(f"HubSpot goes on to answer {status}: {_message(text)}")
-                time.sleep(2.0 * locked)
+                sleep(2.0 * locked)
             elif status == 401 and self._oauth and unauthorised < _UNAUTHORISED_TRIES:
                 unauthorised += 1
                 self._forget(bearer)
@@ -389,7 +389,7 @@ class Api:
     def _bearer(self) -> Bearer:
         """The token to send; an OAuth app's is fetched when there is none or it is about to end."""
         with self._token_lock:
-            if self._auth is None or time.monotonic() > self._token_ends:
+            if self._auth is None or monotonic() > self._token_ends:
                 self._auth = self._fetch_token()
             return self._auth
 
@@ -421,7 +421,7 @@ class Api:
                 said = body.get("expires_in")
                 lifetime = said if isinstance(said, int) else 1800
                 # A minute early: a call may wait for its turn.
-                self._token_ends = time.monotonic() + lifetime - min(60, lifetime / 2)
+                self._token_ends = monotonic() + lifetime - min(60, lifetime / 2)
                 return Bearer(body["access_token"])
             if status < 500 and status != 429:
                 raise NotAllowed(
@@ -429,7 +429,7 @@ class Api:
                     "HubSpot does not accept the OAuth app's credentials (HUBSPOT_CLIENT_ID, "
                     f"HUBSPOT_CLIENT_SECRET, HUBSPOT_REFRESH_TOKEN): {_message(text)}",
                 )
-            time.sleep(0.5 * 2**attempt)
+            sleep(0.5 * 2**attempt)
         raise Unavailable("HubSpot hands out no access token; try again later")
 
     def _day_ends_at(self) -> datetime:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 from dagster_project.destinations.parts.published import chunks, utc_now
@@ -92,15 +92,47 @@ class Matching:
             if record_id in held and key in held[record_id][1]
         )
 
-    def match_anew(self, keys: Iterable[str]) -> None:
-        """Ask where these keys are: what is remembered of them is not so any more."""
+    def verify_remembered(self, since: datetime) -> bool:
+        """Look at remembered ids that are to be written to, and were not looked at since they were made, or not since then:
+        where HubSpot shows another key under one, its key is matched anew. Returns whether there are any."""
         assert self.api is not None
+        connection, object_type = self.connection, self.key.object
+        others: list[str] = []
+        refused: dict[str, Refused] = {}
+        keys_of_ids: dict[str, str] = {}
+        given = {"object": object_type, "portal_id": self.portal_id, "since": since}
+        read = partial(by_id, self.api, self.key, refused=refused)
+        for rows in chunks(connection, scripts.text_of("unverified"), given):
+            keys_of_ids = dict(rows)
+            verified = []
+            for _, found in side_by_side(in_batches(list(keys_of_ids)), read):
+                for asked, record in found.items():
+                    key = keys_of_ids[asked]
+                    if key in record.keys:
+                        verified.append((object_type, key, asked))
+                    else:
+                        others.append(key)
+            append_rows(connection, "plan_verified", verified)
+            for asked, error in refused.items():
+                if asked in keys_of_ids:
+                    self._note_unreadable(keys_of_ids[asked], error)
+        if others:
+            connection.execute(
+                "DELETE FROM plan_matches WHERE object = ? AND source <> 2 AND list_contains(?, key)",
+                [object_type, others],
+            )
+            if unresolved := self._count_unresolved():
+                self._ask(self.api, unresolved)
+        return bool(others or refused)
+
+    def forget_unverified(self, since: datetime) -> None:
+        """Do not go by the ids that `verify_remembered` would look at."""
         self.connection.execute(
-            "DELETE FROM plan_matches WHERE object = ? AND source <> 2 AND list_contains(?, key)",
-            [self.key.object, list(keys)],
+            f"""
+            DELETE FROM plan_matches WHERE object = $object AND source <> 2
+              AND key IN (SELECT key FROM ({scripts.text_of("unverified")}))""",
+            {"object": self.key.object, "portal_id": self.portal_id, "since": since},
         )
-        if unresolved := self._count_unresolved():
-            self._ask(self.api, unresolved)
 
     def _match_remembered_doubles(self, api: Api) -> None:
         """Keys that had several records last time: have they been put in order since? One read a hundred."""
@@ -150,10 +182,13 @@ class Matching:
             _log.debug("looking up %s: %d of %d", key.object, done, unresolved)
             self._add((text, record.hubspot_id) for text, record in found.items())
         for text, error in refused.items():
-            connection.execute(
-                "UPDATE plan_profiles SET problem = 'NOT_READABLE', said = ? WHERE object = ? AND key = ?",
-                [f"HubSpot refuses to show the record: {error}", key.object, text],
-            )
+            self._note_unreadable(text, error)
+
+    def _note_unreadable(self, text: str, error: Refused) -> None:
+        self.connection.execute(
+            "UPDATE plan_profiles SET problem = 'NOT_READABLE', said = ? WHERE object = ? AND key = ?",
+            [f"HubSpot refuses to show the record: {error}", self.key.object, text],
+        )
 
     def list_all(self, api: Api, most: int | None = None) -> bool:
         """Match the keys of all records of the account, or of the first `most` pages. Returns whether it was all."""

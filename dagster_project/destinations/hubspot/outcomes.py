@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from time import sleep
 
 from dagster_project.destinations.parts.published import utc_now
 from dagster_project.warehouse.database import Connection, transaction
@@ -43,7 +43,7 @@ def _look_up(api: Api, progress: Progress, object_type: str, inputs: Sequence[In
     key = progress.keys[object_type]
     if inputs[0].hubspot_id is None and not key.can_be_read:
         if any(map(progress.has_timed_out, inputs)):
-            time.sleep(SETTLE_SECONDS)
+            sleep(SETTLE_SECONDS)
         refused: dict[str, Refused] = {}
         found = _by_domain(api, key, inputs, refused=refused)
         _compare(progress, object_type, inputs, found, refused)

@@ -1,33 +1,31 @@
 """Makes the plan: works out in the database what HubSpot is to be told, without writing anything to HubSpot.
 
 It is made of temporary tables on the warehouse's connection, so its size is the database's business. They are named
-and explained in `sql/plan_tables.sql`; the statements that fill them lie beside it.
+and explained in `sql/plan_tables.sql`; the statements that fill them lie beside it. One class, though long: each step goes
+by the tables that the one before has filled.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import partial
-from pathlib import Path
-from tempfile import mkdtemp
 
 from dagster_project.destinations.parts.published import quoted_name
 from dagster_project.settings import Settings
 from dagster_project.warehouse.database import Connection, append_rows, quoted, value
 
 from . import associations, events, lists, scripts
-from .api import BATCH, Api
+from .api import Api
 from .errors import HubspotError, NotAllowed, Refused
 from .keys import Key, keys_of
-from .lookup import by_id, in_batches, side_by_side
 from .matching import Matching, listed_lately
+from .others import OthersValues
 from .outbound import Outbound, Selected
 from .plan import Counts, HeldBack, ListChange, Plan
 from .preflight import Column, LeftOut, Property, check, load_properties
-from .values import AS_OPTIONS, PROBLEM, are_same, kind_of, text_of
+from .shown import counts_of, digest_of, keep_rows
+from .values import AS_OPTIONS, PROBLEM, kind_of, text_of
 
 _log = logging.getLogger(__name__)
 _ROWS = 10_000  # handed over at a time
@@ -88,6 +86,7 @@ class Planner:
         self.listed = 0
         self._digest = ""
         self._outbound = Outbound(connection, settings, self.keys)
+        self.others = OthersValues(connection, api, self.portal_id, self.keys)
 
     def read_columns(self) -> dict[str, list[Column]]:
         """The columns of the SELECTs that are properties, by object type; their rows are in plan_selected_<object>."""
@@ -237,34 +236,18 @@ class Planner:
             self.listed = matching.listed
 
     def _match_anew(self, api: Api) -> bool:
-        """Remembered ids that are to be written to, and were not looked at since they were made, or for long: where HubSpot
-        shows another key under one, its key is matched anew. Returns whether there are any."""
-        connection, found_any = self.connection, False
+        """Look at remembered ids that are to be written to. Returns whether some are not what they were, or not shown."""
+        found_any = False
         for object_type, key in self.keys.items():
-            rows: list[tuple[str, str]] = connection.execute(
-                """
-                SELECT DISTINCT p.hubspot_id, p.key FROM plan_planned p JOIN ops.hubspot_records r
-                    ON r.object = p.object AND r.key = p.key AND r.hubspot_id = p.hubspot_id
-                WHERE p.object = $object AND r.portal_id IS NOT DISTINCT FROM $portal_id
-                  AND (r.verified_at IS NULL OR r.verified_at < $since)
-                  AND NOT EXISTS (FROM plan_matches m WHERE m.object = p.object AND m.key = p.key AND m.source = 2)
-                ORDER BY ALL""",
-                {"object": object_type, "portal_id": self.portal_id, "since": self.now - _VERIFIED_FOR},
-            ).fetchall()
-            keys_of_ids = dict(rows)
-            verified: list[tuple[str, str, str]] = []
-            others: list[tuple[str, str, str]] = []
-            for _, found in side_by_side(in_batches(list(keys_of_ids)), partial(by_id, api, key, refused={})):
-                for asked, record in found.items():
-                    is_same = keys_of_ids[asked] in record.keys
-                    (verified if is_same else others).append((object_type, keys_of_ids[asked], asked))
-            append_rows(connection, "plan_verified", verified)
-            if others:
+            matching = Matching(self.connection, api, self.portal_id, key)
+            try:
+                found_any |= matching.verify_remembered(self.now - _VERIFIED_FOR)
+            except (NotAllowed, Refused) as error:
+                self.unreadable.note(object_type, error)
+                matching.forget_unverified(
+                    self.now - _VERIFIED_FOR
+                )  # they wait, as all that HubSpot does not show
                 found_any = True
-                try:
-                    Matching(connection, api, self.portal_id, key).match_anew(text for _, text, _ in others)
-                except (NotAllowed, Refused) as error:
-                    self.unreadable.note(object_type, error)
         return found_any
 
     def _note_refused_before(self, object_type: str) -> None:
@@ -364,7 +347,7 @@ class Planner:
             self.want(f"hash(_key) % {parts} = {part}")
             scripts.run(connection, "changes", given)
             for object_type in self.columns:
-                self._leave_others_values(object_type)
+                self.others.leave(object_type, self.properties.get(object_type, {}))
             scripts.run(connection, "parts", keys=keys, condition=f"hash(key) % {parts} = {part}")
         scripts.run(connection, "in_order", {"recreate": self.settings.hubspot.recreate_deleted})
         if self.settings.hubspot.lists:
@@ -374,7 +357,7 @@ class Planner:
             self.associations = associations.compare(connection, self.portal_id)
         if self.event_names:
             self.events = events.compare(connection, self.portal_id, self.event_names)
-        self.first_counts = self._counts()
+        self.first_counts = counts_of(connection, self.columns)
         self.held_back = [
             HeldBack(*row)
             for row in connection.execute(
@@ -383,59 +366,11 @@ class Planner:
                 GROUP BY object, property, code ORDER BY records DESC, object, property, code LIMIT {_REASONS}"""
             ).fetchall()
         ]
-        self._digest = self._digest_of_writes()
-
-    def _leave_others_values(self, object_type: str) -> None:
-        """What would be cleared must be ours still, and what fills only an empty field must be empty: HubSpot is asked,
-        a read a hundred records."""
-        if self.api is None:
-            return
-        rows = self.connection.execute(
-            """
-            SELECT hubspot_id, key, property, old, only_if_empty FROM plan_changes
-            WHERE object = ? AND hubspot_id IS NOT NULL AND (value = '' OR only_if_empty) ORDER BY ALL""",
-            [object_type],
-        ).fetchall()
-        others: list[tuple[str, str, str, str | None, bool]] = []
-        names = sorted({row[2] for row in rows})
-        ids = list(dict.fromkeys(row[0] for row in rows))
-        by_record: dict[str, list[tuple[str, str, str | None, bool]]] = {}
-        for hubspot_id, *rest in rows:
-            by_record.setdefault(hubspot_id, []).append(tuple(rest))
-        api, key = self.api, self.keys[object_type]
-        for batch, found in side_by_side(in_batches(ids), lambda b: by_id(api, key, b, names, refused={})):
-            for hubspot_id in batch:
-                record = found.get(hubspot_id)
-                for text, name, old, only_if_empty in by_record[hubspot_id]:
-                    held = record.properties.get(name) if record else None
-                    prop = self.properties[object_type][name]
-                    if only_if_empty and held:
-                        others.append((object_type, text, name, held, False))
-                    elif not only_if_empty and not are_same(old or "", held, prop.type, prop.field_type):
-                        others.append((object_type, text, name, held, True))
-        append_rows(self.connection, "plan_others_values", others)
-        self.connection.execute(
-            """
-            DELETE FROM plan_changes AS c USING plan_others_values AS o
-            WHERE o.object = c.object AND o.key = c.key AND o.property = c.property AND o.object = ?""",
-            [object_type],
-        )
-
-    def remember_others_values(self) -> None:
-        """What others wrote is not ours to clear, and not looked at again where only an empty field is filled."""
-        self.connection.execute(
-            """
-            DELETE FROM ops.hubspot_ledger AS l USING plan_others_values AS o
-            WHERE o.was_ours AND l.portal_id IS NOT DISTINCT FROM ? AND o.object = l.object AND o.key = l.key
-              AND o.property = l.property""",
-            [self.portal_id],
-        )
-        self.connection.execute(
-            """
-            INSERT INTO ops.hubspot_kept (portal_id, object, id, key, property, value, seen_at)
-            SELECT ?, o.object, s.id, o.key, o.property, o.held, ?
-            FROM plan_others_values o LEFT JOIN plan_sendable s USING (object, key) WHERE NOT o.was_ours""",
-            [self.portal_id, self.now],
+        self._digest = digest_of(
+            connection,
+            lists=bool(self.lists),
+            events=bool(self.events),
+            associations=bool(self.associations),
         )
 
     def _bytes(self, object_type: str) -> int:
@@ -451,51 +386,8 @@ class Planner:
         size = f"CAST(sum({' + '.join([str(_BYTES * len(columns)), *texts])}) AS BIGINT)"
         return int(value(self.connection, f"SELECT coalesce({size}, 0) FROM plan_chosen_{object_type}"))
 
-    def digest(self) -> str:
-        return self._digest
-
-    def drop_what_is_in_the_outbox(self) -> None:
-        """Make room: what was planned is on disk now."""
-        for table in ("planned", "matches", "exported", "resolved", "refused", "match_keys"):
-            self.connection.execute(f"DROP TABLE IF EXISTS temp.plan_{table}")
-
-    def _digest_of_writes(self) -> str:
-        digest = hashlib.sha256()
-        queries = ["SELECT object, action, key, hubspot_id, properties FROM plan_planned ORDER BY record"]
-        if self.lists:
-            queries.append("SELECT * FROM plan_list_changes ORDER BY ALL")
-        if self.events:
-            queries.append("SELECT event, event_id FROM plan_events ORDER BY ALL")
-        if self.associations:
-            queries.append("SELECT contact_key, company_key FROM plan_associations ORDER BY ALL")
-        for query in queries:
-            cursor = self.connection.execute(query)
-            while rows := cursor.fetchmany(_ROWS):
-                for row in rows:
-                    digest.update(repr(row).encode())
-        return digest.hexdigest()
-
-    def _counts(self) -> dict[str, Counts]:
-        result = {object_type: Counts() for object_type in self.columns}
-        fields = {"create": "creates", "update": "updates"}
-        for object_type, action, number in self.connection.execute(
-            "SELECT object, action, count(*) FROM plan_planned GROUP BY ALL"
-        ).fetchall():
-            setattr(result[object_type], fields[action], number)
-            result[object_type].calls += -(-number // BATCH)
-        for name, query in _COUNTED.items():
-            for object_type, number in self.connection.execute(query).fetchall():
-                setattr(result[object_type], name, number)
-        return result
-
     def as_plan(self) -> Plan:
         """The plan with its rows in files of its own, so that it can be read when the warehouse is free again."""
-        folder = self.settings.data / "tmp"
-        folder.mkdir(parents=True, exist_ok=True)
-        place = Path(mkdtemp(prefix="plan-", dir=folder))
-        for name, query in _SHOWN.items():
-            file = quoted(str(place / f"{name}.parquet"))
-            self.connection.execute(f"COPY ({query}) TO '{file}' (FORMAT parquet)")
         return Plan(
             self.api is None,
             self.digest(),
@@ -507,22 +399,18 @@ class Planner:
             self.portal_id,
             self.held_back,
             list(self.unreadable.said.values()),
-            place,
+            keep_rows(self.connection, self.settings.data),
         )
 
+    def digest(self) -> str:
+        return self._digest
 
-_SHOWN = {
-    "planned": "SELECT object, action, id, key, hubspot_id, properties, before FROM plan_planned ORDER BY record",
-    "skips": "SELECT object, id, key, reason FROM plan_skips ORDER BY ALL",
-    "refused": "SELECT object, id, key, property, value, code FROM plan_refused ORDER BY ALL",
-}
-_COUNTED = {
-    "skipped": "SELECT object, count(*) FROM plan_skips GROUP BY 1",
-    "rejected": "SELECT object, count(*) FROM plan_refused WHERE property IS NULL GROUP BY 1",
-    "unchanged": """SELECT object, count(*) FROM plan_sendable ANTI JOIN plan_planned USING (object, key)
-                    ANTI JOIN plan_held_back USING (object, key) GROUP BY 1""",
-    "held_back": "SELECT object, count(DISTINCT key) FROM plan_held_back GROUP BY 1",
-}
+    def drop_what_is_in_the_outbox(self) -> None:
+        """Make room: what was planned is on disk now."""
+        for table in ("planned", "matches", "exported", "resolved", "refused", "match_keys"):
+            self.connection.execute(f"DROP TABLE IF EXISTS temp.plan_{table}")
+
+
 # A property that is not what it was when HubSpot acknowledged its values: it was made anew since, or was not there at the
 # last push.
 _MADE_ANEW = """

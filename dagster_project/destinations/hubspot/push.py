@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
+from time import sleep
 
 import duckdb
 
@@ -26,6 +25,16 @@ from dagster_project.warehouse.database import (
 from dagster_project.warehouse.publish import publish
 
 from . import outcomes
+from .accounts import (
+    NOT_SKIPPED,
+    PushResult,
+    Tally,
+    close_account,
+    note_calls,
+    open_account,
+    rehearsal,
+    tallies_of,
+)
 from .api import Account, Api
 from .associations import Associations
 from .errors import (
@@ -43,61 +52,12 @@ from .keys import OBJECTS
 from .ledger import remember_matches, remember_preflight, settle
 from .lists import Lists
 from .outbound import source_of
-from .plan import HeldBack, Plan
+from .plan import Plan
 from .planner import Planner, Resend
-from .preflight import LeftOut
 from .progress import Progress
 from .sender import Sender
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass
-class Tally:
-    """Records of one object type: planned = acknowledged + rejected + skipped."""
-
-    planned: int = 0
-    acknowledged: int = 0
-    rejected: int = 0
-    skipped: int = 0
-    unchanged: int = 0
-    held_back: int = 0
-    created: int = 0
-    updated: int = 0
-
-
-@dataclass
-class PushResult:
-    """What a push came to. calls: all calls to HubSpot, write_calls those that write, retries included.
-
-    unknown: records of which HubSpot did not say what became of them. stopped: why it ended early. A rehearsal
-    (live False) has planned, skipped, rejected and unchanged records only, with those that would be created and
-    updated, and the writes that it would take.
-    """
-
-    live: bool
-    objects: dict[str, Tally]
-    digest: str = ""
-    calls: int = 0
-    write_calls: int = 0
-    left_out: list[LeftOut] = field(default_factory=list)
-    daily_limit_resumes_at: datetime | None = None
-    unknown: int = 0
-    stopped: str | None = None
-    portal_id: int | None = None
-    held_back: list[HeldBack] = field(default_factory=list)
-    listed: int = 0
-
-    @property
-    def exit_status(self) -> int:
-        """1: a column was left out, it ended early, or a record's outcome is unknown."""
-        return int(bool(self.left_out or self.stopped or self.unknown))
-
-    @property
-    def total(self) -> Tally:
-        return Tally(
-            *(sum(column) for column in zip(*(vars(t).values() for t in self.objects.values()), strict=True))
-        )
 
 
 def is_up_to_date(settings: Settings) -> bool:
@@ -187,8 +147,8 @@ def push(
             result = PushResult(
                 True, {object_type: Tally() for object_type in OBJECTS}, portal_id=api.account.portal_id
             )
-            _account(result, api, error, 0)
-            _close(connection, _open(connection, result.portal_id, "", None), result)
+            note_calls(result, api, error, 0)
+            close_account(connection, open_account(connection, result.portal_id, "", None), result)
         else:
             sender = Sender(api, progress, settings.hubspot.recreate_deleted)
             sender.send_all()
@@ -208,33 +168,6 @@ def push(
         _log.debug("publishing")
         publish(connection, settings)
         return result
-
-
-def rehearsal(plan: Plan) -> PushResult:
-    """What a push of this plan would come to."""
-    objects = {
-        name: Tally(
-            planned=c.creates + c.updates + c.skipped + c.rejected,
-            rejected=c.rejected,
-            skipped=c.skipped,
-            unchanged=c.unchanged,
-            held_back=c.held_back,
-            created=c.creates,
-            updated=c.updates,
-        )
-        for name, c in plan.counts.items()
-    }
-    return PushResult(
-        False,
-        objects,
-        plan.digest,
-        plan.calls,
-        plan.calls,
-        plan.left_out,
-        stopped="; ".join(plan.unreadable) or None,
-        portal_id=plan.account,
-        held_back=plan.held_back,
-    )
 
 
 def _planned(
@@ -257,7 +190,7 @@ def _recover(api: Api, progress: Progress) -> None:
     if outbox.holds("sent"):
         _log.debug("looking up what was under way when the last push ended")
         latest = value(connection, "SELECT max(sent_at) FROM ops.hubspot_outbox WHERE state = 'sent'")
-        time.sleep(
+        sleep(
             min(
                 max(0.0, outcomes.SETTLE_SECONDS - (utc_now() - latest).total_seconds()),
                 outcomes.SETTLE_SECONDS,
@@ -279,8 +212,8 @@ def _recover(api: Api, progress: Progress) -> None:
             [utc_now()],
         )
         if interrupted is not None:
-            _close(
-                connection, interrupted, PushResult(True, _tallies(progress), stopped="it was interrupted")
+            close_account(
+                connection, interrupted, PushResult(True, tallies_of(progress), stopped="it was interrupted")
             )
         connection.execute(
             "DELETE FROM ops.hubspot_outbox WHERE portal_id IS NOT DISTINCT FROM ?", [progress.portal_id]
@@ -291,7 +224,7 @@ def _recover(api: Api, progress: Progress) -> None:
 def _begin(connection: Connection, progress: Progress, planner: Planner) -> int:
     """Put the plan into the outbox, with all that is known before the first call. Returns the push's number."""
     with transaction(connection):
-        number = _open(connection, progress.portal_id, planner.digest(), planner.source)
+        number = open_account(connection, progress.portal_id, planner.digest(), planner.source)
         planner.keep_properties()
         connection.execute(
             "DELETE FROM ops.hubspot_changes WHERE changed_at < ?",
@@ -300,7 +233,7 @@ def _begin(connection: Connection, progress: Progress, planner: Planner) -> int:
         connection.execute("DELETE FROM ops.hubspot_skips")
         connection.execute("INSERT INTO ops.hubspot_skips SELECT object, id, key, reason FROM plan_skips")
         remember_matches(connection, progress.portal_id, utc_now())
-        planner.remember_others_values()
+        planner.others.remember(planner.now)
         planner.want("(_object, _key) IN (SELECT (object, key) FROM ops.hubspot_rejects)")
         remember_preflight(connection, progress.portal_id, utc_now())
         progress.outbox.fill()
@@ -352,10 +285,10 @@ def _finish(
             f"""
             INSERT INTO ops.hubspot_skips
             SELECT object, id, key, state FROM ops.hubspot_outbox
-            WHERE portal_id IS NOT DISTINCT FROM ? AND action <> 'repair' AND state NOT IN ({_NOT_SKIPPED})""",
+            WHERE portal_id IS NOT DISTINCT FROM ? AND action <> 'repair' AND state NOT IN ({NOT_SKIPPED})""",
             given,
         )
-        tallies = _tallies(progress)
+        tallies = tallies_of(progress)
         for object_type, counts in planner.first_counts.items():
             tally = tallies[object_type]
             tally.planned += counts.skipped + counts.rejected
@@ -371,75 +304,7 @@ def _finish(
             held_back=planner.held_back,
             listed=planner.listed,
         )
-        _account(result, api, stop, unknown)
-        _close(connection, number, result)
+        note_calls(result, api, stop, unknown)
+        close_account(connection, number, result)
         progress.outbox.clear()
     return result
-
-
-def _account(result: PushResult, api: Api, stop: HubspotError | None, unknown: int) -> None:
-    result.calls, result.write_calls, result.unknown = api.pace.calls, api.pace.write_calls, unknown
-    result.stopped = str(stop) if stop else None
-    result.daily_limit_resumes_at = stop.resumes_at if isinstance(stop, DailyLimit) else None
-
-
-_NOT_SKIPPED = "'settled', 'rejected', 'sent'"
-
-
-def _tallies(progress: Progress) -> dict[str, Tally]:
-    """What became of the records in the outbox."""
-    tallies = {object_type: Tally() for object_type in progress.keys}
-    for object_type, action, state, number in progress.connection.execute(
-        """
-        SELECT object, action, state, count(*) FROM ops.hubspot_outbox
-        WHERE portal_id IS NOT DISTINCT FROM ? AND action <> 'repair' GROUP BY ALL""",
-        [progress.portal_id],
-    ).fetchall():
-        tally = tallies.setdefault(object_type, Tally())  # its SELECT may be gone since
-        tally.planned += number
-        if state == "settled":
-            tally.acknowledged += number
-            tally.created += number if action == "create" else 0
-            tally.updated += number if action != "create" else 0
-        elif state in ("rejected", "sent"):
-            tally.rejected += number
-        else:
-            tally.skipped += number
-    return tallies
-
-
-def _open(connection: Connection, portal_id: int | None, digest: str, source: str | None) -> int:
-    """A row of the accounts. Returns its number."""
-    number = int(value(connection, "SELECT coalesce(max(push), 0) + 1 FROM ops.hubspot_pushes"))
-    connection.execute(
-        """
-        INSERT INTO ops.hubspot_pushes (push, started_at, portal_id, digest, source, planned, acknowledged, rejected, skipped,
-                                        unchanged, held_back, created, updated, unknown, calls, write_calls)
-        VALUES (?, ?, ?, ?, ?, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)""",
-        [number, utc_now(), portal_id, digest, source],
-    )
-    return number
-
-
-def _close(connection: Connection, number: int, result: PushResult) -> None:
-    left_out = "\n".join(f"{one.object}.{one.column}: {one.reason}" for one in result.left_out)
-    total = vars(result.total)
-    connection.execute(
-        f"""
-        UPDATE ops.hubspot_pushes SET {", ".join(f"{name} = ?" for name in total)}, ended_at = ?, unknown = ?, listed = ?,
-            calls = ?, write_calls = ?, left_out = ?, stopped = ?, resumes_at = ?, exit_status = ?
-        WHERE push = ?""",
-        [
-            *total.values(),
-            utc_now(),
-            result.unknown,
-            result.listed,
-            result.calls,
-            result.write_calls,
-            left_out or None,
-            result.stopped,
-            result.daily_limit_resumes_at,
-            result.exit_status,
-            number,
-        ],
-    )

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 import re
-import time
 from collections import Counter, deque
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from time import sleep
 
 from dagster_project.destinations.parts.pace import MOST_IN_FLIGHT
 from dagster_project.destinations.parts.published import utc_now
@@ -71,7 +71,7 @@ class Sender:
             try:
                 if self.stop is None and outbox.holds("sent"):
                     _log.debug("looking up what HubSpot did not answer")
-                    time.sleep(min(0.5 * 2.0**fruitless, 30.0))
+                    sleep(min(0.5 * 2.0**fruitless, 30.0))
                     look_up(self.api, progress)
                 if self.stop is None and outbox.holds("gone"):
                     find_gone(self.api, progress, self.recreate_deleted)
