@@ -83,7 +83,7 @@ def docs(settings: Settings, out: Path) -> None:
     from dagster_project.cli import site
 
     try:
-        pages = site.write(out)
+        pages = site.write(out, site.published(settings))
     except OSError as error:
         raise Failed(f"cannot write to {out}: {error.strerror}; choose another folder with --out") from error
     click.echo(f"{pages} pages: {out / 'index.html'}")

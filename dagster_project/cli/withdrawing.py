@@ -12,7 +12,7 @@ from .root import Failed, explained, main
 
 
 @main.command()
-@click.argument("names", nargs=-1, metavar="[PATH|FILE_SEQ]...")
+@click.argument("names", nargs=-1, metavar="[PATH|FOLDER/|FILE_SEQ]...")
 @click.option("--gone", is_flag=True, help="All loaded files whose content is no longer in raw/.")
 @click.option(
     "--yes",
@@ -32,7 +32,7 @@ def withdraw(settings: Settings, names: tuple[str, ...], gone: bool, yes: bool) 
     from dagster_project.warehouse.database import open_warehouse
 
     if not names and not gone:
-        raise click.UsageError("name files by path or file_seq, or say --gone")
+        raise click.UsageError("name files by path, folder/ or file_seq, or say --gone")
     place = nightly.raw_place(settings)
     try:
         with summary.progress(), open_warehouse(settings) as connection:

@@ -13,11 +13,12 @@ from dagster_project.warehouse.models import tables_in
 from .raw import OWNERS
 
 _MOVED = """
-SELECT c.entity, c.cohort, count(*) FILTER (WHERE c.change = 'entered') AS entered,
-       count(*) FILTER (WHERE c.change = 'left') AS left_it,
+WITH last AS (SELECT max(changed_at) AS changed_at FROM marts.cohort_changes)
+SELECT c.entity, c.cohort, count(v.id) FILTER (WHERE v.change = 'entered') AS entered,
+       count(v.id) FILTER (WHERE v.change = 'left') AS left_it,
        (SELECT count(*) FROM marts.cohort_members AS m WHERE m.entity = c.entity AND m.cohort = c.cohort) AS members
-FROM marts.cohort_changes AS c
-WHERE c.changed_at = (SELECT max(changed_at) FROM marts.cohort_changes)
+FROM marts.cohorts AS c LEFT JOIN marts.cohort_changes AS v
+    ON v.entity = c.entity AND v.cohort = c.cohort AND v.changed_at = (SELECT changed_at FROM last)
 GROUP BY c.entity, c.cohort ORDER BY c.entity, c.cohort"""
 
 
@@ -42,17 +43,25 @@ def _spec(cohort: Cohort) -> dg.AssetSpec:
     )
 
 
-def moved(connection: Connection) -> Iterator[dg.AssetMaterialization]:
-    """The cohorts that somebody entered or left when they last changed. How many, not who: Dagster keeps what it is told."""
+def cohorts_told(
+    connection: Connection, instance: dg.DagsterInstance, *, news: bool
+) -> Iterator[dg.AssetMaterialization]:
+    """What a run tells of cohorts: of those that somebody entered or left (news: in this run), and of those of which
+    Dagster has never been told, which would look as if they had never been computed. How many, not who: Dagster keeps what
+    it is told.
+    """
     known = {(cohort.entity, cohort.name) for cohort in cohorts()}
     for entity, name, entered, left, members in connection.execute(_MOVED).fetchall():
-        if (entity, name) in known:
+        if (entity, name) not in known:
+            continue
+        moved = news and (entered or left)
+        if moved or instance.get_latest_materialization_event(_key(entity, name)) is None:
             yield dg.AssetMaterialization(
                 _key(entity, name),
                 metadata={
                     "dagster/row_count": dg.MetadataValue.int(members),
-                    "entered": dg.MetadataValue.int(entered),
-                    "left": dg.MetadataValue.int(left),
+                    "entered": dg.MetadataValue.int(entered if moved else 0),
+                    "left": dg.MetadataValue.int(left if moved else 0),
                 },
             )
 

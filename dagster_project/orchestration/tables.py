@@ -19,10 +19,10 @@ from dagster_project.warehouse.database import Connection, open_warehouse
 from dagster_project.warehouse.models import Model
 from dagster_project.warehouse.publish import is_published, note_outcome, publish
 
-from .cohorts import moved
+from .cohorts import cohorts_told
 from .raw import OWNERS, POOL, raw_key
 from .results import RESULTS, results_of
-from .steps import RETRIES, explained, failed
+from .steps import RETRIES, explained, failed, quiet_about_checks
 
 _log = logging.getLogger(__name__)
 _RAW_ASSETS = {source.table for source in all_sources()}
@@ -121,6 +121,7 @@ def tables(
     settings, results = load_settings(), results_of(context)
     selected = {".".join(key.path) for key in context.selected_asset_keys}
     everything = selected >= set(nightly.models())
+    quiet_about_checks(context)
     with explained(context, results):
         try:
             as_of = nightly.day_of(config.as_of)
@@ -147,8 +148,9 @@ def tables(
                     if name in selected and everything and built[name].checked and not built[name].changed
                     for check in built[name].checks
                 ]
-                if "marts.cohort_changes" in built and built["marts.cohort_changes"].changed:
-                    for materialization in moved(connection):
+                if "marts.cohort_changes" in built:
+                    news = built["marts.cohort_changes"].changed
+                    for materialization in cohorts_told(connection, context.instance, news=news):
                         context.log_event(materialization)
                 if PUBLISHED in context.selected_asset_keys:
                     told.append(_published(connection, settings))
@@ -181,6 +183,8 @@ def _result(connection: Connection, built: Built) -> dg.MaterializeResult[Any]:
         "changed": dg.MetadataValue.bool(built.changed),
     }
     if built.changed:
+        # Tables of one module are computed together: each says what all of them took.
+        metadata["build_seconds"] = dg.MetadataValue.float(built.seconds)
         lineage = _lineage(connection, built.model)
         if lineage:
             metadata["dagster/column_lineage"] = dg.MetadataValue.column_lineage(

@@ -37,7 +37,7 @@ from .server import Patience, address_of, listen, require_password, server
 
 _BODY = 32 * 1024**2  # bytes of a request
 _ANSWER_SECONDS = 600  # a mutation may wait for a code location to load
-_END_SECONDS = 15  # for Dagster to end, before it is made to
+_END_SECONDS = 5  # for Dagster to end, before it is made to
 # What belongs to one connection, and is not handed on; nor is the password, which is for us.
 _OF_THE_CONNECTION = frozenset(
     (

@@ -16,6 +16,7 @@ from dagster_project.readers.contents import read_content
 from dagster_project.readers.places import Place, RawFile
 from dagster_project.warehouse import discovery, registry, replay, retention, tails
 from dagster_project.warehouse.database import Connection, transaction, value
+from dagster_project.warehouse.discovery import STAYS, TAKEN_BACK
 from dagster_project.warehouse.identity import Files, Growth, grows
 from dagster_project.warehouse.replay import Found
 
@@ -114,17 +115,25 @@ def _named(connection: Connection, loaded: Iterable[Loaded], names: Sequence[str
     by_seq = {file.file_seq: file for file in loaded}
     chosen: set[int] = set()
     for name in names:
-        found = {seq for seq, file in by_seq.items() if file.path == name}
-        rows = connection.execute("SELECT file_seq FROM raw.paths WHERE path = ?", [name]).fetchall()
-        held = rows[0][0] if rows else None
-        while held in by_seq:  # what the path holds now, with what that was grown from
-            found.add(held)
-            held = by_seq[held].grown_from
+        below = name.endswith("/")  # all that a folder holds, or held
+        found = {
+            seq
+            for seq, file in by_seq.items()
+            if (file.path.startswith(name) if below else file.path == name)
+        }
+        rows = connection.execute(
+            f"SELECT file_seq FROM raw.paths WHERE {'starts_with(path, ?)' if below else 'path = ?'}", [name]
+        ).fetchall()
+        for (held,) in rows:
+            while held in by_seq:  # what the path holds now, with what that was grown from
+                found.add(held)
+                held = by_seq[held].grown_from
         if not found and name.isdecimal() and int(name) in by_seq:
             found = {int(name)}
         if not found:
             raise CannotWithdraw(
-                f"{name} is no loaded file: name a path below raw/ or a file_seq, as ops.files has them. "
+                f"{name} is no loaded file: name a path below raw/, a folder with a / at its end, or a file_seq, as ops.files "
+                "has them. "
                 "Nothing was touched"
             )
         chosen |= found
@@ -214,6 +223,10 @@ def carry_out(connection: Connection, plan: Withdrawal, now: datetime) -> None:
             WHERE file_seq IN (SELECT unnest(?::BIGINT[]))""",
             [now, f"withdrawn {now:%Y-%m-%d}: as if never loaded", withdrawn],
         )
+        for seq in withdrawn:  # what took its place is no news any more: a person has looked
+            connection.execute(
+                "UPDATE raw.files SET note = ? WHERE note = ?", [TAKEN_BACK.format(seq), STAYS.format(seq)]
+            )
         connection.execute(
             """UPDATE raw.paths SET loaded_seq = (
                 SELECT max(f.file_seq) FROM raw.files AS f

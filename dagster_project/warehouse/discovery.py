@@ -28,6 +28,7 @@ _log = logging.getLogger(__name__)
 _LONGEST_LINE = 16 * 1024**2
 _VANISHED = "no longer in raw/"
 STAYS = "the path held file {} before, which stays loaded"
+TAKEN_BACK = "the path held file {} before, which was withdrawn"
 
 
 @dataclass(slots=True)

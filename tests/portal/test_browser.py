@@ -17,6 +17,7 @@ import pytest
 from harness import Warehouse
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from dagster_project.cli import site
 from dagster_project.portal.asking import address
 from dagster_project.settings import project_root
 
@@ -314,3 +315,53 @@ def test_from_nothing_published_to_a_first_and_a_second_publish(browser: Browser
             expect(page.locator("footer")).to_contain_text("2026-03-31")
     finally:
         served.stop()
+
+
+# What each page is held against: WCAG 2.2 AA, as far as a tool can tell.
+_RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
+_READ = (
+    "/",
+    "/companies?field=metadata.plan_name&op=set&value=",
+    "/company?id=acme",
+    "/quality/rejects",
+    "/hubspot",
+)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "viewport", "more"),
+    [("light", {"width": 1200, "height": 800}, ("/features", "/views")), ("dark", PHONE, ("/users",))],
+)
+def test_pages_can_be_read_by_everybody(
+    browser: Browser, served: Served, tmp_path: Path, scheme: str, viewport: Any, more: tuple[str, ...]
+) -> None:
+    """Contrast, labels, what the keyboard reaches."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is missing: make setup")
+    site.write(tmp_path)
+    addresses = [f"{served.address}{path}" for path in (*_READ, *more)]
+    addresses += [(tmp_path / name).as_uri() for name in ("tables/ops.files.html", "search.html?q=reject")]
+    # The tool is a script; pages allow none.
+    context = browser.new_context(viewport=viewport, color_scheme=scheme, bypass_csp=True)  # type: ignore[arg-type]
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE)
+    found = []
+    for place in addresses:
+        page.goto(place.replace("%3F", "?"))
+        for wrong in axe.Axe().run(page, options=_RULES).response["violations"]:
+            found += [f"{place}: {wrong['help']}: {node['html'][:120]}" for node in wrong["nodes"][:3]]
+    # The last page is the site's search, opened from a disk.
+    expect(page.locator("#found a", has_text="ops.rejects").first).to_be_visible()
+    context.close()
+    assert found == []
+
+
+@pytest.mark.parametrize("width", [360, 700, 1000, 1280])
+def test_a_list_is_whole_at_every_width(browser: Browser, served: Served, width: int) -> None:
+    """No figure is behind an edge; where there is no room for columns, rows are cards."""
+    context = browser.new_context(viewport={"width": width, "height": 800})
+    page = context.new_page()
+    for path in ("/users?q=ann", "/companies?q=acme.example"):
+        page.goto(served.address + path)
+        assert page.evaluate("(e => e.scrollWidth - e.clientWidth)(document.querySelector('.scroll'))") == 0
+        expect(page.locator("tbody td", has_text="38").first).to_be_visible()
+    context.close()

@@ -243,6 +243,40 @@ def test_what_went_on_from_a_withdrawn_file_may_go_on_from_another(warehouse: Wa
     assert companies(warehouse) == ["1", "2", "3"]
 
 
+def test_what_a_corrected_file_left_behind_goes_with_what_it_corrects(warehouse: Warehouse) -> None:
+    file = warehouse.put("events/a.jsonl", [*unkeyed("a"), {"company_id": "no time"}])
+    night(warehouse, 1)
+    file.unlink()
+    warehouse.put("events/a.jsonl", unkeyed("corrected"))
+    night(warehouse, 2)
+    rewritten = "SELECT failures FROM core.check_results WHERE name = 'files_are_not_rewritten'"
+    assert warehouse.query(rewritten) == [{"failures": 1}]
+    assert len(warehouse.table("ops.rejects")) == 1
+    withdraw(warehouse, "1")
+    night(warehouse, 3)
+    assert warehouse.query(rewritten) == [{"failures": 0}]
+    assert warehouse.table("ops.rejects") == []
+    assert warehouse.table("ops.warnings") == []
+    assert (
+        warehouse.one("ops.files", file_seq=2)["note"] == "the path held file 1 before, which was withdrawn"
+    )
+
+
+def test_a_day_is_loaded_again_from_other_files(warehouse: Warehouse) -> None:
+    day = "events/dt=2026-03-30/"
+    warehouse.put(f"{day}a.jsonl", unkeyed("a"))
+    warehouse.put(f"{day}b.jsonl", unkeyed("b"))
+    warehouse.put("events/dt=2026-03-29/other.jsonl", unkeyed("z"))
+    night(warehouse, 1)
+    withdraw(warehouse, day)
+    for file in (warehouse.raw / day).iterdir():
+        file.unlink()
+    warehouse.put(f"{day}whole.jsonl", unkeyed("a", "b", "c"))
+    night(warehouse, 2)
+    assert companies(warehouse) == ["a", "b", "c", "z"]
+    assert warehouse.table("ops.warnings") == []
+
+
 def test_slots_of_a_withdrawn_file_are_free(tmp_path: Path) -> None:
     warehouse = Warehouse(tmp_path / "data", features={"feature_limit": 1})
     warehouse.put("features/a.csv", HEADER + rows("a").replace(",f,", ",f1,"))
