@@ -97,6 +97,7 @@ def history(
     published = []
     for night in range(nights):
         day = FIRST + timedelta(days=night)
+        publish._SMALL = small(night)
         for source, record in RECORDS.items():
             if chance.random() < 0.5:
                 continue

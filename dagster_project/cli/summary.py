@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich import box
 from rich.console import Console, RenderableType
 from rich.progress_bar import ProgressBar
 from rich.status import Status as Spinner
@@ -20,7 +21,7 @@ from dagster_project.orchestration.launch import Outcome
 from dagster_project.orchestration.log import listening
 from dagster_project.pipeline.nightly import raw_place
 from dagster_project.rendering import answers, csv_text
-from dagster_project.settings import Settings
+from dagster_project.settings import Settings, shipped_root
 from dagster_project.warehouse.database import Connection, open_published
 
 
@@ -32,6 +33,7 @@ class _Screen(Console):
 # Where nobody told how wide the screen is (a log, a pipe), tables get the room they need.
 _console = _Screen(highlight=False, width=None if sys.stdout.isatty() else 160)
 _PROFILES = 20
+_NARROW = 120  # characters of a screen
 _SEEN, _PIPED, _LONGEST = 60, 5_000, 200  # rows on a terminal, rows in a file, characters of a cell
 
 if TYPE_CHECKING:
@@ -110,9 +112,10 @@ def show_run(settings: Settings, outcome: Outcome) -> None:
         )
         day = connection.execute("SELECT as_of FROM marts.as_of").fetchall()[0][0]
     _console.print(f"Windows end with {day} (GMT). Published: {settings.analytics_file}")
+    tool = "make" if (shipped_root() / "Makefile").is_file() else "warehouse"  # make: in a checkout
     _console.print(
-        'Look at it:  [bold]warehouse status[/]   [bold]warehouse sql "FROM marts.company_profiles"[/]   '
-        "[bold]make portal[/]   [bold]make ui[/]"
+        'Look at it:  [bold]warehouse status[/]   [bold]warehouse sql "FROM company_profiles"[/]   '
+        f"[bold]{tool} portal[/]   [bold]{tool} ui[/]"
     )
 
 
@@ -187,7 +190,10 @@ def show_plan(plan: hubspot.Plan) -> None:
     for line in plan.unreadable:
         _attend(line)
     changes = ((c.object, c.action, c.key, c.property, c.old, c.new) for c in plan.rows())
-    _print_some("Changes", ("object", "what", "key", "property", "old", "new"), changes)
+    if _console.width < _NARROW:
+        _print_changes(changes)
+    else:
+        _print_some("Changes", ("object", "what", "key", "property", "old", "new"), changes)
     _left_out(plan.left_out)
     skips = ((s.object, s.id, s.key, s.reason) for s in plan.skips)
     _print_some("Skipped", ("object", "id", "key", "reason"), skips)
@@ -225,9 +231,29 @@ def _print_some(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
     if table.row_count:
         console.print(table)
     if next(rows, None) is not None:
-        _console.print(
-            f"... and more than these {most:,}: `warehouse plan --csv FILE` writes every change to a file"
-        )
+        _more(most)
+
+
+def _more(most: int) -> None:
+    _console.print(
+        f"... and more than these {most:,}: `warehouse plan --csv FILE` writes every change to a file"
+    )
+
+
+def _print_changes(changes: Iterable[tuple[str, str, str, str, Any, Any]]) -> None:
+    """A record, and below it a line for each value: for a narrow screen, as far as a person reads."""
+    last: tuple[str, ...] = ()
+    for count, (thing, action, key, name, old, new) in enumerate(changes):
+        if not count:
+            _console.print("[bold]Changes[/]")
+        if count == _SEEN:
+            _more(_SEEN)
+            return
+        if (thing, action, key) != last:
+            last = (thing, action, key)
+            _console.print(f"{thing}: {action} {_safe(key)}", soft_wrap=True)
+        before = f"{_safe(str(old)[:_LONGEST])} \N{RIGHTWARDS ARROW} " if old not in (None, "") else ""
+        _console.print(f"    {_safe(name)}: {before}{_safe(str(new)[:_LONGEST])}", soft_wrap=True)
 
 
 def show_push(result: hubspot.PushResult) -> None:
@@ -407,15 +433,26 @@ def _show(title: str, answer: answers.Answer) -> None:
 
 
 def _table(title: str, *columns: str, longest: int = 48) -> Table:
-    """A table; a column whose name begins with `>` holds numbers."""
+    """A table; a column whose name begins with `>` holds numbers. On a narrow screen it has no lines, and texts go on in the
+    next line: nothing is cut off. The first column, which tells rows apart, stays whole, and so do numbers.
+    """
+    narrow = _console.width < _NARROW
     table = Table(title=title, title_justify="left", title_style="bold")
-    for column in columns:
+    if narrow:
+        table.box, table.show_edge, table.pad_edge, table.padding = (
+            box.SIMPLE_HEAD,
+            False,
+            False,
+            (0, 1, 0, 0),
+        )
+    for place, column in enumerate(columns):
+        is_number = column.startswith(">")
         table.add_column(
             column.removeprefix(">"),
-            justify="right" if column.startswith(">") else "left",
-            overflow="ellipsis",
+            justify="right" if is_number else "left",
+            overflow="fold" if narrow else "ellipsis",
             max_width=longest,
-            no_wrap=column.startswith(">"),
+            no_wrap=is_number or not place,
         )
     return table
 

@@ -149,7 +149,7 @@ def _nightly(
     if not result.success:
         outcome.failure = (
             results.failure or failure_of(result.all_events)
-        ) + f"\nRun {run_id} in Dagster's UI (`make ui`) has the whole log."
+        ) + f"\nRun {run_id} in Dagster's UI (`warehouse ui`) has the whole log."
     return outcome
 
 

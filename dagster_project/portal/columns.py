@@ -22,6 +22,7 @@ _LOOKS = (
     (r"file_seq", "file"),
     (r"cohorts", "cohorts"),
     (r".*_by_day", "spark"),
+    (r".*_trend(_\d+[dh])?", "trend"),
     (r"(.*_)?seconds", "span"),
     (r"(.*_)?bytes", "size"),
     (r"raw|sample", "raw"),
@@ -31,7 +32,7 @@ _LOOKS = (
     (r"path|route|key|property|value|digest|correlation_id|sha256|code|run", "code"),
 )
 _LOOKS_OF_KINDS = {"number": "number", "boolean": "text", "array": "list", "object": "json", "string": "text"}
-_RIGHT = ("number", "size", "span")  # looks that stand at the right of their cell
+_RIGHT = ("number", "size", "span", "trend")  # looks that stand at the right of their cell
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Column:
     def look(self) -> str:
         """How a page shows a value of it (see the macro `value` in _show.html)."""
         named = next((look for pattern, look in _LOOKS if re.fullmatch(pattern, self.name)), None)
-        if named in ("span", "size") and self.kind != "number":
+        if named in ("span", "size", "trend") and self.kind != "number":
             named = None
         if self.kind == "time":
             return "day" if self.type == "DATE" else "moment"

@@ -119,7 +119,11 @@ def page(ask: Ask, entity: Entity) -> View:
             "entity": entity,
             "one": found,
             "columns": columns,
-            "figures": [c for c in columns.values() if c.is_figure and c.name not in befores.values()],
+            "figures": [
+                c
+                for c in columns.values()
+                if c.is_figure and c.look != "trend" and c.name not in befores.values()
+            ],
             "changes": trends.changes(found, befores),
             "quotas": trends.quotas(ask, entity, [id_]).get(id_, {}),
             "change": trends.Change(sum(row["calls"] for row in days), before),

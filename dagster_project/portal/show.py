@@ -89,6 +89,13 @@ def size(count: int | None) -> str:
     raise AssertionError
 
 
+def percent(value: float | None) -> str:
+    """A change, given as a part of what was before."""
+    if value is None:
+        return _MISSING
+    return f"{'+' if value > 0 else '−' if value < 0 else '±'}{abs(value) * 100:,.0f} %"
+
+
 def outline(values: Sequence[int]) -> str:
     """Values by day as the outline of an area: a path in a box of 100 by 20, the last at the right."""
     top, step = max(values), 100 / max(len(values) - 1, 1)

@@ -93,3 +93,19 @@ def test_the_file_of_a_plan_holds_no_formulas(
     command("plan", "--csv", str(file))
     with file.open(encoding="utf-8", newline="") as stream:
         assert {row["id"] for row in csv.DictReader(stream)} == {"'=cmd|'/c calc'!A1"}
+
+
+def test_on_a_narrow_screen_nothing_is_cut_off(
+    desk: Desk, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "user" * 12
+    desk.contacts([person(name, 7), person("b", 5)])
+    monkeypatch.setattr(summary._console, "width", 80)
+    lines = command("plan").output.splitlines()
+    assert "object    creates  updates  unchanged  held back  skipped  rejected  calls" in map(
+        str.rstrip, lines
+    )
+    place = lines.index(f"contacts: create {name}@example.com")
+    assert "    api_calls: 7" in lines[place : place + 3]
+    monkeypatch.setattr(summary, "_SEEN", 2)
+    assert any(line.startswith("... and more than these 2") for line in command("plan").output.splitlines())

@@ -40,6 +40,11 @@ def test_what_a_figure_was_is_found_by_its_name() -> None:
     assert trends.changes({"calls_30d": 0, "calls_prev_30d": 0}, pairs) == {}
 
 
+def test_a_trend_is_told_in_percent() -> None:
+    assert [show.percent(value) for value in (0.5, -0.081, 0.0, None)] == ["+50 %", "−8 %", "±0 %", "–"]
+    assert Column("calls_trend_30d", "DOUBLE").look == "trend"
+
+
 def test_a_line_by_day_has_a_point_a_day_and_stays_in_its_box() -> None:
     path = show.outline([0, 5, 10])
     assert path == "M0 20L0 19L50 10L100 1L100 20Z"

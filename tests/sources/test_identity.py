@@ -244,7 +244,7 @@ def test_what_went_on_from_a_withdrawn_file_may_go_on_from_another(warehouse: Wa
 
 
 def test_what_a_corrected_file_left_behind_goes_with_what_it_corrects(warehouse: Warehouse) -> None:
-    file = warehouse.put("events/a.jsonl", [*unkeyed("a"), {"company_id": "no time"}])
+    file = warehouse.put("events/a.jsonl", unkeyed("a") + '{"company_id": "no time"}\n')
     night(warehouse, 1)
     file.unlink()
     warehouse.put("events/a.jsonl", unkeyed("corrected"))
