@@ -29,7 +29,7 @@ def of(ask: Ask, rows: Iterable[Mapping[str, Any]], looks: Iterable[tuple[str, s
         entity = _ENTITIES[kind]
         named = ids and ask.rows(
             f"SELECT {entity.id} AS id, left({entity.label}, 200) AS name FROM {entity.profiles} "
-            f"WHERE list_contains($ids, {entity.id}) AND {entity.label} IS NOT NULL",
+            f"WHERE {entity.id} IN (SELECT unnest($ids::VARCHAR[])) AND {entity.label} IS NOT NULL",
             ids=sorted(ids),
         )
         found[kind] = {row["id"]: row["name"] for row in named or ()}

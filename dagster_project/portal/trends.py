@@ -75,7 +75,7 @@ def by_day(ask: Ask, entity: Entity, ids: Sequence[str]) -> dict[str, list[int]]
     found: dict[str, list[int]] = {id_: [0] * _DAYS for id_ in ids}
     for row in ask.rows(
         f"SELECT {entity.id} AS id, day, calls FROM {entity.usage} "
-        f"WHERE day BETWEEN $first AND $last AND list_contains($ids, {entity.id})",
+        f"WHERE day BETWEEN $first AND $last AND {entity.id} IN (SELECT unnest($ids::VARCHAR[]))",
         ids=list(ids),
         first=first,
         last=last,
@@ -91,7 +91,7 @@ def quotas(ask: Ask, entity: Entity, ids: Sequence[str]) -> dict[str, dict[str, 
         return found
     for row in ask.rows(
         f"SELECT {entity.id} AS id, path, value_number AS quota FROM {entity.metadata} "
-        f"WHERE list_contains($ids, {entity.id}) AND type = 'number' AND contains(path, 'quota_') ORDER BY path",
+        f"WHERE {entity.id} IN (SELECT unnest($ids::VARCHAR[])) AND type = 'number' AND contains(path, 'quota_') ORDER BY path",
         ids=list(ids),
     ):
         named = _QUOTA.fullmatch(row["path"])
