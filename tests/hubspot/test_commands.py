@@ -96,7 +96,7 @@ def test_the_file_of_a_plan_holds_no_formulas(
 
 
 def test_on_a_narrow_screen_nothing_is_cut_off(
-    desk: Desk, command: Command, monkeypatch: pytest.MonkeyPatch
+    desk: Desk, hub: Emulator, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = "user" * 12
     desk.contacts([person(name, 7), person("b", 5)])
