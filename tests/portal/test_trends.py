@@ -102,7 +102,9 @@ def test_a_saved_view_is_a_file_and_stands_in_the_menu(
     listed = portal.get("/views.json").json()["listed"]
     assert [view["name"] for view in listed] == ["a", "b"]
     # Any list says how to save what it shows.
-    offered = html.unescape(portal.get("/companies?q=x%22y").text).split("<pre>")[1].split("</pre>")[0]
+    offered = (
+        html.unescape(portal.get("/companies?q=x%22y").text).split('<pre tabindex="0">')[1].split("</pre>")[0]
+    )
     (own / "c.toml").write_text(offered)
     assert portal.get("/views.json").json()["listed"][2]["address"] == "/companies?q=x%22y"
 
