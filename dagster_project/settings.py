@@ -2,6 +2,7 @@
 
 This module is the only reader of the environment. It does not open databases or files below `raw/`.
 Every key is optional; `warehouse.toml` in the project's root documents each with its default.
+It grows by a class for each section, and is to be read as that file is: in one piece.
 """
 
 from __future__ import annotations

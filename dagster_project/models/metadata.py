@@ -2,6 +2,7 @@
 
 A lock is made once and kept, so an update can be read again at any time with the same result: only new updates
 are looked at for locks, and only whom they are about are merged again.
+Locks and merge are one module: each reads values by what the other made of them.
 """
 
 from __future__ import annotations

@@ -14,10 +14,10 @@ from functools import partial
 
 from dagster_project.readers.contents import read_content
 from dagster_project.readers.places import Place, RawFile
-from dagster_project.warehouse import discovery, registry, replay, retention, tails
+from dagster_project.warehouse import numbered, registry, replay, retention, tails
 from dagster_project.warehouse.database import Connection, transaction, value
-from dagster_project.warehouse.discovery import STAYS, TAKEN_BACK
 from dagster_project.warehouse.identity import Files, Growth, grows
+from dagster_project.warehouse.noticing import STAYS, TAKEN_BACK
 from dagster_project.warehouse.replay import Found
 
 from . import FIRST_LOAD, Source, all_sources
@@ -101,7 +101,7 @@ def _other_base(
 ) -> Growth | None:
     """What a file goes on from where the one that it went on from was never there."""
     older = Files()
-    for other in discovery.read_files(connection, ()).by_seq.values():
+    for other in numbered.read_files(connection, ()).by_seq.values():
         if other.source == file.source and other.file_seq < file.file_seq and other.file_seq not in chosen:
             older.add(other, grows=grows(other.path))
     content = read_content(path, raw, partial(older.lengths, file.source))

@@ -3,6 +3,7 @@
 Two files, because what is published is a copy of the first and must not carry the raw rows:
 `warehouse.duckdb` holds what analysts see and what it is computed from; `raw.duckdb` (attached as `raw`)
 holds what was loaded from the files, and the registry of files. Each transaction writes to one of them.
+All of it is here, however long: what may open a file, lock it, mend its log and upgrade it must be seen at once.
 """
 
 from __future__ import annotations

@@ -5,12 +5,11 @@ A path whose size and times are known is not opened; any other is read once. `ra
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import astuple, dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import IO
@@ -20,36 +19,15 @@ from dagster_project.readers.files import BOM, FilePart, UnreadableFile, format_
 from dagster_project.readers.json_text import BadJson, parse
 from dagster_project.readers.places import Place, RawFile, Stamp
 
-from .database import Connection, append_rows, transaction, value
-from .identity import File, Files, Growth, dated_folder, grows, received_date
-from .registry import Folder, Warning, bump
+from . import noticing
+from .database import Connection, value
+from .identity import File, Growth, grows, received_date
+from .numbered import Path, pending, read_files, read_paths, write
+from .registry import Folder, Warning
 
 _log = logging.getLogger(__name__)
 _LONGEST_LINE = 16 * 1024**2
 _VANISHED = "no longer in raw/"
-STAYS = "the path held file {} before, which stays loaded"
-TAKEN_BACK = "the path held file {} before, which was withdrawn"
-
-
-@dataclass(slots=True)
-class Path:
-    """A row of raw.paths: a path as it was when it was last looked at, and the file that it held.
-
-    loaded_seq: the last file that was loaded from it. gone: nothing is there any more.
-    """
-
-    path: str
-    source: str
-    bytes: int | None = None
-    mtime_ns: int | None = None
-    ctime_ns: int | None = None
-    sha256: str | None = None
-    file_seq: int | None = None
-    loaded_seq: int | None = None
-    gone: bool = False
-
-    def looks_like(self, stamp: Stamp) -> bool:
-        return (self.bytes, self.mtime_ns, self.ctime_ns) == (stamp.bytes, stamp.mtime_ns, stamp.ctime_ns)
 
 
 @dataclass
@@ -108,7 +86,7 @@ def discover(connection: Connection, place: Place, folders: Sequence[Folder], no
     look.warn()
     look.commit()
     look.found.pending = pending(connection, listing.files)
-    look.found.warnings += _gone_before_loaded_again(connection, look.found.pending)
+    look.found.warnings += noticing.gone_before_loaded_again(connection, look.found.pending)
     return look.found
 
 
@@ -354,117 +332,25 @@ class _Look:
 
     def warn(self) -> None:
         """Name what was rewritten, what seems to have been delivered again, and what is gone."""
-        for seq, path in self.overwritten.items():
-            held = self.files.by_seq.get(seq)
-            if held is None or not held.is_loaded or self.files.is_there(seq) or not _holds_records(held):
-                continue
-            for file in self.new:
-                if file.path == path:
-                    file.note = STAYS.format(seq)
-            self.found.warnings.append(
-                Warning(
-                    "rewritten",
-                    path,
-                    f"{path} was rewritten: loaded besides what it held before",
-                    f"if the old content (file {seq}) is not to count: warehouse withdraw {seq}",
-                )
-            )
-        self._delivered_again()
-        self._misspelt()
-        there = sum(not path.gone for path in read_paths(self.connection).values()) if not self.listed else 0
-        if there:
-            self.found.warnings.append(
-                Warning(
-                    "gone",
-                    "raw/",
-                    f"raw/ is empty: {there} files were there at the last run",
-                    "is the disk mounted?",
-                )
-            )
-
-    def _delivered_again(self) -> None:
-        """Files that are gone from a dated folder into which another came."""
-        here: dict[tuple[str, str], File] = {}
-        for seq, paths in self.files.standing.items():
-            file = self.files.by_seq.get(seq)
-            for path in paths:
-                if file is not None and (folder := dated_folder(path)):
-                    before = here.get((file.source, folder))
-                    here[file.source, folder] = file if before is None or before.file_seq < seq else before
-        for file in self.files.by_seq.values():
-            folder = dated_folder(file.path)
-            other = here.get((file.source, folder)) if folder else None
-            if other is None or other.file_seq < file.file_seq or other.first_seen_at == file.first_seen_at:
-                continue
-            if (
-                file.is_loaded
-                and file.source not in self.replacing
-                and not self.files.is_there(file.file_seq)
-            ):
-                seq = file.file_seq
-                self.found.warnings.append(
-                    Warning(
-                        "delivered_again",
-                        f"file {seq}",
-                        f"{file.path} (file {seq}) is gone, and {other.path} came into {folder}: delivered again?",
-                        f"if what it held is not to count: warehouse withdraw {seq}",
-                    )
-                )
-
-    def _misspelt(self) -> None:
-        """Folders that are no source's, and nearly one's name."""
-        names = {folder.name for folder in self.folders}
-        for top in sorted({path.split("/", 1)[0] for path in self.found.unknown if "/" in path} - names):
-            if top in {name.split("/", 1)[0] for name in names}:
-                continue
-            for near in difflib.get_close_matches(top.lower(), names, n=1, cutoff=0.7):
-                self.found.warnings.append(
-                    Warning(
-                        "source_unknown",
-                        f"{top}/",
-                        f"{top}/ is no source's folder: what lies there is left alone",
-                        f"is {near}/ meant?",
-                    )
-                )
+        look = self.found
+        look.warnings += noticing.rewritten(self.overwritten, self.files, self.new)
+        look.warnings += noticing.delivered_again(self.files, self.replacing)
+        look.warnings += noticing.misspelt(look.unknown, self.folders)
+        if not self.listed:
+            look.warnings += noticing.emptied(read_paths(self.connection).values())
 
     def commit(self) -> None:
         """Write it down, in one transaction."""
         if not (self.new or self.written or self.changed or self.dropped or self.forgotten):
             return
-        connection = self.connection
-        paths = [*self.written, *self.forgotten]
-        with transaction(connection):
-            new = {file.file_seq for file in self.new}
-            _update_files(connection, [f for seq, f in self.changed.items() if seq not in self.dropped | new])
-            connection.execute(
-                "DELETE FROM raw.files WHERE file_seq IN (SELECT unnest(?::BIGINT[]))", [sorted(self.dropped)]
-            )
-            append_rows(connection, "raw.files", [astuple(file) for file in self.new], columns=_FILE)
-            connection.execute("DELETE FROM raw.paths WHERE path IN (SELECT unnest(?::VARCHAR[]))", [paths])
-            append_rows(
-                connection, "raw.paths", [astuple(path) for path in self.written.values()], columns=_PATH
-            )
-            bump(connection, ["files", "paths"])
-
-
-_FILE = tuple(f.name for f in fields(File))
-_PATH = tuple(f.name for f in fields(Path))
-
-
-def _gone_before_loaded_again(connection: Connection, pending: Iterable[FilePart]) -> Iterable[Warning]:
-    """A rebuild or a withdrawal found them in raw/; the run that was to load them again does not."""
-    coming = {part.file_seq for part in pending}
-    rows = connection.execute(
-        "SELECT file_seq, path FROM raw.files WHERE replay_position IS NOT NULL ORDER BY 1"
-    )
-    for seq, path in rows.fetchall():
-        if seq not in coming:
-            yield Warning(
-                "gone",
-                f"file {seq}",
-                f"{path} (file {seq}) is to be loaded again, and is gone: none of its records count",
-                f"put it back; or, if what it held is not to count: warehouse withdraw {seq}",
-            )
+        write(
+            self.connection,
+            new=self.new,
+            changed=self.changed.values(),
+            dropped=self.dropped,
+            paths=self.written.values(),
+            forgotten=self.forgotten,
+        )
 
 
 def _no_lengths(_: str) -> Collection[int]:
@@ -485,10 +371,6 @@ def _describe(file: File, content: Content) -> None:
     )
 
 
-def _holds_records(file: File) -> bool:
-    return bool(file.bytes if file.end_byte is None else file.end_byte)
-
-
 def _first_line(stream: IO[bytes]) -> bytes:
     """The first line that is not blank, from its first character on; of a very long one the beginning."""
     data = b""
@@ -500,64 +382,3 @@ def _first_line(stream: IO[bytes]) -> bytes:
         if text and not text.startswith(b"["):
             return text
     return data.removeprefix(BOM).lstrip(b" \t\r\n")
-
-
-def read_files(connection: Connection, replacing: Collection[str]) -> Files:
-    """All files that have a number. replacing: sources in which no file grows."""
-    files = Files()
-    rows = connection.execute(f"SELECT {', '.join(_FILE)} FROM raw.files ORDER BY file_seq").fetchall()
-    for row in rows:
-        file = File(*row)
-        files.add(file, grows=grows(file.path) and file.source not in replacing)
-    if any(f.is_loaded and f.end_sha256 is None for f in files.by_seq.values()):
-        files.half_lines = dict(
-            connection.execute("""
-                SELECT file_seq, max(line) FROM raw.rejects JOIN raw.files AS f USING (file_seq)
-                WHERE f.end_sha256 IS NULL AND f.end_byte IS NULL
-                GROUP BY file_seq""").fetchall()
-        )
-    return files
-
-
-def read_paths(connection: Connection) -> dict[str, Path]:
-    columns = ", ".join("coalesce(gone, false)" if name == "gone" else name for name in _PATH)
-    return {row[0]: Path(*row) for row in connection.execute(f"SELECT {columns} FROM raw.paths").fetchall()}
-
-
-def _update_files(connection: Connection, files: Sequence[File]) -> None:
-    if not files:
-        return
-    columns = [name for name in _FILE if name not in ("file_seq", "load_seq", "withdrawn_at")]
-    connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE changed_files AS SELECT {', '.join(_FILE)} FROM raw.files LIMIT 0"
-    )
-    append_rows(connection, "changed_files", [astuple(file) for file in files])
-    connection.execute(
-        f"UPDATE raw.files SET {', '.join(f'{c} = n.{c}' for c in columns)} FROM changed_files AS n "
-        "WHERE n.file_seq = files.file_seq"
-    )
-
-
-def pending(connection: Connection, files: Mapping[str, RawFile]) -> list[FilePart]:
-    """The files that are numbered but not loaded and still stand at their path, in the order to load them:
-
-    those of a full rebuild as they were loaded before, then the others in order O.
-    """
-    rows = connection.execute("""
-        SELECT f.file_seq, f.source, coalesce(f.replay_path, f.path) AS path, f.start_byte, f.start_line,
-               CASE WHEN f.replay_path IS NULL THEN f.bytes
-                    WHEN f.tail IS NULL THEN coalesce(f.end_byte, f.replay_byte)
-                    ELSE f.replay_byte END AS end_byte,
-               f.received_date AS received, f.first_seen_at AS first_seen,
-               coalesce(f.replay_byte, f.bytes) AS size, coalesce(f.replay_sha256, f.sha256) AS sha256,
-               coalesce(f.tail = 'rejected', false) AS is_final, f.grown_from, f.tail_byte, f.tail_sha256,
-               CASE WHEN f.head = '' THEN f.error END AS unreadable,
-               CASE WHEN f.replay_position IS NOT NULL THEN f.loaded_under END AS loaded_under
-        FROM raw.files f
-        LEFT JOIN raw.paths p ON p.path = f.path AND p.file_seq = f.file_seq AND p.sha256 IS NOT NULL
-        WHERE f.load_seq IS NULL AND f.withdrawn_at IS NULL AND f.sha256 IS NOT NULL
-          AND coalesce(f.replay_path, p.path) IS NOT NULL
-        ORDER BY f.replay_position NULLS LAST, f.file_seq""")
-    names = [column[0] for column in rows.description]
-    found = [dict(zip(names, row, strict=True)) for row in rows.fetchall()]
-    return [FilePart(raw=files[part["path"]], **part) for part in found if part["path"] in files]

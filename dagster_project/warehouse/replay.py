@@ -14,8 +14,9 @@ from dagster_project.readers.places import Place, RawFile
 
 from . import continuity, loaded_under
 from .database import Connection, append_rows, transaction, value
-from .discovery import Path, folder_of, read_files, read_paths
+from .discovery import folder_of
 from .identity import File, Files
+from .numbered import Path, read_files, read_paths
 from .registry import Folder, bump, note_token_key
 
 
