@@ -99,7 +99,7 @@ def test_a_wrong_value_is_named_with_its_key_and_what_is_right(
         ("[warehose]\nthreads = 1", ("warehose", "'warehouse'")),
         ("[retention]\napi_call_days = 5", ("retention.api_call_days", "5", "'api_calls_days'")),
         ("[retention]\nrows = 5", ("retention.rows", "actions_days, api_calls_days", "rejects_days")),
-        ("[sources]\nx = 1", ("sources", "alerts, customersuccessbox, features, freshness, hubspot")),
+        ("[sources]\nx = 1", ("sources", "alerts, customersuccessbox, engine, features, freshness, hubspot")),
         ("threads = 1", ("threads", "1", "known keys here")),
         ("warehouse = 5", ("warehouse", "5")),
         ("data = 'x'", ("data", "'x'", "WAREHOUSE_DATA")),
