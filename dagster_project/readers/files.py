@@ -82,9 +82,9 @@ class FilePart:
         """Where its bytes are, while it is at hand."""
         return self.raw.path
 
-    def at_hand(self) -> AbstractContextManager[None]:
+    def local_copy(self) -> AbstractContextManager[None]:
         """A context in which it can be read. Raises UnreadableFile if the file is no longer what was numbered."""
-        return self.raw.at_hand(self._is_what_was_numbered)
+        return self.raw.local_copy(self._is_what_was_numbered)
 
     def hash_of(self, size: int) -> str:
         """The hash of how its content begins. To be called while it is at hand."""

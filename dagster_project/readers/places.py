@@ -63,7 +63,7 @@ class RawFile(ABC):
         """Its bytes, in their order."""
 
     @abstractmethod
-    def at_hand(self, holds: Callable[[IO[bytes]], bool]) -> AbstractContextManager[None]:
+    def local_copy(self, holds: Callable[[IO[bytes]], bool]) -> AbstractContextManager[None]:
         """A context in which `path` can be read. Raises UnreadableFile unless it is, before and after, as it was listed
         or still `holds` what was numbered: what is loaded is what was numbered."""
 
@@ -128,7 +128,7 @@ class LocalFile(RawFile):
         return self.path.open("rb")
 
     @contextmanager
-    def at_hand(self, holds: Callable[[IO[bytes]], bool]) -> Iterator[None]:
+    def local_copy(self, holds: Callable[[IO[bytes]], bool]) -> Iterator[None]:
         before = self._look()
         if before != self._stamp:
             self._require(holds)
@@ -230,7 +230,7 @@ class StoredObject(RawFile):
         return self._store.open(self._key)
 
     @contextmanager
-    def at_hand(self, holds: Callable[[IO[bytes]], bool]) -> Iterator[None]:
+    def local_copy(self, holds: Callable[[IO[bytes]], bool]) -> Iterator[None]:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with self.path.open("wb") as copy, self.open() as stream:

@@ -11,7 +11,7 @@ from dagster_project.readers.values import id_in, is_future, no_time, start_of, 
 
 from . import FIRST_LOAD, POSITION, RawColumn, RawTable, Source, typed
 from .events import ANONYMOUS_ID, EVENT_COLUMNS, KEY, insert_new, key_of
-from .reading import FileLoad, Incoming, LoadContext, Loader, objects, received
+from .reading import FileLoad, LoadContext, Loader, StagingTable, objects, received
 
 ACTIONS = RawTable(
     "actions",
@@ -36,10 +36,10 @@ SELECT nullif(transaction_id, '') AS key, event_at,
     nullif(company_id, '') AS company_id, nullif(user_id, '') AS user_id, nullif(session_token, '') AS session_token,
     json_extract_string(action_name, '$') AS action_name, nullif(anonymous_id, '') AS anonymous_id,
     event_at IS NULL OR late(event_at, received, $latest) OR (received_at IS NOT NULL AND received IS NULL)
-    OR odd_id(transaction_id) OR odd_id(company_id) OR odd_id(user_id) OR odd_id(session_token)
-    OR odd_id(anonymous_id)
+    OR unsure_id(transaction_id) OR unsure_id(company_id) OR unsure_id(user_id) OR unsure_id(session_token)
+    OR unsure_id(anonymous_id)
     OR NOT coalesce(starts_with(CAST(action_name AS VARCHAR), '"'), true)
-    OR (coalesce(transaction_id, '') = '' AND request.headers IS NOT NULL) AS is_odd
+    OR (coalesce(transaction_id, '') = '' AND request.headers IS NOT NULL) AS needs_slow_path
 FROM timed
 """
 READINGS = (
@@ -54,17 +54,17 @@ READINGS = (
 class ActionLoader(Loader):
     def __init__(self, context: LoadContext) -> None:
         self.connection = context.connection
-        self.rows = Incoming(context.connection, ACTIONS, [*POSITION, KEY, *ACTIONS.own_columns])
-        self.incoming = [self.rows]
+        self.rows = StagingTable(context.connection, ACTIONS, [*POSITION, KEY, *ACTIONS.own_columns])
+        self.staging = [self.rows]
 
     def read(self, load: FileLoad) -> None:
         folder = load.part.received
         arrived = start_of(folder) if folder else load.part.first_seen
-        odd = typed.read(self.connection, load, self.rows, READINGS, {"arrived": arrived})
-        if odd is None:
+        slow_lines = typed.read(self.connection, load, self.rows, READINGS, {"arrived": arrived})
+        if slow_lines is None:
             records = json_records.read(load.part, exact=False)
         else:
-            records = json_records.read_lines(load.part, odd, exact=False)
+            records = json_records.read_lines(load.part, slow_lines, exact=False)
         for record, value in objects(load, records):
             self._accept(load, record, value)
 
@@ -90,7 +90,7 @@ class ActionLoader(Loader):
         name = value.get("action_name")
         self.rows.add(
             (
-                *load.place(record),
+                *load.position(record),
                 key_of(value, request, repairs),
                 at,
                 id_in(value, "company_id", repairs),

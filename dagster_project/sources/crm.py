@@ -14,7 +14,7 @@ from dagster_project.readers.values import shown
 from dagster_project.warehouse.columns import Kind
 
 from . import POSITION, RawColumn, RawTable
-from .reading import FileLoad, Incoming, LoadContext, Loader, objects
+from .reading import FileLoad, LoadContext, Loader, StagingTable, objects
 
 # What spreadsheets make of an id, and what is still the same id.
 _DIGITS = re.compile(r'="(\d+)"|(\d+)(?:\.0+)?', re.ASCII)
@@ -51,8 +51,8 @@ class ExportLoader(Loader):
         self.id_headers = ("Record ID", "hs_object_id", f"Record ID - {entity}")
         self.columns = Columns(needed=[self.id_headers])
         self.key_headers, self.match_key, self.name = key_headers, match_key, name
-        self.rows = Incoming(context.connection, table)
-        self.incoming = [self.rows]
+        self.rows = StagingTable(context.connection, table)
+        self.staging = [self.rows]
 
     def read(self, load: FileLoad) -> None:
         records = table_records.read(load.part, self.columns, load.repair_file, grows=True)
@@ -69,7 +69,7 @@ class ExportLoader(Loader):
         load.repair(record, record.repairs)
         self.rows.add(
             (
-                *load.place(record),
+                *load.position(record),
                 match[1] or match[2],
                 self.match_key(first(row, self.key_headers)),
                 self.name(row),

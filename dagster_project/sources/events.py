@@ -24,7 +24,7 @@ from dagster_project.readers.values import (
 )
 
 from . import FIRST_LOAD, POSITION, RawColumn, RawTable, Source, typed
-from .reading import FileLoad, Incoming, LoadContext, Loader, objects, received
+from .reading import FileLoad, LoadContext, Loader, StagingTable, objects, received
 
 TRANSACTION_HEADER = "x-moesif-transaction-id"
 # What API calls and actions have in common.
@@ -59,7 +59,7 @@ API_CALL_KEYS = RawTable(
 )
 # Of a batch's rows only: what makes two of them one.
 KEY = RawColumn("key", "VARCHAR", "what makes two records the same event")
-# What the fast way takes of a call. A key in a header of another spelling needs the second reading.
+# What the fast path takes of a call. A key in a header of another spelling needs the second reading.
 _FIELDS = """transaction_id VARCHAR, received_at VARCHAR, company_id VARCHAR, user_id VARCHAR, session_token VARCHAR,
     anonymous_id VARCHAR, weight JSON, blocked_by VARCHAR,
     request STRUCT("time" VARCHAR, verb VARCHAR, uri VARCHAR, headers {headers}),
@@ -81,28 +81,28 @@ SELECT key, event_at,
         uri, '^(?:[A-Za-z][A-Za-z0-9+.-]*:)?(?://[^/?#]*)?([^?#]*)', 1), '') END AS route,
     nullif(anonymous_id, '') AS anonymous_id,
     event_at IS NULL OR late(event_at, received, $latest) OR (received_at IS NOT NULL AND received IS NULL)
-    OR odd_id(key) OR odd_id(company_id) OR odd_id(user_id) OR odd_id(session_token)
-    OR odd_id(anonymous_id) OR odd_id(blocked_by)
+    OR unsure_id(key) OR unsure_id(company_id) OR unsure_id(user_id) OR unsure_id(session_token)
+    OR unsure_id(anonymous_id) OR unsure_id(blocked_by)
     -- A whole number that is written as one; weights of 16 digits and more may have to be cut.
     OR coalesce(CAST(weight_number AS VARCHAR) <> weight_text OR weight_number <= 0
                 OR weight_number >= 1000000000000000, weight_text IS NOT NULL)
     OR coalesce(CAST(status AS VARCHAR) <> status_text, status_text IS NOT NULL)
     OR (coalesce(status BETWEEN 400 AND 599, false)
         AND NOT (coalesce(regexp_full_match(verb, '[A-Z]+'), true) AND coalesce(regexp_matches(uri, '^(/|https?://)'), true)))
-    OR {odd_key} AS is_odd
+    OR {unsure_key} AS needs_slow_path
 FROM texts
 """
 READINGS = (
     typed.Reading(
         _FIELDS.format(headers=f'STRUCT("{TRANSACTION_HEADER}" VARCHAR)'),
-        _QUERY.format(header=f'request.headers."{TRANSACTION_HEADER}"', odd_key="coalesce(key, '') = ''"),
+        _QUERY.format(header=f'request.headers."{TRANSACTION_HEADER}"', unsure_key="coalesce(key, '') = ''"),
     ),
     typed.Reading(
         _FIELDS.format(headers="JSON"),
         _QUERY.format(
             header=f"request.headers ->> '{TRANSACTION_HEADER}'",
             # Any other spelling of the header, or a second one.
-            odd_key=f"""(coalesce(transaction_id, '') = ''
+            unsure_key=f"""(coalesce(transaction_id, '') = ''
                 AND coalesce(len(string_split(lower(CAST(request.headers AS VARCHAR)), '{TRANSACTION_HEADER}')), 1)
                     > CASE WHEN coalesce(key, '') = '' THEN 1 ELSE 2 END)""",
         ),
@@ -114,15 +114,15 @@ _ROUTE = re.compile(r"^(?:[A-Za-z][A-Za-z0-9+.-]*:)?(?://[^/?#]*)?([^?#]*)")
 class ApiCallLoader(Loader):
     def __init__(self, context: LoadContext) -> None:
         self.connection = context.connection
-        self.rows = Incoming(context.connection, API_CALLS, [*POSITION, KEY, *API_CALLS.own_columns])
-        self.incoming = [self.rows]
+        self.rows = StagingTable(context.connection, API_CALLS, [*POSITION, KEY, *API_CALLS.own_columns])
+        self.staging = [self.rows]
 
     def read(self, load: FileLoad) -> None:
-        odd = typed.read(self.connection, load, self.rows, READINGS)
-        if odd is None:
+        slow_lines = typed.read(self.connection, load, self.rows, READINGS)
+        if slow_lines is None:
             records = json_records.read(load.part, exact=False)
         else:
-            records = json_records.read_lines(load.part, odd, exact=False)
+            records = json_records.read_lines(load.part, slow_lines, exact=False)
         for record, value in objects(load, records):
             self._accept(load, record, value)
 
@@ -144,7 +144,7 @@ class ApiCallLoader(Loader):
         failed = status is not None and 400 <= status <= 599
         self.rows.add(
             (
-                *load.place(record),
+                *load.position(record),
                 key_of(value, request, repairs),
                 at,
                 id_in(value, "company_id", repairs),
@@ -164,7 +164,7 @@ class ApiCallLoader(Loader):
         insert_new(self.connection, self.rows, "raw.api_calls", "raw.api_call_keys", loads)
 
 
-def insert_new(connection: Any, rows: Incoming, table: str, keys: str, loads: Sequence[FileLoad]) -> None:
+def insert_new(connection: Any, rows: StagingTable, table: str, keys: str, loads: Sequence[FileLoad]) -> None:
     """Insert the rows whose key did not come earlier, by O, in this batch or in any before; remember the new keys.
 
     Keys are kept as 128-bit hashes: 16 bytes an event, whatever their spelling.

@@ -30,7 +30,7 @@ from dagster_project.readers.values import (
 from dagster_project.warehouse.database import append_rows, value
 
 from . import FIRST_LOAD, POSITION, RawColumn, RawTable, Source, typed
-from .reading import FileLoad, Incoming, LoadContext, Loader, objects, received
+from .reading import FileLoad, LoadContext, Loader, StagingTable, objects, received
 
 NAME_LENGTH = 64
 FEATURE_EVENTS = RawTable(
@@ -104,12 +104,12 @@ SELECT event_at, account_id, user_id, coalesce(product_id, '') AS product_id, co
     feature_id, coalesce(TRY_CAST(total_text AS BIGINT), 1) AS total, unhex(md5(nullif(event_id, ''))) AS key,
     event_at IS NULL OR (received_at IS NOT NULL AND received IS NULL)
     OR coalesce(account_id, '') = '' OR coalesce(user_id, '') = '' OR coalesce(feature_id, '') = ''
-    OR odd_id(account_id) OR odd_id(user_id) OR odd_id(product_id) OR odd_id(module_id) OR odd_id(feature_id)
-    OR odd_id(event_id)
+    OR unsure_id(account_id) OR unsure_id(user_id) OR unsure_id(product_id) OR unsure_id(module_id) OR unsure_id(feature_id)
+    OR unsure_id(event_id)
     OR length(product_id) >= 64 OR length(module_id) >= 64 OR length(feature_id) >= 64
     OR NOT coalesce(regexp_full_match(total_text, '[1-9][0-9]{0,14}'), true)
     OR coalesce(day > received_date OR (day < received_date AND NOT $accept_backdated),
-                late(event_at, NULL, $latest)) AS is_odd
+                late(event_at, NULL, $latest)) AS needs_slow_path
 FROM dated
 """,
 )
@@ -119,10 +119,10 @@ class FeatureLoader(Loader):
     def __init__(self, context: LoadContext) -> None:
         self.connection = context.connection
         self.settings = context.settings.features
-        self.rows = Incoming(
+        self.rows = StagingTable(
             self.connection, FEATURE_EVENTS, [*FEATURE_EVENTS.columns, FEATURE_KEYS.columns[0]]
         )
-        self.incoming = [self.rows]
+        self.staging = [self.rows]
         self.slots: dict[str, set[str]] = {"feature": set(), "module": set()}
         for kind, name in self.connection.execute("SELECT kind, name FROM raw.feature_slots").fetchall():
             self.slots[kind].add(name)
@@ -154,13 +154,13 @@ class FeatureLoader(Loader):
         csv = load.part.format in table_records.CSV_FORMATS
         given = {"received": load.part.received, "accept_backdated": self.settings.accept_backdated}
         self.rows.flush()
-        odd = typed.read(self.connection, load, self.rows, [READING], given, self._set_aside)
+        slow_lines = typed.read(self.connection, load, self.rows, [READING], given, self._set_aside)
         if csv:
             records = table_records.read(load.part, _COLUMNS, load.repair_file, grows=True)
-        elif odd is None:
+        elif slow_lines is None:
             records = json_records.read(load.part, exact=False)
         else:
-            records = json_records.read_lines(load.part, odd, exact=False)
+            records = json_records.read_lines(load.part, slow_lines, exact=False)
         waiting: list[tuple[Record, dict[str, Any], tuple[Any, ...]]] = []
         for record, given_values in objects(load, records):
             row = self._check(load, record, given_values, csv)
@@ -172,31 +172,31 @@ class FeatureLoader(Loader):
         self._decide(load, waiting)
 
     def _set_aside(self, table: str, flagged: Collection[int]) -> None:
-        """Mark as odd what depends on other records: event ids that come again, names for which there may be no slot.
+        """Mark for the slow path what depends on other records: event ids that come again, names for which there may be no slot.
 
         So what is left takes part in no decision, and can be taken at once. flagged: lines of which DuckDB may tell little.
         """
         if value(self.connection, f"SELECT count(key) FROM {table}"):
-            self.connection.execute(f"""UPDATE {table} SET is_odd = true WHERE key IN (
+            self.connection.execute(f"""UPDATE {table} SET needs_slow_path = true WHERE key IN (
                 SELECT key FROM {table} GROUP BY key HAVING count(*) > 1
                 UNION ALL SELECT key FROM raw.feature_keys UNION ALL SELECT key FROM {self.rows.all})""")
         limits = {"module": self.settings.module_limit, "feature": self.settings.feature_limit}
         for kind, limit in limits.items():
             # All names that the file may bring: those that its lines show, and one for each that shows none for sure.
             shown = f"left({kind}_id, {NAME_LENGTH})"
-            hidden = f"is_odd AND ({kind}_id IS NULL OR odd_id({kind}_id))"
+            hidden = f"needs_slow_path AND ({kind}_id IS NULL OR unsure_id({kind}_id))"
             names, unsure = self.connection.execute(
                 f"SELECT list(DISTINCT {shown}), count(*) FILTER ({hidden}) FROM {table} WHERE {kind}_id <> '' OR {hidden}"
             ).fetchall()[0]
             new = [name for name in names or () if name is not None and name not in self.slots[kind]]
             if len(self.slots[kind]) + len(new) + unsure + len(flagged) > limit:
                 self.connection.execute(
-                    f"UPDATE {table} SET is_odd = true WHERE {kind}_id IN (SELECT unnest(?::VARCHAR[]))",
+                    f"UPDATE {table} SET needs_slow_path = true WHERE {kind}_id IN (SELECT unnest(?::VARCHAR[]))",
                     [new],
                 )
         for kind in limits:
             for (name,) in self.connection.execute(
-                f"SELECT DISTINCT {kind}_id FROM {table} WHERE NOT is_odd AND {kind}_id <> '' ORDER BY ALL"
+                f"SELECT DISTINCT {kind}_id FROM {table} WHERE NOT needs_slow_path AND {kind}_id <> '' ORDER BY ALL"
             ).fetchall():
                 self._take(kind, name)
 
@@ -233,7 +233,7 @@ class FeatureLoader(Loader):
         id_in(value, "event_id", repairs)
         record.repairs = repairs
         return (
-            *load.place(record),
+            *load.position(record),
             at,
             account,
             user,

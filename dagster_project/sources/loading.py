@@ -125,7 +125,7 @@ def load(
                 done = read(loader, described(files, files.parts), first, steps.next if steps else None)
             kept = loaded_under.as_text(files.under(settings), files.source.folder)
             _store(connection, files.source, loader, done, erasures, first, kept)
-            for table in loader.incoming:
+            for table in loader.staging:
                 table.clear()
             for rows in done.rows:
                 rows.unlink(missing_ok=True)
@@ -188,8 +188,8 @@ def _collected(
         shift = first + len(done.loads) - 1
         for one in share.loads:
             one.renumber(shift)
-        for incoming, rows in zip(loader.incoming, share.rows, strict=True):
-            incoming.stage(rows, shift)
+        for staged, rows in zip(loader.staging, share.rows, strict=True):
+            staged.stage(rows, shift)
         for one in (*share.loads, *share.unreadable):
             if steps is not None:
                 steps.next(one.part.path)
@@ -210,13 +210,13 @@ def _store(
 ) -> None:
     """Decide over what was read, and move what stands into the raw tables. kept: the settings that it was read under."""
     if erasures:
-        for incoming in loader.incoming:
-            incoming.take_in()
+        for staged in loader.staging:
+            staged.take_in()
     with transaction(connection):
         if erasures:
-            for incoming in loader.incoming:
-                for name in incoming.tables:
-                    erasures.keep_out(source, incoming.table, name)
+            for staged in loader.staging:
+                for name in staged.tables:
+                    erasures.keep_out(source, staged.table, name)
             for one in done.loads:
                 erasures.blank(one.rejects, 6, 7)
                 erasures.blank(one.repairs, 6)

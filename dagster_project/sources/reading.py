@@ -63,11 +63,11 @@ class FileLoad:
         """Text from a record, without what must not be kept."""
         return redact(text, tokens=self.hides_tokens)
 
-    def told(self, text: str) -> str:
+    def redacted_message(self, text: str) -> str:
         """A message about a record, without what must not be kept."""
         return redact_words(text, tokens=self.hides_tokens)
 
-    def place(self, record: Record) -> tuple[int, int, int, int]:
+    def position(self, record: Record) -> tuple[int, int, int, int]:
         return self.load_seq, self.part.file_seq, record.line, record.element
 
     def reject(self, record: Record, reason: str, detail: str | None = None, *, waits: bool = False) -> None:
@@ -76,10 +76,10 @@ class FileLoad:
             (
                 self.load_seq,
                 self.part.source,
-                *self.place(record)[1:],
+                *self.position(record)[1:],
                 reason,
-                detail and self.told(detail),
-                self.told(record.raw()) if record.is_table else self.redacted(record.raw()),
+                detail and self.redacted_message(detail),
+                self.redacted_message(record.raw()) if record.is_table else self.redacted(record.raw()),
                 waits,
             )
         )
@@ -138,12 +138,20 @@ class FileLoad:
     def _list(self, rows: Sequence[tuple[int, int, str, str]]) -> None:
         self.repaired += bool(rows)
         self.repairs += [
-            (self.load_seq, self.part.source, self.part.file_seq, line, element, what, self.told(detail))
+            (
+                self.load_seq,
+                self.part.source,
+                self.part.file_seq,
+                line,
+                element,
+                what,
+                self.redacted_message(detail),
+            )
             for line, element, what, detail in rows
         ]
 
 
-class Incoming:
+class StagingTable:
     """The rows of a batch, in temporary tables: one that rows are added to in bulk, and whole files' own; and in Parquet
     files that another process wrote.
 
@@ -172,11 +180,11 @@ class Incoming:
         self._rows = []
 
     def table_of(self, load: FileLoad) -> str:
-        """The name of a file's own table: the columns without the place, then `is_odd`; a row a line."""
+        """The name of a file's own table: the columns without the place, then `needs_slow_path`; a row a line."""
         return f"{self.name}_{load.load_seq}"
 
     def adopt(self, load: FileLoad) -> None:
-        """Count the rows of a file's own table in, but for those that are odd."""
+        """Count the rows of a file's own table in, but for those that need the slow path."""
         self._files[load.load_seq] = load
 
     def drop_file(self, load: FileLoad) -> None:
@@ -227,8 +235,8 @@ class Incoming:
     def all(self) -> str:
         """All rows, as SQL to select from."""
         files = (
-            f"""SELECT {load.load_seq}, {load.part.file_seq}, rowid + {load.part.start_line + 1}, 1, * EXCLUDE (is_odd)
-            FROM {self.table_of(load)} WHERE NOT is_odd"""
+            f"""SELECT {load.load_seq}, {load.part.file_seq}, rowid + {load.part.start_line + 1}, 1, * EXCLUDE (needs_slow_path)
+            FROM {self.table_of(load)} WHERE NOT needs_slow_path"""
             for load in self._files.values()
         )
         return f"({' UNION ALL '.join([f'FROM {self.name}', *files, *self._of_files()])})"
@@ -246,10 +254,10 @@ class Incoming:
 class Loader:
     """Turns the files of one source into rows. Subclasses say how.
 
-    incoming: the temporary tables that `read` adds to.
+    staging: the temporary tables that `read` adds to.
     """
 
-    incoming: Sequence[Incoming] = ()
+    staging: Sequence[StagingTable] = ()
 
     def read(self, load: FileLoad) -> None:
         """Read one file: add its rows, count its records. Raises UnreadableFile."""
@@ -291,7 +299,7 @@ class Batch:
 class Read:
     """What came of a batch: its files in their order, those that can be read numbered without a gap; and those that cannot.
 
-    rows: Parquet files, one for each of the loader's `incoming`; none where the rows are in its temporary tables.
+    rows: Parquet files, one for each of the loader's `staging`; none where the rows are in its temporary tables.
     """
 
     loads: list[FileLoad] = field(default_factory=list)
@@ -318,7 +326,7 @@ def read(
                 load_seq,
                 hides_tokens=batch.token_key is not None,
                 end_byte=part.end_byte,
-                alike=LookAlikes(field for table in loader.incoming for field in table.table.ids),
+                alike=LookAlikes(field for table in loader.staging for field in table.table.ids),
             )
             _read(loader, one)
             if one.error is None:
@@ -326,16 +334,14 @@ def read(
             else:
                 one.rejects, one.repairs = [], []
                 done.unreadable.append(one)
-        for table in loader.incoming:
+        for table in loader.staging:
             table.flush()
     if batch.token_key is not None:
-        for incoming in loader.incoming:
-            for name in incoming.tables:
-                for column, kind in incoming.table.ids.items():
+        for staged in loader.staging:
+            for name in staged.tables:
+                for column, kind in staged.table.ids.items():
                     if kind == "token":
-                        replace_values(
-                            incoming.connection, name, column, partial(keyed_hash, batch.token_key)
-                        )
+                        replace_values(staged.connection, name, column, partial(keyed_hash, batch.token_key))
     return done
 
 
@@ -353,7 +359,7 @@ def _read(loader: Loader, load: FileLoad) -> None:
     try:
         if load.part.unreadable is not None:
             raise UnreadableFile(load.part.unreadable)
-        with load.part.at_hand():
+        with load.part.local_copy():
             loader.read(load)
             load.close()
             if load.end_byte not in (load.part.end_byte, load.part.tail_byte):
@@ -364,7 +370,7 @@ def _read(loader: Loader, load: FileLoad) -> None:
                 load.end_sha256 = load.part.sha256
     except (UnreadableFile, OSError) as error:
         load.error = str(error)
-        for table in loader.incoming:
+        for table in loader.staging:
             table.drop_file(load)
 
 

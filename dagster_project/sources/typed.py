@@ -1,4 +1,4 @@
-"""The fast way in: DuckDB's typed JSON reader on a large JSON lines file.
+"""The fast path: DuckDB's typed JSON reader on a large JSON lines file.
 
 DuckDB reads more leniently than JSON allows (NaN, trailing commas, `1e999`), so simdjson, which is strict,
 looks at every line first. DuckDB then reads the file in its own strict mode, with the record as one struct:
@@ -29,7 +29,7 @@ from dagster_project.readers.values import latest_time
 from dagster_project.warehouse.database import value
 
 from .lookalikes import EVERY
-from .reading import FileLoad, Incoming
+from .reading import FileLoad, StagingTable
 
 # Below this a file is read faster record by record than DuckDB can be asked.
 SMALLEST_BYTES = 250_000
@@ -40,14 +40,14 @@ _FORMATS = {
 }
 # DuckDB would take other characters for patterns, or for no text at all.
 _PLAIN_NAME = re.compile(r"[^*?\[\]{}\ud800-\udfff]+", re.DOTALL)
-# Past this share of odd lines a file is better read another way.
-_MOST_ODD = 0.2
+# Past this share of such lines a file is better read another way.
+_MOST_SLOW = 0.2
 
-# odd_id: text that is not plainly an id: it may have been a JSON value of another type, or be blank.
+# unsure_id: text that is not plainly an id: it may have been a JSON value of another type, or be blank.
 # plain_time: a time in the usual forms, not before 1990; null for any other text.
 # late: past the last moment that is not future; $latest holds for records without `received_at`.
 _MACROS = r"""
-CREATE OR REPLACE TEMP MACRO odd_id(t) AS CASE
+CREATE OR REPLACE TEMP MACRO unsure_id(t) AS CASE
     WHEN t IS NULL THEN false
     WHEN t < '!' THEN t <> ''
     WHEN t >= '{' OR starts_with(t, '[') OR t IN ('true', 'false') THEN true
@@ -68,7 +68,7 @@ class Reading:
     """One way to read a source's files. fields: of the record's STRUCT.
 
     query: a SELECT from `parsed` (the records' fields, in the order of the lines) of the columns of the source's
-    `Incoming` behind the place, and last `is_odd`: the line is to be read by itself. It may use $latest, the
+    `StagingTable` behind the place, and last `needs_slow_path`: the line is to be read by itself. It may use $latest, the
     last moment that is not future, and what the source gives. keeps_lines: `parsed` has the text of each `line` besides;
     a line that is not strict JSON is null then, and `fields` are a JSON structure. macros: that the query uses.
     gain: how many times more it saves than reading API calls so does: it pays for files so much smaller.
@@ -84,14 +84,14 @@ class Reading:
 def read(
     connection: Any,
     load: FileLoad,
-    rows: Incoming,
+    rows: StagingTable,
     readings: Sequence[Reading],
     given: Mapping[str, object] | None = None,
     revise: Callable[[str, Collection[int]], None] = lambda *_: None,
 ) -> set[int] | None:
     """Add the file's plain records to `rows`, and count them. Returns the lines that are still to be read.
 
-    The readings are tried in turn. revise: is handed the table that was read, to mark more of it as odd, and
+    The readings are tried in turn. revise: is handed the table that was read, to mark more of it for the slow path, and
     the lines that are not strict JSON.
     None: nothing was taken, the whole file is to be read record by record.
     """
@@ -110,8 +110,8 @@ def read(
         connection.execute(_MACROS + "".join(reading.macros for reading in readings))
         rows.has_macros = True
     for reading in readings:
-        # A few odd lines are cheaper than another reading; many are not.
-        most_odd = max(lines * _MOST_ODD, 1000) if reading is readings[-1] else lines / 100
+        # A few lines for the slow path are cheaper than another reading; many are not.
+        most_slow = max(lines * _MOST_SLOW, 1000) if reading is readings[-1] else lines / 100
         try:
             with _whole_file(connection, part) as (file, compression):
                 if reading.keeps_lines:
@@ -126,25 +126,25 @@ def read(
                 connection.execute(f"DROP TABLE IF EXISTS {table}_lines")
         if flagged:
             numbers = ", ".join(str(line - 1) for line in sorted(flagged))
-            connection.execute(f"UPDATE {table} SET is_odd = true WHERE rowid IN ({numbers})")
-        found, odd_ones = connection.execute(
-            f"SELECT count(*), count(*) FILTER (is_odd) FROM {table}"
+            connection.execute(f"UPDATE {table} SET needs_slow_path = true WHERE rowid IN ({numbers})")
+        found, slow_ones = connection.execute(
+            f"SELECT count(*), count(*) FILTER (needs_slow_path) FROM {table}"
         ).fetchall()[0]
         if found != lines:
             return None
-        if odd_ones <= most_odd:
+        if slow_ones <= most_slow:
             break
     else:
         return None
     revise(table, flagged)
-    odd = {
+    slow_lines = {
         part.start_line + 1 + row
-        for (row,) in connection.execute(f"SELECT rowid FROM {table} WHERE is_odd").fetchall()
+        for (row,) in connection.execute(f"SELECT rowid FROM {table} WHERE needs_slow_path").fetchall()
     }
     rows.adopt(load)
-    load.records += lines - len(odd)
+    load.records += lines - len(slow_lines)
     load.alike.count(part, sample)
-    return odd
+    return slow_lines
 
 
 @contextmanager
@@ -183,7 +183,7 @@ def _read(
     statement = f"""CREATE OR REPLACE TEMP TABLE {table} AS
         WITH parsed AS ({parsed})
         , taken AS ({reading.query})
-        SELECT * REPLACE (coalesce(is_odd, true) AS is_odd) FROM taken"""
+        SELECT * REPLACE (coalesce(needs_slow_path, true) AS needs_slow_path) FROM taken"""
     known = {
         "file": str(file),
         "compression": compression,

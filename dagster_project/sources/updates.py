@@ -18,7 +18,7 @@ from dagster_project.readers.redact import may_hold_credentials, without_credent
 from dagster_project.readers.values import id_in, id_of, is_future, no_id, no_time, start_of, time_of
 
 from . import POSITION, RawColumn, RawTable, typed
-from .reading import FileLoad, Incoming, LoadContext, Loader, objects, received
+from .reading import FileLoad, LoadContext, Loader, StagingTable, objects, received
 
 COLUMNS = (
     *POSITION,
@@ -33,7 +33,7 @@ COLUMNS = (
     RawColumn("anonymous_id", "VARCHAR", "the browser's that a user claims", holds="anonymous"),
 )
 
-# The fast way takes updates whose metadata is flat and whose text leaves nothing to interpret. So these go record by record:
+# The fast path takes updates whose metadata is flat and whose text leaves nothing to interpret. So these go record by record:
 # escapes; what may be a credential; keys that come twice, or become one; numbers that two libraries spell differently; nested
 # values.
 _STRUCTURE = json.dumps(
@@ -45,7 +45,7 @@ _STRUCTURE = json.dumps(
 )
 _MACROS = r"""
 CREATE OR REPLACE TEMP MACRO in_text(t, part) AS (length(t) - length(replace(t, part, ''))) // length(part);
-CREATE OR REPLACE TEMP MACRO odd_object(t) AS t IS NOT NULL AND (
+CREATE OR REPLACE TEMP MACRO unsure_object(t) AS t IS NOT NULL AND (
     NOT starts_with(t, '{') OR in_text(t, '{') > 1 OR contains(t, '[')
     OR in_text(t, '":') <> len(json_keys(t))
     OR len(list_distinct(list_transform(json_keys(t), lambda k: replace(k, '.', '_')))) <> len(json_keys(t))
@@ -66,14 +66,14 @@ SELECT company_id, user_id, session_token, coalesce(modified, received, $arrived
     nullif(json_extract_string(domain, '$'), '') AS company_domain,
     regexp_replace(metadata, '"([^".]*)\\.([^".]*)":', '"\\1_\\2":', 'g') AS metadata, campaign,
     CASE WHEN metadata IS NOT NULL THEN line END AS raw, anonymous_id,
-    {id_key} IS NULL OR odd_id(company_id) OR odd_id(user_id) OR odd_id(session_token) OR odd_id(anonymous_id)
+    {id_key} IS NULL OR unsure_id(company_id) OR unsure_id(user_id) OR unsure_id(session_token) OR unsure_id(anonymous_id)
     OR (modified_time IS NOT NULL AND (modified IS NULL OR late(modified, received, $latest)))
     OR (received_at IS NOT NULL AND received IS NULL)
     OR NOT coalesce(regexp_matches(domain, '^"[!-~]'), true)
-    OR odd_object(metadata) OR odd_object(campaign)
+    OR unsure_object(metadata) OR unsure_object(campaign)
     OR contains(line, '\\') OR strlen(line) > 65536 OR in_text(line, '{{') + in_text(line, '[') > 200
     OR (metadata IS NOT NULL AND (regexp_matches(line, '{signs}') OR ($hides_tokens AND contains(lower(line), 'session'))))
-    OR len(list_distinct(keys)) <> len(keys) AS is_odd
+    OR len(list_distinct(keys)) <> len(keys) AS needs_slow_path
 FROM texts
 """
 
@@ -83,16 +83,16 @@ class UpdateLoader(Loader):
 
     def __init__(self, context: LoadContext, table: RawTable, id_key: str) -> None:
         self.connection, self.table, self.id_key = context.connection, table, id_key
-        self.rows = Incoming(context.connection, table)
-        self.incoming = [self.rows]
+        self.rows = StagingTable(context.connection, table)
+        self.staging = [self.rows]
 
     def read(self, load: FileLoad) -> None:
-        odd = self._read_typed(load)
+        slow_lines = self._read_typed(load)
         part = load.part
         records = (
             json_records.read(part, exact=True)
-            if odd is None
-            else json_records.read_lines(part, odd, exact=True)
+            if slow_lines is None
+            else json_records.read_lines(part, slow_lines, exact=True)
         )
         for record, value in objects(load, records):
             self._accept(load, record, value)
@@ -126,7 +126,7 @@ class UpdateLoader(Loader):
             modified = None
         domain = value.get("company_domain")
         row = (
-            *load.place(record),
+            *load.position(record),
             id_in(value, "company_id", repairs),
             id_in(value, "user_id", repairs),
             id_in(value, "session_token", repairs),

@@ -200,7 +200,7 @@ def _read(batch: Batch, folder: Path) -> Read:
     with in_memory(_MEMORY, folder / "tmp") as connection:
         loader = source.loader(LoadContext(connection, batch.settings))
         done = read(loader, batch, 1)
-        for number, table in enumerate(loader.incoming):
+        for number, table in enumerate(loader.staging):
             rows = folder / f"{number}.parquet"
             table.write(rows)
             done.rows.append(rows)
