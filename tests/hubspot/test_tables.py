@@ -156,6 +156,6 @@ def test_every_table_of_the_push_is_a_model(warehouse: Warehouse) -> None:
         f"ops.hubspot_{name}"
         for name in (
             *("ledger", "pushes", "rejects", "skips", "properties", "outbox", "records"),
-            *("lists", "list_members", "kept", "associations", "changes"),
+            *("lists", "list_members", "kept", "associations", "changes", "events"),
         )
     } == names
