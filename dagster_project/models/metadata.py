@@ -16,7 +16,6 @@ from typing import Any
 from dagster_project.readers.json_text import read_text
 from dagster_project.readers.values import domain_key, email_key
 from dagster_project.warehouse.build import Build
-from dagster_project.warehouse.database import append_rows
 from dagster_project.warehouse.python_models import PythonModel
 
 TABLES = (
@@ -171,7 +170,7 @@ class _Locks:
         changed = set()
         for table, more in (("marts.metadata_conflicts", conflicts), ("core.rejected_updates", refused)):
             if more:
-                append_rows(self.connection, table, more)
+                _insert(self.connection, table, more)
                 changed.add(table)
         if self.changed:
             # A lock stays as it is, but a pin's first place is found later. It is the whole organisation's.
@@ -180,7 +179,7 @@ class _Locks:
                 "DELETE FROM marts.metadata_schema WHERE entity_id = '' AND list_contains(?::VARCHAR[], key)",
                 [pinned],
             )
-            append_rows(
+            _insert(
                 self.connection,
                 "marts.metadata_schema",
                 [(key, *lock, entity, entity_id) for (entity, entity_id, key), lock in self.changed.items()],
@@ -391,7 +390,7 @@ def _merge_entities(work: Build, entity: str, ids: list[str], locks: _Locks) -> 
         tables.append((f"marts.{entity}_metadata", paths))
     for table, more in tables:
         connection.execute(f"DELETE FROM {table} WHERE {entity}_id IN (SELECT unnest(?::VARCHAR[]))", [ids])
-        append_rows(connection, table, more)
+        _insert(connection, table, more)
 
 
 def _who(entity: str, metadata: dict[str, Any], given: list[Any]) -> tuple[Any, ...]:
@@ -430,3 +429,12 @@ def _grouped(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[str, list[tuple[
         group.append(row)
     if group:
         yield group[0][0], group
+
+
+def _insert(connection: Any, table: str, rows: list[tuple[Any, ...]]) -> None:
+    if rows:
+        import polars as pl  # takes long to import; a night without updates does without
+
+        empty = connection.sql(f"FROM {table} LIMIT 0").pl()
+        frame = pl.DataFrame(rows, schema=empty.schema, orient="row")  # noqa: F841 - DuckDB reads it by its name
+        connection.execute(f"INSERT INTO {table} SELECT * FROM frame")
