@@ -202,6 +202,7 @@ def test_a_user_goes_and_the_companies_calls_stay(warehouse: Warehouse) -> None:
         "actions/a.jsonl",
         "crm/contacts/a.csv",
         "events/a.jsonl",
+        "events/broken.jsonl",  # its rejects named them
         "features/a.jsonl",
         "users/a.jsonl",
     ]

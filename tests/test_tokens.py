@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from harness import Row, Warehouse
@@ -128,6 +129,24 @@ def test_another_key_stops_the_run_until_all_is_loaded_again(
     assert warehouse.one("marts.user_aliases")["session_token"] == keyed_hash(
         b"another key of sixteen", str(NUMBER)
     )
+
+
+def test_a_token_that_stands_in_its_record_again_does_not_stay(tmp_path: Path) -> None:
+    warehouse = Warehouse(tmp_path, **HASHES)
+    token = "tok|of/someone=17"
+    failed = {"response": {"status": 404}, "session_token": token}
+    uris = [f"/sessions/{quote(token, safe='')}/x", f"/s/{token}"]
+    calls = [
+        call(n, **failed) | {"request": {"time": "2026-03-12", "uri": uri}} for n, uri in enumerate(uris)
+    ]
+    odd = [{"session_token": token, "request": {"time": f"no {token}", "uri": uri}} for uri in uris]
+    warehouse.put("events/a.jsonl", [*calls, *odd])
+    warehouse.night(DAY, NIGHT, publishes=True)
+    assert left_in_bytes(warehouse, token, quote(token, safe="")) == []
+    assert {row["route"] for row in warehouse.table("marts.error_usage_daily")} == {
+        "/sessions/:id/x",
+        "/s/:id",
+    }
 
 
 @pytest.mark.parametrize("first", [True, False])

@@ -84,9 +84,12 @@ def erase(
                 erasing.carry_out(connection, settings, erasure)
             erasing.publish_without(settings)
             _forget_old_records(settings)
+            torn = erasing.forget_torn_logs(settings, erasure)
     except (erasing.CannotErase, BuildError, ChecksFailed) as error:
         raise Failed(str(error)) from error
     summary.show_erased(settings, erasure)
+    for file in torn:
+        click.echo(f"{file}, the end of a log that was torn by a power cut, held what was erased: removed.")
 
 
 def _contacts(settings: Settings, erasure: Erasure) -> list[str]:

@@ -16,11 +16,19 @@ from functools import partial
 
 from dagster_project.destinations import all_destinations
 from dagster_project.pipeline import nightly
+from dagster_project.readers.mentions import forms_of
 from dagster_project.settings import Settings
 from dagster_project.sources import all_sources, erasures, loading
-from dagster_project.warehouse import continuity, forgetting, registry
+from dagster_project.warehouse import continuity, forgetting, registry, retention
 from dagster_project.warehouse.columns import identifier, literal
-from dagster_project.warehouse.database import Connection, open_warehouse, transaction, value
+from dagster_project.warehouse.database import (
+    Connection,
+    DatabaseError,
+    open_warehouse,
+    torn_logs,
+    transaction,
+    value,
+)
 from dagster_project.warehouse.publish import publish
 
 _log = logging.getLogger(__name__)
@@ -35,7 +43,7 @@ class Erasure:
     """What is to be erased, and where it was found. rows: table to how many rows name it.
 
     elsewhere: records of other systems that are theirs, (kind of record, id), by system.
-    files: below raw/, with records of theirs.
+    files: below raw/, with records of theirs. dropped_from: files with rows that were dropped, where such rows name them.
     """
 
     theirs: erasures.Belongings
@@ -45,6 +53,7 @@ class Erasure:
     rows_of: dict[tuple[str, str], int] = field(default_factory=dict)
     elsewhere: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     files: list[str] = field(default_factory=list)
+    dropped_from: set[int] = field(default_factory=set)
 
     @property
     def names(self) -> set[str]:
@@ -97,6 +106,8 @@ def look(
                 f"SELECT {identifier(column)}, count(*) FROM {table} WHERE {_one_of(column, theirs.ids[kind])} GROUP BY 1"
             ).fetchall():
                 erasure.rows_of[kind, id_] = erasure.rows_of.get((kind, id_), 0) + rows
+        if any(_is_named_in(connection, sums, theirs) for sums in retention.tables(connection, raw.name)):
+            erasure.dropped_from |= _with_dropped_rows(connection, raw.name)
     erasure.rows |= forgetting.rows_naming(connection, nightly.models(), theirs.ids)
     for destination in all_destinations():
         rows = connection.execute(
@@ -117,16 +128,21 @@ def carry_out(connection: Connection, settings: Settings, erasure: Erasure) -> N
     _log.debug("erasing")
     with connection.cursor() as raw, transaction(raw):
         raw.execute("SET TimeZone = 'UTC'")
-        erasures.Erasures(raw).erase(erasure.theirs, erasure.rows_of, erasure.run)
+        erased = erasures.Erasures(raw)
+        erased.erase(erasure.theirs, erasure.rows_of, erasure.run)
         with transaction(connection):
             forgetting.forget(connection, nightly.models(), erasure.theirs.ids)
     _build(connection, settings, erasure)
     files = nightly.raw_place(settings).listing().files
     erasure.files = [
         row[0]
-        for row in connection.execute("""
-            SELECT DISTINCT p.path FROM raw.paths AS p
-            JOIN raw.repairs AS r ON r.file_seq = p.file_seq AND r.what = 'erased' ORDER BY 1""").fetchall()
+        for row in connection.execute(
+            """
+            SELECT DISTINCT path FROM raw.paths
+            WHERE file_seq IN (SELECT file_seq FROM raw.repairs WHERE what = 'erased')
+               OR file_seq IN (SELECT unnest(?::BIGINT[])) ORDER BY 1""",
+            [sorted(erased.texts_in | erasure.dropped_from)],
+        ).fetchall()
         if row[0] in files
     ]
 
@@ -138,9 +154,46 @@ def publish_without(settings: Settings) -> None:
         publish(connection, settings)
 
 
+def forget_torn_logs(settings: Settings, erasure: Erasure) -> list[str]:
+    """Remove what was cut off of logs and holds one of their names. Returns which. Raises DatabaseError."""
+    names = [form for name in erasure.names for form in forms_of(name)]
+    found = []
+    for log in torn_logs(settings):
+        try:
+            held = log.read_bytes()
+            if any(name in held for name in names):
+                log.unlink()
+                found.append(log.name)
+        except OSError as error:
+            raise DatabaseError(
+                f"{log} may hold what was erased, and cannot be removed: {error}. Remove it by hand"
+            ) from error
+    return found
+
+
 def _build(connection: Connection, settings: Settings, erasure: Erasure) -> None:
     """Bring all tables up to date, with the windows where they are."""
     nightly.build_tables(connection, settings, as_of=erasure.as_of, run_id=f"erase {erasure.run}")
+
+
+def _is_named_in(connection: Connection, sums: str, theirs: erasures.Belongings) -> bool:
+    """Whether what dropped rows summed up to names them."""
+    known = {row[0] for row in connection.execute(f"DESCRIBE {sums}").fetchall()}
+    ids = {c: kind for s in all_sources() for t in s.tables for c, kind in t.ids.items() if c in known}
+    condition = " OR ".join(_one_of(column, theirs.ids[kind]) for column, kind in ids.items()) or "false"
+    return bool(value(connection, f"SELECT count(*) FROM {sums} WHERE {condition}"))
+
+
+def _with_dropped_rows(connection: Connection, table: str) -> set[int]:
+    """The files of which a raw table has fewer rows than were loaded."""
+    source = next(s for s in all_sources() if any(t.name == table for t in s.tables))
+    rows = connection.execute(
+        f"""SELECT f.file_seq FROM raw.files AS f
+        LEFT JOIN (SELECT file_seq, count(*) AS there FROM raw.{table} GROUP BY 1) AS t ON t.file_seq = f.file_seq
+        WHERE f.source = ? AND f.load_seq IS NOT NULL AND f.loaded > coalesce(t.there, 0)""",
+        [source.folder],
+    ).fetchall()
+    return {seq for (seq,) in rows}
 
 
 def _one_of(column: str, texts: Iterable[str]) -> str:

@@ -30,12 +30,14 @@ class RawColumn(Column):
 
     holds: the kind of id in it; those that were erased become pseudonyms. erases_row: the row is about this one, and
     goes with it; where not, it only mentions it and stays. as_it_came: text of a record as it was sent, which may name
-    anybody; it goes where the row names somebody erased.
+    anybody; it goes where the row names somebody erased. names_anybody: text that may name anybody, also in rows of others:
+    of a path the segment goes, of a JSON object the value, else the text.
     """
 
     holds: Kind | None = None
     erases_row: bool = False
     as_it_came: bool = False
+    names_anybody: Literal["path", "json", "text"] | None = None
 
 
 POSITION = (

@@ -16,7 +16,11 @@ from .reading import FileLoad, LoadContext, Loader, StagingTable, objects, recei
 ACTIONS = RawTable(
     "actions",
     "Custom actions, deduplicated.",
-    [*EVENT_COLUMNS, RawColumn("action_name", "VARCHAR", "its name; null: it has none"), ANONYMOUS_ID],
+    [
+        *EVENT_COLUMNS,
+        RawColumn("action_name", "VARCHAR", "its name; null: it has none", names_anybody="text"),
+        ANONYMOUS_ID,
+    ],
     retained_by="event_at",
 )
 ACTION_KEYS = RawTable(

@@ -29,8 +29,8 @@ def export_table(name: str, about: str, matched_by: Kind) -> RawTable:
             *POSITION,
             RawColumn("record_id", "VARCHAR", "HubSpot's id"),
             RawColumn("match_key", "VARCHAR", f"of the {matched_by}", holds=matched_by, erases_row=True),
-            RawColumn("name", "VARCHAR", "its name"),
-            RawColumn("properties", "VARCHAR", "the whole row, JSON object"),
+            RawColumn("name", "VARCHAR", "its name", names_anybody="text"),
+            RawColumn("properties", "VARCHAR", "the whole row, JSON object", names_anybody="json"),
         ],
     )
 

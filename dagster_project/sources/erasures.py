@@ -11,18 +11,17 @@ What goes and what stays, in words for operators: docs/operations.md, "People's 
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, get_args
 
-from dagster_project.readers.values import domain_key
+from dagster_project.readers.mentions import Mentions
 from dagster_project.warehouse import registry, retention
-from dagster_project.warehouse.columns import Kind, identifier, identifiers
+from dagster_project.warehouse.columns import Kind, identifier, identifiers, literal
 from dagster_project.warehouse.database import Connection, append_rows, value
 from dagster_project.warehouse.pseudonyms import keyed_hash, replace_values
 
@@ -33,11 +32,9 @@ PERSONS: tuple[Person, ...] = ("user", "company")
 # company_token: a token that is a company's own. kept: what an erased one shared with others, and what therefore stays.
 KINDS = (*get_args(Kind), "company_token", "kept")
 _SECRET = ("token", "company_token")  # may be real API keys, and are shown to nobody
-
-# Ids in text that need not be JSON: what is quoted, and words.
-_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
-_SURROGATE = re.compile("[\ud800-\udfff]")  # what an id is kept with instead: U+FFFD
-_WORD = re.compile(r"""[^\s,;:{}\[\]"'=&?/|()<>\\]+""")
+_PSEUDONYM = re.compile(PREFIX + "[0-9a-f]{64}")
+# What texts of others are not searched for: what they have, too, and names of companies' own things.
+_OTHERS_MAY_NAME = ("kept", "domain", "subscription")
 
 
 @dataclass
@@ -55,8 +52,15 @@ class Erasures:
         self.connection = connection
         self._key: bytes | None = value(connection, "SELECT key FROM raw.erasure_key")
         self._hashes: dict[str, set[str]] = {kind: set() for kind in KINDS}
-        for kind, id_hash in connection.execute("SELECT entity, id_hash FROM raw.erasures").fetchall():
+        self._lengths: dict[str, set[int | None]] = {kind: set() for kind in KINDS}
+        for kind, id_hash, length in connection.execute(
+            "SELECT entity, id_hash, length FROM raw.erasures"
+        ).fetchall():
             self._hashes[kind].add(id_hash)
+            self._lengths[kind].add(length)
+        self.texts_in: set[int] = set()  # files with texts that were blanked
+        self._hash = lru_cache(100_000)(self._hash_of)
+        self._look_for()
 
     def __bool__(self) -> bool:
         return self._key is not None
@@ -71,7 +75,7 @@ class Erasures:
             self.connection.execute("INSERT INTO raw.erasure_key VALUES (?)", [self._key])
         at = datetime.now(UTC).replace(tzinfo=None)
         new = [
-            (kind, id_hash, at, rows.get((kind, text)), run)
+            (kind, id_hash, at, rows.get((kind, text)), run, len(text))
             for kind in KINDS
             for text in sorted(theirs.ids[kind])
             if (id_hash := self._hash(text)) not in self._hashes[kind]
@@ -79,12 +83,15 @@ class Erasures:
         if not new:
             return False
         append_rows(self.connection, "raw.erasures", new)
-        for kind, id_hash, *_ in new:
+        for kind, id_hash, *_, length in new:
             self._hashes[kind].add(id_hash)
+            self._lengths[kind].add(length)
+        self._look_for()
         tables = [table for source in all_sources() for table in source.tables]
         for table in tables:
             self._rename(f"raw.{table.name}", table.ids)
             self._blank(f"raw.{table.name}", table)
+            self._unname(f"raw.{table.name}", table, [t for k in KINDS for t in theirs.ids[k]])
         for source in all_sources():
             self.sweep(source, 0)
         for table in tables:
@@ -119,6 +126,7 @@ class Erasures:
         if self.erase(theirs, {}, "load"):
             self._rename(incoming, table.ids)
         self._blank(incoming, table)
+        self._unname(incoming, table)
 
     def sweep(self, source: Source, since: int) -> None:
         """Remove the rows that are about erased ones and list what was touched, of the loads from `since` on."""
@@ -137,6 +145,15 @@ class Erasures:
                 self.connection.execute(f"""INSERT INTO raw.{source.remains.name} ({columns})
                     SELECT {columns} FROM raw.{table.name} WHERE {loaded} AND ({_any_erased(table.subjects)})""")
             self._remove(f"raw.{table.name}", table.ids, table.subjects, loaded)
+        self.blank_repairs(source, since)
+
+    def blank_repairs(self, source: Source, since: int) -> None:
+        """What was changed in a record of theirs is theirs, too. Of the loads from `since` on."""
+        loaded = f"load_seq >= {since}"
+        self.connection.execute(f"""UPDATE raw.repairs SET detail = NULL
+            WHERE {loaded} AND source = '{source.folder}' AND detail IS NOT NULL
+              AND (file_seq, line, element) IN (
+                  SELECT (file_seq, line, element) FROM raw.repairs WHERE {loaded} AND what = 'erased')""")
 
     def _sweep_sums(self, sums: str, table: RawTable) -> None:
         """The same for what dropped rows of a raw table summed up to, in the columns of a computed table."""
@@ -147,6 +164,7 @@ class Erasures:
         ids = {column: named[column] for column in self._columns(sums) if column in named}
         about = set(table.subjects.values())
         self._rename(sums, ids)
+        self._unname(sums, table)
         self._remove(sums, ids, {column: kind for column, kind in ids.items() if kind in about})
 
     def _remove(
@@ -177,28 +195,88 @@ class Erasures:
 
     def _blank_loaded(self, table: str) -> None:
         texts = ["detail", "raw"] if table == "rejects" else ["detail"]
-        cursor = self.connection.cursor().execute(f"SELECT rowid, {', '.join(texts)} FROM raw.{table}")
+        cursor = self.connection.cursor().execute(
+            f"SELECT rowid, file_seq, {', '.join(texts)} FROM raw.{table}"
+        )
         found: list[int] = []
         while rows := cursor.fetchmany(10_000):
-            found += [
-                row[0] for row in rows if any(text is not None and self._mentions(text) for text in row[1:])
-            ]
+            for row in rows:
+                if any(text is not None and self._mentions(text) for text in row[2:]):
+                    found.append(row[0])
+                    self.texts_in.add(row[1])
         blanked = ", ".join(f"{text} = NULL" for text in texts)
         self.connection.execute(
             f"UPDATE raw.{table} SET {blanked} WHERE rowid IN (SELECT unnest(?::BIGINT[]))", [found]
         )
 
-    def _mentions(self, text: str) -> bool:
-        return any(
-            self._hash(candidate) in hashes
-            for candidate in _candidates(text)
-            for hashes in self._hashes.values()
-        )
+    def _look_for(self) -> None:
+        """How texts are searched: those that are nobody's in particular, and those of others."""
 
-    def _hash(self, text: str) -> str:
+        def of(kinds: Sequence[str]) -> Mentions:
+            hashes = set().union(*(self._hashes[kind] for kind in kinds))
+            lengths = set().union(*(self._lengths[kind] for kind in kinds))
+            return Mentions(
+                lengths={length for length in lengths if length is not None},
+                knows=lambda text: bool(text) and self._hash(text) in hashes,
+                words=None in lengths,  # erased by an older release, which did not keep how long they are
+                domains="domain" in kinds and bool(self._hashes["domain"]),
+            )
+
+        self._hash.cache_clear()
+        self._anywhere = of(KINDS)
+        self._with_others = of([kind for kind in KINDS if kind not in _OTHERS_MAY_NAME])
+
+    def _mentions(self, text: str) -> bool:
+        return self._anywhere.in_text(text)
+
+    def _unname(self, where: str, table: RawTable, names: Collection[str] | None = None) -> None:
+        """Texts in rows that stay do not name them. names: what is new; None: texts that nobody searched yet."""
+        known = self._columns(where)
+        for column in table.columns:
+            if column.names_anybody is None or column.name not in known:
+                continue
+            name, left = identifier(column.name), partial(self._left, column.names_anybody)
+            suspects = f"{name} IS NOT NULL"
+            if names is not None:
+                # Only what holds one as it is, or may hold one in another form, is worth a closer look.
+                forms = ["\\", "%", '""', *sorted({text.lower() for text in names})]
+                suspects += (
+                    " AND (" + " OR ".join(f"contains(lower({name}), {literal(f)})" for f in forms) + ")"
+                )
+            texts = self.connection.execute(
+                f"SELECT DISTINCT {name} FROM {where} WHERE {suspects}"
+            ).fetchall()
+            changed = [(text, new) for (text,) in texts if (new := left(text)) != text]
+            if changed:
+                self.connection.execute("CREATE OR REPLACE TEMP TABLE unnamed (text VARCHAR, new VARCHAR)")
+                append_rows(self.connection, "unnamed", changed)
+                if where.startswith("raw.") and "file_seq" in known:
+                    self.texts_in |= {
+                        seq
+                        for (seq,) in self.connection.execute(
+                            f"SELECT DISTINCT file_seq FROM {where} WHERE {name} IN (SELECT text FROM unnamed)"
+                        ).fetchall()
+                    }
+                self.connection.execute(
+                    f"UPDATE {where} AS t SET {name} = u.new FROM unnamed AS u WHERE u.text = t.{name}"
+                )
+                self.connection.execute("DROP TABLE unnamed")
+
+    def _left(self, how: str, text: str) -> str | None:
+        if how == "path":
+            return self._with_others.without_in_path(text)
+        if how == "json":
+            return self._with_others.without_in_values(text)
+        return None if self._with_others.in_text(text) else text
+
+    def _hash_of(self, text: str) -> str:
         """The keyed hash of an id. The key is this warehouse's own, and is not published."""
         assert self._key is not None
-        return text.removeprefix(PREFIX) if text.startswith(PREFIX) else keyed_hash(self._key, text)
+        if _PSEUDONYM.fullmatch(text):
+            known = text.removeprefix(PREFIX)
+            if any(known in hashes for hashes in self._hashes.values()):
+                return known
+        return keyed_hash(self._key, text)
 
     def _columns(self, table: str) -> list[str]:
         return [row[0] for row in self.connection.execute(f"DESCRIBE {table}").fetchall()]
@@ -273,19 +351,6 @@ def _found(
         if key := own.key(text):
             found.setdefault(key, set()).add(who)
     return found
-
-
-def _candidates(text: str) -> Iterator[str]:
-    """What may be an id, a token, an email or a domain in a text."""
-    found = set(_WORD.findall(text))
-    for literal in _QUOTED.findall(text):
-        try:
-            inner = json.loads(literal, strict=False)
-        except ValueError:
-            inner = literal[1:-1]
-        found.add(_SURROGATE.sub("\ufffd", inner))
-    for candidate in found:
-        yield from {candidate, candidate.lower(), domain_key(candidate) or ""}
 
 
 def _erased(column: str, kind: str) -> str:

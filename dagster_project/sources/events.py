@@ -47,7 +47,7 @@ API_CALLS = RawTable(
         RawColumn("is_blocked", "BOOLEAN", "a rule blocked it"),
         # What cohorts over behaviour ask for.
         RawColumn("verb", "VARCHAR", "of failed calls (status 400 to 599)"),
-        RawColumn("route", "VARCHAR", "path of the address of failed calls"),
+        RawColumn("route", "VARCHAR", "path of the address of failed calls", names_anybody="path"),
         ANONYMOUS_ID,
     ],
     retained_by="event_at",

@@ -224,6 +224,8 @@ def _store(
         if erasures:
             erasures.sweep(source, first)
         _account(connection, done.loads, done.unreadable, kept)
+        if erasures:
+            erasures.blank_repairs(source, first)
         # What could not be read again changes no rows: nothing that follows from them is out of date.
         rows = [*(table.name for table in source.tables), "rejects", "repairs", "paths"] if done.loads else []
         registry.bump(connection, [*rows, "files"])

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from dagster_project.readers.files import FilePart, Record, UnreadableFile
+from dagster_project.readers.mentions import forms_of
 from dagster_project.readers.redact import HIDDEN, names_credential, redact, redact_words
 from dagster_project.readers.values import WHOLE_FLOAT, start_of, time_of
 from dagster_project.settings import Settings
@@ -29,6 +30,7 @@ from . import RawColumn, RawTable
 from .lookalikes import LookAlikes
 
 _FLUSH_ROWS = 50_000
+_SHORTEST_TOKEN = 4
 # Types that Parquet keeps as they are; all others go as text.
 _KEPT = {"BIGINT", "INTEGER", "BOOLEAN", "VARCHAR", "TIMESTAMP", "DATE", "DOUBLE", "BLOB"}
 
@@ -78,11 +80,22 @@ class FileLoad:
                 self.part.source,
                 *self.position(record)[1:],
                 reason,
-                detail and self.redacted_message(detail),
-                self.redacted_message(record.raw()) if record.is_table else self.redacted(record.raw()),
+                detail and self._without_token(record, self.redacted_message(detail)),
+                self._without_token(
+                    record,
+                    self.redacted_message(record.raw()) if record.is_table else self.redacted(record.raw()),
+                ),
                 waits,
             )
         )
+
+    def _without_token(self, record: Record, text: str) -> str:
+        """Its own token may stand in a record once more, in an address, say."""
+        token = record.value.get("session_token") if isinstance(record.value, dict) else None
+        if self.hides_tokens and token is not None and len(str(token)) >= _SHORTEST_TOKEN:
+            for form in sorted(forms_of(str(token)), key=len, reverse=True):
+                text = text.replace(form.decode("utf-8", "replace"), HIDDEN)
+        return text
 
     def unfinished(self, record: Record) -> None:
         """The file ends in the middle of a record: that is no part of what is loaded. It is refused now, or waits."""
@@ -339,10 +352,24 @@ def read(
     if batch.token_key is not None:
         for staged in loader.staging:
             for name in staged.tables:
+                _hide_in_paths(staged.connection, staged.table, name)
                 for column, kind in staged.table.ids.items():
                     if kind == "token":
                         replace_values(staged.connection, name, column, partial(keyed_hash, batch.token_key))
     return done
+
+
+def _hide_in_paths(connection: Connection, table: RawTable, name: str) -> None:
+    """A record's own token does not stay in its path, where tokens are hashed."""
+    for column in table.columns:
+        for token, kind in table.ids.items():
+            if column.names_anybody == "path" and kind == "token":
+                path = identifier(column.name)
+                connection.execute(
+                    f"""UPDATE {name} SET {path} = replace(replace({path}, {token}, ':id'), url_encode({token}), ':id')
+                    WHERE length({token}) >= {_SHORTEST_TOKEN}
+                      AND (contains({path}, {token}) OR contains({path}, url_encode({token})))"""
+                )
 
 
 @contextmanager

@@ -27,9 +27,9 @@ COLUMNS = (
     RawColumn("session_token", "VARCHAR", "the token that it claims", holds="token"),
     RawColumn("effective_at", "TIMESTAMP", "modified_time, else when it was received or first seen, UTC"),
     RawColumn("company_domain", "VARCHAR", "as it was given at top level"),
-    RawColumn("metadata", "VARCHAR", "JSON object, dots in keys replaced"),
-    RawColumn("campaign", "VARCHAR", "JSON object"),
-    RawColumn("raw", "VARCHAR", "the update, where it has metadata", as_it_came=True),
+    RawColumn("metadata", "VARCHAR", "JSON object, dots in keys replaced", names_anybody="json"),
+    RawColumn("campaign", "VARCHAR", "JSON object", names_anybody="json"),
+    RawColumn("raw", "VARCHAR", "the update, where it has metadata", as_it_came=True, names_anybody="json"),
     RawColumn("anonymous_id", "VARCHAR", "the browser's that a user claims", holds="anonymous"),
 )
 

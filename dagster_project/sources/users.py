@@ -26,6 +26,14 @@ ERASED_CLAIMS = RawTable(
     [c for c in COLUMNS if c.name in _CLAIM],
 )
 
+_SHORTEST_PHONE = 5
+
+
+def _phone(text: object) -> str | None:
+    """A phone number by which texts are searched."""
+    return text.strip() if isinstance(text, str) and len(text.strip()) >= _SHORTEST_PHONE else None
+
+
 SOURCE = Source(
     folder="users",
     formats=json_records.FORMATS,
@@ -36,6 +44,7 @@ SOURCE = Source(
         Owns("user", "token", "session_token", keeps_shared=False),
         Owns("user", "anonymous", "anonymous_id", keeps_shared=False),
         Owns("user", "email", "json_extract_string(metadata, '$.email')", email_key),
+        Owns("user", "phone", "json_extract_string(metadata, '$.phone')", _phone),
     ],
     remains=ERASED_CLAIMS,
 )

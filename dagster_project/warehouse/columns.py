@@ -16,7 +16,7 @@ import duckdb
 from .database import parser
 
 # What an erase knows: ids of companies and users, and what is theirs.
-Kind = Literal["company", "user", "token", "anonymous", "subscription", "email", "domain"]
+Kind = Literal["company", "user", "token", "anonymous", "subscription", "email", "phone", "domain"]
 
 
 @dataclass(frozen=True)

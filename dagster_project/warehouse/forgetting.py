@@ -37,7 +37,9 @@ def forget(connection: Connection, models: Mapping[str, Model], ids: Mapping[str
     for model in (model for model in models.values() if model.name in built):
         if model.is_history or model.stamp:
             connection.execute(f"DELETE FROM {model.name} WHERE {_names(model)}")
-        else:
+        elif (
+            model.inputs
+        ):  # what reads nothing names nobody: the as-of day, by which an erase that was cut goes on
             connection.execute(f"DELETE FROM {model.name}")
         if not model.is_history:
             connection.execute("UPDATE core.builds SET code = '' WHERE model = ?", [model.name])

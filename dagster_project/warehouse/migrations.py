@@ -86,4 +86,8 @@ MIGRATIONS: tuple[Migration, ...] = (
         raw="""ALTER TABLE IF EXISTS raw.files ALTER grown_from SET DATA TYPE BIGINT USING coalesce(grown_from,
             CASE WHEN start_byte > 0 THEN TRY_CAST(regexp_extract(note, '^goes on where file (\\d+) ended', 1) AS BIGINT) END)""",
     ),
+    Migration(
+        "how long what was erased is, by which texts are searched for it",
+        raw="ALTER TABLE IF EXISTS raw.erasures ADD COLUMN IF NOT EXISTS length INTEGER",
+    ),
 )

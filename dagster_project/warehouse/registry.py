@@ -37,7 +37,7 @@ CREATE TABLE IF NOT EXISTS raw.rejects (
 CREATE TABLE IF NOT EXISTS raw.repairs (
     load_seq BIGINT, source VARCHAR, file_seq BIGINT, line BIGINT, element BIGINT, what VARCHAR, detail VARCHAR);
 CREATE TABLE IF NOT EXISTS raw.erasures (
-    entity VARCHAR, id_hash VARCHAR, erased_at TIMESTAMP, rows_removed BIGINT, run VARCHAR);
+    entity VARCHAR, id_hash VARCHAR, erased_at TIMESTAMP, rows_removed BIGINT, run VARCHAR, length INTEGER);
 CREATE TABLE IF NOT EXISTS raw.erasure_key (key BLOB);
 CREATE TABLE IF NOT EXISTS raw.token_key (fingerprint VARCHAR);
 CREATE TABLE IF NOT EXISTS raw.versions (name VARCHAR, version BIGINT);

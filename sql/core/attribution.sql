@@ -25,7 +25,8 @@ SELECT
     CASE WHEN i.company_id <> '' THEN i.company_id
          ELSE coalesce(token_company.target, token_user_company.target, user_company.target,
                        anonymous_user_company.target, '') END AS company_id,
-    CASE WHEN coalesce(nullif(i.user_id, ''), token_user.target, anonymous_user.target) LIKE 'erased:%' THEN ''
+    CASE WHEN coalesce(nullif(i.user_id, ''), token_user.target, anonymous_user.target) LIKE 'erased:%'
+        AND length(coalesce(nullif(i.user_id, ''), token_user.target, anonymous_user.target)) = 71 THEN ''
          ELSE coalesce(nullif(i.user_id, ''), token_user.target, anonymous_user.target, '') END AS user_id,
     CASE WHEN i.company_id <> '' THEN 'event'
          WHEN token_company.target IS NOT NULL THEN 'token'

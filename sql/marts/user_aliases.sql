@@ -12,7 +12,7 @@
 WITH claimed AS (
     SELECT key AS session_token, target AS user_id, min(claimed_at) AS claimed_at, count(*) AS claims
     FROM core.claims
-    WHERE kind = 'token_user' AND target NOT LIKE 'erased:%'
+    WHERE kind = 'token_user' AND NOT (target LIKE 'erased:%' AND length(target) = 71)
     GROUP BY 1, 2
 ), used AS (
     SELECT u.session_token, u.user_id, min(u.first_at) AS first_seen_at, max(u.last_at) AS last_seen_at,

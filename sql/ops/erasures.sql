@@ -2,7 +2,7 @@
 -- stays in raw.duckdb.
 -- grain: entity, id_hash
 -- columns:
---   entity        VARCHAR    company or user; token, anonymous, subscription, company_token, email or domain: theirs; kept: others have it, too
+--   entity        VARCHAR    company or user; token, anonymous, subscription, company_token, email, phone or domain: theirs; kept: others have it, too
 --   id_hash       VARCHAR    keyed hash of the id; "erased:" and the hash is its pseudonym where something stays
 --   erased_at     TIMESTAMP  UTC
 --   rows_removed  BIGINT     raw rows that named the company or user; null for what went with it
