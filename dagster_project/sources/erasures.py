@@ -239,10 +239,10 @@ class Erasures:
             suspects = f"{name} IS NOT NULL"
             if names is not None:
                 # Only what holds one as it is, or may hold one in another form, is worth a closer look.
-                forms = ["\\", "%", '""', *sorted({text.lower() for text in names})]
-                suspects += (
-                    " AND (" + " OR ".join(f"contains(lower({name}), {literal(f)})" for f in forms) + ")"
-                )
+                forms = ["\\", "%", '""', *(["+"] if any(" " in text for text in names) else [])]
+                holds = [f"contains({name}, {literal(form)})" for form in (*forms, *sorted(names))]
+                holds += [f"contains(lower({name}), {literal(text.lower())})" for text in sorted(names)]
+                suspects += f" AND ({' OR '.join(holds)})"
             texts = self.connection.execute(
                 f"SELECT DISTINCT {name} FROM {where} WHERE {suspects}"
             ).fetchall()
