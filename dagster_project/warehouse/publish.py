@@ -41,8 +41,13 @@ def is_published(connection: Connection, settings: Settings) -> bool:
         mode = stat.S_IMODE(settings.analytics_file.stat().st_mode)
     except OSError:
         return False
-    if in_the_way(settings.analytics_file) or mode != _mode(settings):
+    if in_the_way(settings.analytics_file):
         return False
+    if mode != _mode(settings):
+        with suppress(
+            OSError
+        ):  # of an older release, or under another setting; some file systems have no modes
+            _let_in(settings, settings.analytics_file)
     builds = """SELECT model, version, built_at FROM {0}core.builds
         UNION ALL SELECT 'compaction', version, NULL FROM {0}core.compactions"""
     try:
@@ -72,7 +77,8 @@ def _mode(settings: Settings) -> int:
 
 def _let_in(settings: Settings, file: Path) -> None:
     """Whoever may read what is published: its own user, and the group that the settings name. Raises OSError."""
-    file.chmod(_mode(settings))
+    if stat.S_IMODE(file.stat().st_mode) != _mode(settings):
+        file.chmod(_mode(settings))
     if group := settings.warehouse.published_group:
         shutil.chown(file, group=group)
         folder = stat.S_IMODE(settings.data.stat().st_mode)
@@ -138,7 +144,8 @@ def publish(connection: Connection, settings: Settings) -> int:
             raise OSError(str(error).partition("\n")[0]) from error
         # Left by a client that opened the published file for writing; it would be applied to the new one.
         target.with_name(f"{target.name}.wal").unlink(missing_ok=True)
-        _let_in(settings, part)
+        with suppress(*([] if settings.warehouse.published_group else [OSError])):
+            _let_in(settings, part)
         put_in_place(part, target)
     except OSError as error:
         for left in (part, log):
