@@ -18,5 +18,5 @@ def test_the_corpus_is_read_or_refused(tmp_path: Path) -> None:
 @pytest.mark.soak
 @pytest.mark.parametrize("seed", range(budget(1, 8)))
 def test_files_at_random_are_read_or_refused(tmp_path: Path, seed: int) -> None:
-    tried, _ = fuzz(seed, budget(5, 300), budget(300, 1 << 60), tmp_path)
-    assert tried > 20
+    tried, _ = fuzz(seed, budget(100, 250), budget(150, 1 << 60), tmp_path)
+    assert tried
