@@ -64,7 +64,7 @@ def after_a_cut(folder: Path, first: Path, state: Mapping[str, bytes]) -> Wareho
         file = folder / Path(path).relative_to(first)
         file.parent.mkdir(exist_ok=True)
         file.write_bytes(content)
-    return Warehouse(folder)
+    return Warehouse(folder, new=True)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_power_goes_in_a_first_night(library: Path, tmp_path: Path, seed: int) -> None:
     """A small night: what a cut leaves of it, and the same night again."""
     dice, data, first = random.Random(seed), tmp_path / "data", tmp_path / "first"
-    warehouse = Warehouse(first)
+    warehouse = Warehouse(first, new=True)
     calls = [
         {"request": {"time": "2026-03-20T10:00:00Z"}, "company_id": f"c{n % 5}", "user_id": f"u{n}"}
         for n in range(300)
