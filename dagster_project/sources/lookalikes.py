@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from dagster_project.readers import json_records
@@ -16,8 +17,7 @@ from dagster_project.readers.files import FilePart
 from dagster_project.readers.json_text import BadJson, parse
 
 EVERY = 100
-_PLAIN: dict[str, str] = {}  # keys that were met, to their letters and digits
-_MOST = 10_000
+_MOST = 1_000
 
 
 def is_sampled(number: int) -> bool:
@@ -30,21 +30,33 @@ class LookAlikes:
 
     def __init__(self, fields: Iterable[str] = ()) -> None:
         self._fields = {_plain(field): field for field in fields}
+        self._candidates: dict[tuple[str, ...], list[tuple[str, str]]] = {}
         self._counts: Counter[tuple[str, str]] = Counter()
         self._sampled: set[tuple[str, str]] = set()
         self._is_done = False
 
     def look(self, number: int, value: dict[str, Any]) -> None:
         """Count those of a record. number: of its line, from the beginning of the part."""
-        if self._is_done:
+        keys = tuple(value)
+        candidates = self._candidates.get(keys)
+        if candidates is None:
+            candidates = self._look_at(keys)
+        if not candidates or self._is_done:
             return
-        for key, given in value.items():
-            field = self._fields.get(_PLAIN.get(key) or _plain(key))
-            if field is None or key == field or given in (None, "") or value.get(field) not in (None, ""):
+        for key, field in candidates:
+            if value[key] in (None, "") or value.get(field) not in (None, ""):
                 continue
             self._counts[field, key] += 1
             if is_sampled(number):
                 self._sampled.add((field, key))
+
+    def _look_at(self, keys: tuple[str, ...]) -> list[tuple[str, str]]:
+        """The keys that look like an id, with that id: once for all records with these keys."""
+        pairs = [(key, self._fields.get(_plain(key))) for key in keys]
+        found = [(key, field) for key, field in pairs if field is not None and key != field]
+        if len(self._candidates) < _MOST:
+            self._candidates[keys] = found
+        return found
 
     def count(self, part: FilePart, sample: Sequence[tuple[int, bytes]]) -> None:
         """Count those of a file that is read by the fast path. sample: its lines that are looked at in any case."""
@@ -70,8 +82,6 @@ class LookAlikes:
         return [(*pair, records) for pair, records in self._counts.items() if pair in self._sampled]
 
 
+@lru_cache(10_000)
 def _plain(key: str) -> str:
-    plain = re.sub(r"[^a-z0-9]", "", key.lower())
-    if len(_PLAIN) < _MOST:
-        _PLAIN[key] = plain
-    return plain
+    return re.sub(r"[^a-z0-9]", "", key.lower())
