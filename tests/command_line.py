@@ -45,7 +45,7 @@ class CommandLine:
         return self.finish(self.start(*command, **given), status)
 
     def finish(self, process: subprocess.Popen[str], status: int = 0) -> str:
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=240)
         assert process.returncode == status, f"exit status {process.returncode}:\n{out}\n{err}"
         assert not ANSI.search(out + err)
         assert "Traceback" not in out + err
