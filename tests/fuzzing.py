@@ -150,7 +150,7 @@ def _read(file: Path, sha256: str, size: int) -> set[str]:
         records = json_records.read(part, exact=True)
     kinds, last, count = set(notes), (0, 0), 0
     try:
-        with part.at_hand():
+        with part.local_copy():
             for record in records:
                 at = record.line, record.element
                 if at <= last:

@@ -245,5 +245,5 @@ def test_looking_at_the_definitions_opens_and_makes_nothing(tmp_path: Path) -> N
         timeout=120,
         check=False,
     )
-    assert (done.returncode, done.stdout) == (0, "3 2\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "3 3\n"), done.stderr
     assert not (tmp_path / "data").exists()
