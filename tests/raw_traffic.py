@@ -158,6 +158,7 @@ def requests(draw: st.DrawFn, *, time_needed: bool) -> Json:
     return request
 
 
+ANSWERED = rarely(times(), NO_TIMES, 8)
 STATUSES = oneof("@503.0", 200, 204, 299, 301, 400, 404, 429, 500, 503, "200", 200.5, None, True, 2**40)
 WEIGHTS = rarely(oneof(1, 2, 10, "@5.0"), oneof(None, 0, -1, 2.5, "3", True, 2**53, 2**53 + 1, 2**62), 3)
 
@@ -170,7 +171,8 @@ def calls() -> st.SearchStrategy[Record]:
         },
         optional={
             "response": st.one_of(
-                st.fixed_dictionaries({}, optional={"status": STATUSES, "body": BODIES}), st.none()
+                st.fixed_dictionaries({}, optional={"status": STATUSES, "body": BODIES, "time": ANSWERED}),
+                st.none(),
             ),
             "transaction_id": oneof("k1", "k2", "k3", "k4", 1, "1", "", None),
             "company_id": rarely(COMPANIES, NO_ID, 2),

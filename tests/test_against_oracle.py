@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from harness import Row, Warehouse
 from hypothesis import HealthCheck, Phase, given, settings
-from oracle import DEFAULTS, Night, OracleSettings, expected, restatements
+from oracle import DEFAULTS, Night, OracleSettings, expected, latencies, latency_p90_ms_7d, restatements
 from raw_traffic import AS_OF, FEATURE_SETTINGS, claim_nights, feature_nights, metadata_nights, nights
 from soak import budget
 
@@ -98,12 +98,34 @@ def assert_same(warehouse: Warehouse, wanted: dict[str, list[Row]], skip: set[st
         assert found == right, f"{name}: found {only[0][:3]}, right {only[1][:3]}"
 
 
+def assert_latencies(warehouse: Warehouse, traffic: Sequence[Night]) -> None:
+    """Percentiles come from buckets: each is within 5 % of the exact one."""
+
+    def near(found: float | None, exact: float | None) -> bool:
+        if found is None or exact is None:
+            return found is exact
+        return abs(found - exact) <= 0.05 * exact + 1e-6
+
+    exact = latencies(traffic)
+    rows = warehouse.table("marts.company_latency_daily")
+    assert {(row["day"], row["company_id"]) for row in rows} == set(exact)
+    for row in rows:
+        timed, untimed, percentiles = exact[row["day"], row["company_id"]]
+        assert (row["calls"], row["untimed_calls"]) == (timed, untimed), row
+        for percent, wanted in percentiles.items():
+            assert near(row[f"p{percent}_ms"], wanted), (row, percentiles)
+    week = latency_p90_ms_7d(traffic, AS_OF)
+    for row in warehouse.table("marts.company_profiles"):
+        assert near(row["latency_p90_ms_7d"], week.get(row["company_id"])), (row, week)
+
+
 @WAYS
 @settings(QUICK, max_examples=budget(4, 500))
 @given(traffic=nights())
 def test_all_tables(smallest: int, traffic: list[Night]) -> None:
     with ran(traffic, smallest=smallest) as warehouse:
         assert_same(warehouse, expected(traffic, AS_OF))
+        assert_latencies(warehouse, traffic)
 
 
 @QUICK
@@ -114,6 +136,7 @@ def test_claims_and_restatements(traffic: list[Night]) -> None:
         wanted = [{**row, "run": str(row["night"])} for row in restatements(traffic)]
         columns = ["run", "day", "company_id_before", "company_id_after", "calls"]
         assert comparable(warehouse.table("ops.restatements"), columns) == comparable(wanted, columns)
+        assert_latencies(warehouse, traffic)
 
 
 METADATA_SETTINGS = [

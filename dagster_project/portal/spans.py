@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -37,7 +38,13 @@ def calls_by_end(rows: list[dict[str, Any]]) -> list[Series]:
     ]
 
 
-def by_name(title: str, rows: list[dict[str, Any]], first: date, last: date) -> Chart:
+def by_name(
+    title: str,
+    rows: list[dict[str, Any]],
+    first: date,
+    last: date,
+    together: Callable[[Iterable[int]], int] = sum,
+) -> Chart:
     """Daily totals by name: those with most have a colour each, all others are together."""
     totals: dict[str, int] = {}
     for row in rows:
@@ -51,4 +58,4 @@ def by_name(title: str, rows: list[dict[str, Any]], first: date, last: date) -> 
         days = values[place[row["name"]]]
         days[row["day"]] = days.get(row["day"], 0) + row["total"]
     series = [Series(labels[i], f"c{i}", days) for i, days in enumerate(values)]
-    return charts.stacked(title, first, last, series)
+    return charts.stacked(title, first, last, series, together)

@@ -6,7 +6,7 @@ script at all. Plain SVG also prints, obeys dark mode, and is small.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import pairwise
@@ -50,6 +50,7 @@ class Chart:
     bars: list[Bar]
     ticks: list[int]  # from the top down
     step: str  # what a bar is: day or week
+    legend: list[tuple[Series, int]]  # each series with its total
 
     @property
     def is_empty(self) -> bool:
@@ -62,20 +63,24 @@ class Chart:
         step = -(-len(self.bars) // _LABELS)
         return {*(place for place in range(0, last, step) if last - place >= step), 0, last}
 
-    @property
-    def legend(self) -> list[tuple[Series, int]]:
-        """Each series with its total."""
-        return [(one, sum(bar.values[i][1] for bar in self.bars)) for i, one in enumerate(self.series)]
 
+def stacked(
+    title: str,
+    first: date,
+    last: date,
+    series: Sequence[Series],
+    together: Callable[[Iterable[int]], int] = sum,
+) -> Chart:
+    """A bar for each day from first to last, or for each week where these are many.
 
-def stacked(title: str, first: date, last: date, series: Sequence[Series]) -> Chart:
-    """A bar for each day from first to last, or for each week where these are many."""
+    together: what the days of a week, and all bars, come to: sum, or highest.
+    """
     days = 7 if (last - first).days >= _WEEKS_FROM else 1
     count = -(-((last - first).days + 1) // days)
     # Weeks end with the last day, so that the newest bar is whole.
     edges = [last - timedelta(days=days * i) for i in range(count, -1, -1)]
     raw = [
-        (end, [sum(s.values.get(begin + timedelta(days=i + 1), 0) for i in range(days)) for s in series])
+        (end, [together(s.values.get(begin + timedelta(days=i + 1), 0) for i in range(days)) for s in series])
         for begin, end in pairwise(edges)
     ]
     top = ceiling(max((sum(values) for _, values in raw), default=0))
@@ -91,7 +96,12 @@ def stacked(title: str, first: date, last: date, series: Sequence[Series]) -> Ch
         label = end.isoformat() if days == 1 else f"{begin} to {end}"
         bars.append(Bar(begin, label, parts, list(zip(series, values, strict=True))))
     ticks = [top * tier // _TIERS for tier in range(_TIERS, -1, -1)]
-    return Chart(title, series, bars, ticks, "day" if days == 1 else "week")
+    legend = [(one, together(bar.values[i][1] for bar in bars)) for i, one in enumerate(series)]
+    return Chart(title, series, bars, ticks, "day" if days == 1 else "week", legend)
+
+
+def highest(values: Iterable[int]) -> int:
+    return max(values, default=0)
 
 
 def ceiling(value: int) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from dagster_project.readers import json_records
@@ -37,6 +38,13 @@ EVENT_COLUMNS = (
 )
 # Behind the columns of older releases, whose tables have it added there.
 ANONYMOUS_ID = RawColumn("anonymous_id", "VARCHAR", "the browser's, as the event says", holds="anonymous")
+LATENCY = RawColumn(
+    "latency_us",
+    "BIGINT",
+    "from request.time to response.time; null: unusable, or loaded by an older release",
+)
+# What is answered later than that, or before it was asked, is a clock's fault.
+_LONGEST_LATENCY = timedelta(days=1)
 API_CALLS = RawTable(
     "api_calls",
     "API calls, deduplicated; headers and bodies are not kept.",
@@ -49,6 +57,7 @@ API_CALLS = RawTable(
         RawColumn("verb", "VARCHAR", "of failed calls (status 400 to 599)"),
         RawColumn("route", "VARCHAR", "path of the address of failed calls", names_anybody="path"),
         ANONYMOUS_ID,
+        LATENCY,
     ],
     retained_by="event_at",
 )
@@ -63,9 +72,10 @@ KEY = RawColumn("key", "VARCHAR", "what makes two records the same event")
 _FIELDS = """transaction_id VARCHAR, received_at VARCHAR, company_id VARCHAR, user_id VARCHAR, session_token VARCHAR,
     anonymous_id VARCHAR, weight JSON, blocked_by VARCHAR,
     request STRUCT("time" VARCHAR, verb VARCHAR, uri VARCHAR, headers {headers}),
-    response STRUCT(status JSON)"""
+    response STRUCT(status JSON, "time" VARCHAR)"""
 _QUERY = """WITH texts AS (
     SELECT *, plain_time(request."time") AS event_at, plain_time(received_at) AS received,
+        response."time" AS answered_text, plain_time(response."time") AS answered_at,
         CAST(response.status AS VARCHAR) AS status_text, CAST(weight AS VARCHAR) AS weight_text,
         TRY_CAST(CAST(response.status AS VARCHAR) AS INTEGER) AS status,
         TRY_CAST(CAST(weight AS VARCHAR) AS BIGINT) AS weight_number,
@@ -80,7 +90,10 @@ SELECT key, event_at,
     CASE WHEN status BETWEEN 400 AND 599 THEN nullif(regexp_extract(
         uri, '^(?:[A-Za-z][A-Za-z0-9+.-]*:)?(?://[^/?#]*)?([^?#]*)', 1), '') END AS route,
     nullif(anonymous_id, '') AS anonymous_id,
-    event_at IS NULL OR late(event_at, received, $latest) OR (received_at IS NOT NULL AND received IS NULL)
+    CASE WHEN answered_at BETWEEN event_at AND event_at + INTERVAL 1 DAY
+        THEN date_diff('microsecond', event_at, answered_at) END AS latency_us,
+    event_at IS NULL OR (answered_at IS NULL AND answered_text IS NOT NULL)
+    OR late(event_at, received, $latest) OR (received_at IS NOT NULL AND received IS NULL)
     OR unsure_id(key) OR unsure_id(company_id) OR unsure_id(user_id) OR unsure_id(session_token)
     OR unsure_id(anonymous_id) OR unsure_id(blocked_by)
     -- A whole number that is written as one; weights of 16 digits and more may have to be cut.
@@ -156,6 +169,7 @@ class ApiCallLoader(Loader):
                 _text(request.get("verb")) if failed else None,
                 route_of(request.get("uri")) if failed else None,
                 id_in(value, "anonymous_id", repairs),
+                _latency(at, value.get("response")),
             )
         )
         load.repair(record, repairs)
@@ -233,6 +247,13 @@ def _status(response: object, repairs: Repairs) -> int | None:
     if isinstance(status, bool) or not isinstance(status, int):
         return None
     return status if -(2**31) <= status < 2**31 else None
+
+
+def _latency(at: datetime, response: object) -> int | None:
+    answered_at = time_of(_object(response).get("time"))
+    if answered_at is None or not timedelta(0) <= answered_at - at <= _LONGEST_LATENCY:
+        return None
+    return (answered_at - at) // timedelta(microseconds=1)
 
 
 def _is_blocked(value: object) -> bool:

@@ -90,4 +90,11 @@ MIGRATIONS: tuple[Migration, ...] = (
         "how long what was erased is, by which texts are searched for it",
         raw="ALTER TABLE IF EXISTS raw.erasures ADD COLUMN IF NOT EXISTS length INTEGER",
     ),
+    Migration(
+        "API calls keep how long they took",
+        raw="ALTER TABLE IF EXISTS raw.api_calls ADD COLUMN IF NOT EXISTS latency_us BIGINT;"
+        "ALTER TABLE IF EXISTS raw.dropped_api_calls__core_api_usage_daily ADD COLUMN IF NOT EXISTS latencies BIGINT[]",
+        # As above.
+        warehouse="ALTER TABLE IF EXISTS core.api_usage_daily ADD COLUMN IF NOT EXISTS latencies BIGINT[]",
+    ),
 )

@@ -330,11 +330,14 @@ def _check_page(
             raise ModelError(f"{model}: page: {entity}: must be one of {', '.join(PAGES)}")
         if f"{entity}_id" not in types:
             raise ModelError(f"{model}: page: {entity}: needs a column {entity}_id")
-    for measure in draws:
+    for drawn in draws:
+        measure = re.sub(r"^highest\((\w+)\)$", r"\1", drawn)
         if not page or "day" not in grain:
             raise ModelError(f"{model}: draws: {measure}: needs `page:`, and a grain with day")
-        if types.get(measure) not in ("BIGINT", "INTEGER"):
-            raise ModelError(f"{model}: draws: {measure}: must be a column of whole numbers (BIGINT)")
+        if types.get(measure) not in ("BIGINT", "INTEGER", *(["DOUBLE"] if measure != drawn else [])):
+            raise ModelError(
+                f"{model}: draws: {drawn}: must be a column of whole numbers (BIGINT), or highest(…) of any numbers"
+            )
 
 
 def _checks(model: str, lines: Sequence[str]) -> tuple[Check, ...]:

@@ -2,7 +2,8 @@
 -- (core.attribution), so that a late claim moves sums and not history.
 -- grain: day, company_id, user_id, session_token, anonymous_id
 -- rebuild: merge
--- merge: sum(events, calls, errors_4xx, errors_5xx, blocked_calls), min(first_at, first_success_at), max(last_at)
+-- merge: sum(events, calls, errors_4xx, errors_5xx, blocked_calls), min(first_at, first_success_at), max(last_at),
+--   merged_latencies(latencies)
 -- columns:
 --   day            DATE       GMT day of request.time
 --   company_id     VARCHAR    the event's own company_id, '' for none
@@ -17,6 +18,7 @@
 --   last_at        TIMESTAMP  last call, UTC
 --   first_success_at  TIMESTAMP  first call with status 200 to 299, UTC
 --   anonymous_id   VARCHAR    the event's anonymous_id, '' for none
+--   latencies      BIGINT[]   how long calls took, a histogram: bucket + 256 times the calls in it, in no order; null: not known
 SELECT
     CAST(event_at AS DATE) AS day,
     coalesce(company_id, '') AS company_id,
@@ -30,7 +32,9 @@ SELECT
     min(event_at) AS first_at,
     max(event_at) AS last_at,
     min(CASE WHEN status BETWEEN 200 AND 299 THEN event_at END) AS first_success_at,
-    coalesce(anonymous_id, '') AS anonymous_id
+    coalesce(anonymous_id, '') AS anonymous_id,
+    -- A weight is 2^53 at most; what older releases loaded may be more.
+    list(latency_bucket(latency_us) + 256 * least(weight, 9007199254740992)) FILTER (WHERE latency_us IS NOT NULL) AS latencies
 FROM raw.api_calls
 WHERE load_seq > $since
 GROUP BY 1, 2, 3, 4, 13

@@ -28,6 +28,7 @@
 --   feature_total_30d   BIGINT     sum of feature totals, last 30 days
 --   features_used_30d   BIGINT     distinct features, last 30 days
 --   first_call_seconds  DOUBLE     seconds from created_at to the first call with status 200 to 299
+--   latency_p90_ms_7d   DOUBLE     nine of ten calls of the last 7 days took no longer, milliseconds; null: of none it is known
 --   metadata            JSON       all updates merged; null: never given
 --   campaign            JSON       all updates' campaigns merged; null: never given
 --   crm                 JSON       the CRM record with the same match key
@@ -131,6 +132,7 @@ SELECT
     coalesce(f.feature_total_30d, 0) AS feature_total_30d,
     coalesce(f.features_used_30d, 0) AS features_used_30d,
     date_diff('microsecond', i.created_at, u.first_success_at) / 1000000 AS first_call_seconds,
+    l.latency_p90_ms_7d,
     m.metadata,
     m.campaign,
     c.properties AS crm,
@@ -143,4 +145,5 @@ LEFT JOIN actions AS n ON n.company_id = i.company_id
 LEFT JOIN features AS f ON f.company_id = i.company_id
 LEFT JOIN tokens AS t ON t.company_id = i.company_id
 LEFT JOIN users AS us ON us.company_id = i.company_id
+LEFT JOIN core.company_latency AS l ON l.company_id = i.company_id
 LEFT JOIN crm AS c ON c.match_key = m.company_domain

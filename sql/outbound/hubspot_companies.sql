@@ -21,6 +21,7 @@ SELECT
     errors_5xx AS api_errors_5xx,
     blocked_calls AS api_blocked_calls,
     users AS api_users,
+    latency_p90_ms_7d AS api_latency_p90_ms_7d,
     active_days_30d AS api_active_days_30d,
     feature_total_30d AS api_feature_total_30d,
     features_used_30d AS api_features_used_30d,

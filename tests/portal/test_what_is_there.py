@@ -189,6 +189,7 @@ def test_what_is_taken_off_a_page_is_gone(warehouse: Warehouse, sql: Path) -> No
         ("page: company", "page: account", "must be one of company, user"),
         ("page: company", "page: user", "needs a column user_id"),
         ("draws: visits", "draws: shelf", "must be a column of whole numbers"),
+        ("draws: visits", "draws: highest(shelf)", "or highest"),
         ("-- page: company\n", "", "needs `page:`"),
         ("grain: day, company_id", "grain: company_id", "a grain with day"),
     ],

@@ -104,7 +104,10 @@ def plain_calls() -> st.SearchStrategy[bytes]:
         lambda number, company, status: json_bytes(
             {
                 "request": {"time": f"2026-03-30T10:00:{number:02d}.5Z", "verb": "GET", "uri": "/v1/parcels"},
-                "response": {"status": status},
+                "response": {
+                    "status": status,
+                    "time": f"2026-03-30T10:00:{(number * 7) % 60:02d}.{number:03d}Z",
+                },
                 "transaction_id": f"t{number}",
                 "company_id": company,
                 "weight": 1 + number % 3,
