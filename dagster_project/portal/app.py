@@ -30,6 +30,7 @@ from . import (
     plain,
     profile,
     quality,
+    retention,
     show,
     views,
 )
@@ -49,6 +50,7 @@ PAGES: dict[str, Callable[[Ask], Answer]] = {
     "/user": partial(profile.page, entity=USER),
     "/cohorts": cohorts.page,
     "/cohorts/changes": cohorts.CHANGES.answer,
+    "/retention": retention.page,
     "/features": features.page,
     "/feature": features.one,
     "/quality": quality.page,

@@ -6,6 +6,8 @@
 --   company: company_id
 -- columns:
 --   * core.company_profiles
+--   health_score        DOUBLE     how well it does, 0 to 1, by sql/health/company.sql; null: no score
+--   health              VARCHAR    good, fair or poor
 --   cohorts             VARCHAR[]  the cohorts it is in, sorted
 --   updated_at          TIMESTAMP  when this row last changed in the warehouse, UTC
 -- checks:
@@ -15,6 +17,7 @@
 WITH cohorts AS (
     SELECT id, list_sort(list(cohort)) AS cohorts FROM marts.cohort_members WHERE entity = 'company' GROUP BY 1
 )
-SELECT p.*, coalesce(c.cohorts, CAST([] AS VARCHAR[])) AS cohorts, CAST($now AS TIMESTAMP) AS updated_at
+SELECT p.*, h.health_score, h.health, coalesce(c.cohorts, CAST([] AS VARCHAR[])) AS cohorts, CAST($now AS TIMESTAMP) AS updated_at
 FROM core.company_profiles AS p
+LEFT JOIN core.company_health AS h ON h.company_id = p.company_id
 LEFT JOIN cohorts AS c ON c.id = p.company_id

@@ -1,0 +1,9 @@
+-- The health of each company as of the as-of day, by sql/health/company.sql; no row: it has none.
+-- grain: company_id
+-- by: models.health
+-- from: core.company_profiles, marts.as_of
+-- columns:
+--   company_id    VARCHAR  the company
+--   health_score  DOUBLE   weighted mean of the components, between 0 and 1
+--   health        VARCHAR  good, fair or poor, by the limits in the file
+--   components    JSON     each component, between 0 and 1

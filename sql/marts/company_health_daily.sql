@@ -1,0 +1,14 @@
+-- The health of each company, by day, as it was then: what became known later does not change it.
+-- grain: day, company_id
+-- by: models.health
+-- history: true
+-- erases:
+--   company: company_id
+-- from: core.company_profiles, marts.as_of
+-- columns:
+--   day           DATE     the as-of day
+--   company_id    VARCHAR  the company
+--   health_score  DOUBLE   weighted mean of the components, between 0 and 1
+--   health        VARCHAR  good, fair or poor, by the limits of that time
+--   components    JSON     each component, between 0 and 1
+-- page: company
