@@ -26,6 +26,11 @@ One file is one cohort: `company__<name>.sql` or `user__<name>.sql`, a SELECT ov
 A file of your own takes the place of the one that comes with the release: `hubspot_companies.sql`,
 `hubspot_contacts.sql`. Look at it with `warehouse plan --offline`.
 """,
+    "alerts": """# Alert rules of your own
+
+One file is one rule, `<name>.sql`: a SELECT over the marts that returns `company_id` or `user_id`, and perhaps `detail`. A file
+of the same name as one that comes with the release takes its place.
+""",
     "health": """# How well companies do
 
 `company.sql` of your own takes the place of the one that comes with the release. With nothing in it but a comment, nobody
@@ -49,8 +54,8 @@ Made by `warehouse new`. What is here is yours; an upgrade of the package does n
 - `data/raw/` is for your files, a folder a source: `events/`, `actions/`, `companies/`, `users/`, `features/`,
   `subscriptions/`, `crm/companies/`, `crm/contacts/`. To try it on invented data: `warehouse new FOLDER --sample`, then
   `warehouse run --as-of 2026-11-21` in there.
-- `sql/cohorts/`, `sql/outbound/`, `sql/health/`, `sql/views/`: queries and saved views of your own; they add to those of
-  the release, or take their place.
+- `sql/cohorts/`, `sql/alerts/`, `sql/outbound/`, `sql/health/`, `sql/views/`: queries and saved views of your own; they add
+  to those of the release, or take their place.
 - `warehouse.toml`: settings, each with its default.
 - `workspace.yaml`: for Dagster's own commands, run from here.
 

@@ -20,6 +20,7 @@ from dagster_project.settings import Settings
 from dagster_project.warehouse.database import DatabaseError
 
 from . import (
+    alerts,
     cohorts,
     exports,
     features,
@@ -50,6 +51,7 @@ PAGES: dict[str, Callable[[Ask], Answer]] = {
     "/user": partial(profile.page, entity=USER),
     "/cohorts": cohorts.page,
     "/cohorts/changes": cohorts.CHANGES.answer,
+    "/alerts": alerts.ALERTS.answer,
     "/retention": retention.page,
     "/features": features.page,
     "/feature": features.one,

@@ -9,6 +9,7 @@
 --   health_score        DOUBLE     how well it does, 0 to 1, by sql/health/company.sql; null: no score
 --   health              VARCHAR    good, fair or poor
 --   cohorts             VARCHAR[]  the cohorts it is in, sorted
+--   alerts              VARCHAR[]  the alert rules that are open for it, sorted
 --   updated_at          TIMESTAMP  when this row last changed in the warehouse, UTC
 -- checks:
 --   id_is_not_blank: SELECT company_id FROM marts.company_profiles WHERE company_id IS NULL OR trim(company_id) = ''
@@ -16,8 +17,12 @@
 --     WHERE created_at IS NULL OR first_seen_at < created_at
 WITH cohorts AS (
     SELECT id, list_sort(list(cohort)) AS cohorts FROM marts.cohort_members WHERE entity = 'company' GROUP BY 1
+), alerts AS (
+    SELECT id, list_sort(list(rule)) AS alerts FROM marts.alerts WHERE entity = 'company' AND closed_at IS NULL GROUP BY 1
 )
-SELECT p.*, h.health_score, h.health, coalesce(c.cohorts, CAST([] AS VARCHAR[])) AS cohorts, CAST($now AS TIMESTAMP) AS updated_at
+SELECT p.*, h.health_score, h.health, coalesce(c.cohorts, CAST([] AS VARCHAR[])) AS cohorts,
+       coalesce(a.alerts, CAST([] AS VARCHAR[])) AS alerts, CAST($now AS TIMESTAMP) AS updated_at
 FROM core.company_profiles AS p
 LEFT JOIN core.company_health AS h ON h.company_id = p.company_id
 LEFT JOIN cohorts AS c ON c.id = p.company_id
+LEFT JOIN alerts AS a ON a.id = p.company_id

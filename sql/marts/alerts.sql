@@ -1,0 +1,15 @@
+-- What the rules in sql/alerts/ found, and when it began and ended. Kept as history; open ones have no closed_at.
+-- grain: rule, entity, id, opened_at
+-- by: models.alerts
+-- history: true
+-- erases:
+--   company: CASE entity WHEN 'company' THEN id END
+--   user: CASE entity WHEN 'user' THEN id END
+-- from: core.company_profiles, core.user_profiles
+-- columns:
+--   rule       VARCHAR    name of the rule, from its file sql/alerts/<rule>.sql
+--   entity     VARCHAR    company or user
+--   id         VARCHAR    its company_id or user_id
+--   opened_at  TIMESTAMP  when the warehouse found it first, UTC
+--   closed_at  TIMESTAMP  when it found it no more, UTC; null: it is open
+--   detail     VARCHAR    what the rule says of it, as it was found last
