@@ -62,13 +62,13 @@ def sql(tmp_path_factory: pytest.TempPathFactory) -> Path:
     text = profiles.read_text()
     text = text.replace(
         "--   updated_at",
-        "--   health_score  DOUBLE  how well it does, by our own reckoning\n--   wait_seconds  BIGINT  how long\n"
+        "--   own_score  DOUBLE  how well it does, by our own reckoning\n--   wait_seconds  BIGINT  how long\n"
         "--   owner  VARCHAR  who looks after it\n--   vip  BOOLEAN  whether it is\n--   renewal  DATE  when it ends\n"
         "--   regions  VARCHAR[]  where\n--   extra  JSON  more\n--   updated_at",
         1,
     ).replace(
         "CAST($now AS TIMESTAMP) AS updated_at",
-        "CAST(p.calls / 4 AS DOUBLE) AS health_score, 3600 AS wait_seconds, 'Owner of ' || p.company_id AS owner, "
+        "CAST(p.calls / 4 AS DOUBLE) AS own_score, 3600 AS wait_seconds, 'Owner of ' || p.company_id AS owner, "
         "p.calls > 20 AS vip, DATE '2026-05-01' AS renewal, ['eu', 'us'] AS regions, "
         'CAST(\'{"inner": "leaf"}\' AS JSON) AS extra, CAST($now AS TIMESTAMP) AS updated_at',
     )
@@ -98,7 +98,7 @@ def portal(warehouse: Warehouse) -> TestClient:
 @pytest.mark.parametrize(
     ("condition", "expected"),
     [
-        (("health_score", "ge", "5"), ["acme"]),
+        (("own_score", "ge", "5"), ["acme"]),
         (("owner", "has", "OWNER of b"), ["bolt"]),
         (("vip", "is", "true"), ["acme"]),
         (("vip", "is", "false"), ["bolt"]),
@@ -119,15 +119,15 @@ def test_a_profile_s_new_column_can_be_filtered_by(
 def test_a_profile_s_new_column_is_everywhere(portal: TestClient) -> None:
     listed = portal.get("/companies").text
     assert (
-        '<option value="health_score" title="how well it does, by our own reckoning">health score</option>'
+        '<option value="own_score" title="how well it does, by our own reckoning">health score</option>'
         in listed
     )
-    assert '<option value="-health_score">health score ↓</option>' in listed
-    assert "Health score ↓</a>" in portal.get("/companies?sort=-health_score").text
-    assert ids(portal, "/companies", sort="health_score") == ["bolt", "acme"]
+    assert '<option value="-own_score">health score ↓</option>' in listed
+    assert "Health score ↓</a>" in portal.get("/companies?sort=-own_score").text
+    assert ids(portal, "/companies", sort="own_score") == ["bolt", "acme"]
     assert ids(portal, "/companies", q="owner of b") == ["bolt"]
     [row] = csv.DictReader(io.StringIO(portal.get("/companies.csv?q=acme").text.removeprefix(BOM)))
-    assert (row["health_score"], row["owner"], row["vip"]) == ("7.5", "Owner of acme", "True")
+    assert (row["own_score"], row["owner"], row["vip"]) == ("7.5", "Owner of acme", "True")
     page = html.unescape(portal.get("/company?id=acme").text)
     for said in (
         *("Health score", "7.5", "how well it does, by our own reckoning", "1 h", "Owner of acme"),
@@ -145,7 +145,7 @@ def test_columns_are_chosen_in_the_address(portal: TestClient) -> None:
     assert "Owner of acme" in chosen
     # What it is narrowed down and sorted by is shown, too.
     assert (
-        "Health score" in portal.get("/companies?field=health_score&op=ge&value=1").text.split("<thead>")[1]
+        "Health score" in portal.get("/companies?field=own_score&op=ge&value=1").text.split("<thead>")[1]
     )
     assert portal.get("/companies?column=nothing").status_code == 400
     usual = "/companies?" + "&".join(f"column={name}" for name in COMPANY.shown)
