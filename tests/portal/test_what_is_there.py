@@ -119,18 +119,18 @@ def test_a_profile_s_new_column_can_be_filtered_by(
 def test_a_profile_s_new_column_is_everywhere(portal: TestClient) -> None:
     listed = portal.get("/companies").text
     assert (
-        '<option value="own_score" title="how well it does, by our own reckoning">health score</option>'
+        '<option value="own_score" title="how well it does, by our own reckoning">own score</option>'
         in listed
     )
-    assert '<option value="-own_score">health score ↓</option>' in listed
-    assert "Health score ↓</a>" in portal.get("/companies?sort=-own_score").text
+    assert '<option value="-own_score">own score ↓</option>' in listed
+    assert "Own score ↓</a>" in portal.get("/companies?sort=-own_score").text
     assert ids(portal, "/companies", sort="own_score") == ["bolt", "acme"]
     assert ids(portal, "/companies", q="owner of b") == ["bolt"]
     [row] = csv.DictReader(io.StringIO(portal.get("/companies.csv?q=acme").text.removeprefix(BOM)))
     assert (row["own_score"], row["owner"], row["vip"]) == ("7.5", "Owner of acme", "True")
     page = html.unescape(portal.get("/company?id=acme").text)
     for said in (
-        *("Health score", "7.5", "how well it does, by our own reckoning", "1 h", "Owner of acme"),
+        *("Own score", "7.5", "how well it does, by our own reckoning", "1 h", "Owner of acme"),
         *("2026-05-01", "eu, us", "leaf"),
     ):
         assert said in page, said
@@ -144,9 +144,7 @@ def test_columns_are_chosen_in_the_address(portal: TestClient) -> None:
     assert "Features used" not in heads
     assert "Owner of acme" in chosen
     # What it is narrowed down and sorted by is shown, too.
-    assert (
-        "Health score" in portal.get("/companies?field=own_score&op=ge&value=1").text.split("<thead>")[1]
-    )
+    assert "Own score" in portal.get("/companies?field=own_score&op=ge&value=1").text.split("<thead>")[1]
     assert portal.get("/companies?column=nothing").status_code == 400
     usual = "/companies?" + "&".join(f"column={name}" for name in COMPANY.shown)
     assert portal.get(usual, follow_redirects=False).headers["location"] == "/companies"
