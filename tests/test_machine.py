@@ -22,7 +22,16 @@ from dagster_project.settings import project_root
 NEW = '{"request": {"time": "2026-11-21T10:00:00Z"}, "company_id": "brand-new"}\n'
 HAS_NEW = "SELECT count(*) FROM marts.company_profiles WHERE company_id = 'brand-new'"
 # The run's own clock and id, and what follows from them.
-BY_RUN = ("updated_at", "entered_at", "changed_at", "first_seen_at", "run", "created_at", "claimed_at")
+BY_RUN = (
+    "updated_at",
+    "entered_at",
+    "changed_at",
+    "first_seen_at",
+    "run",
+    "created_at",
+    "claimed_at",
+    "opened_at",
+)
 
 
 def rows(line: CommandLine) -> dict[str, list[tuple[object, ...]]]:
