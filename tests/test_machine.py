@@ -138,9 +138,7 @@ def test_a_read_only_folder_is_named_and_published_data_is_still_shown(line: Com
     assert line.analytics.read_bytes() == published
 
 
-@pytest.mark.parametrize(
-    "file", ["history/runs.db", "event_log.db", *(["schedules/schedules.db"] if budget(0, 1) else [])]
-)
+@pytest.mark.parametrize("file", ["history/runs.db", *(["schedules/schedules.db"] if budget(0, 1) else [])])
 def test_a_damaged_storage_of_dagsters_is_named(line: CommandLine, file: str) -> None:
     (line.raw / "events/new.jsonl").write_text(NEW)
     published = line.analytics.read_bytes()
