@@ -204,7 +204,7 @@ def every_table(warehouse: Warehouse) -> dict[str, list[str]]:
     return found
 
 
-@QUICK
+@settings(QUICK, max_examples=budget(3, 500))
 @given(traffic=nights().filter(bytes_are_there))
 def test_full_equals_incremental(traffic: list[Night]) -> None:
     with ran(traffic) as warehouse:
