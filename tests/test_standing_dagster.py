@@ -21,7 +21,7 @@ import requests
 import soak
 import yaml
 from command_line import CommandLine
-from dagster._core.definitions.reconstruct import ReconstructableJob
+from multiprocess_job import nightly
 from webhook import Webhook, listening
 
 from dagster_project.settings import project_root
@@ -256,8 +256,7 @@ def test_the_multiprocess_executor_meets_no_lock(tmp_path: Path, monkeypatch: py
     home = tmp_path / "dagster"
     home.mkdir()
     with dg.DagsterInstance.local_temp(str(home)) as instance:
-        job = ReconstructableJob.for_file(str(Path(__file__).with_name("multiprocess_job.py")), "nightly")
-        done = dg.execute_job(job, instance=instance)
+        done = dg.execute_job(dg.reconstructable(nightly), instance=instance)
         assert done.success
     assert (tmp_path / "analytics.duckdb").exists()
 

@@ -2,6 +2,7 @@
 
 A line is read at once where it holds one value, as it should. Whatever else is on it is read more slowly: several
 values one behind the other, a value that runs on over the next lines, what is too long to be held in memory.
+Long, since these ways hand lines back to one another, and must number and refuse them alike.
 """
 
 from __future__ import annotations

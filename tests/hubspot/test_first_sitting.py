@@ -16,7 +16,7 @@ from dagster_project.cli import main
 from dagster_project.destinations.hubspot import files
 from dagster_project.settings import project_root
 from dagster_project.standins.hubspot import Emulator, Options, exports
-from dagster_project.standins.hubspot.__main__ import parser
+from dagster_project.standins.hubspot.command import parser
 
 PAGE = (project_root() / "docs/hubspot.md").read_text(encoding="utf-8")
 SITTING = PAGE.partition("## One sitting without an account")[2].partition("\n## ")[0]

@@ -13,7 +13,7 @@ from pathlib import Path
 import requests
 
 from dagster_project.standins.hubspot import Emulator, exports
-from dagster_project.standins.hubspot.__main__ import main
+from dagster_project.standins.hubspot.command import main
 
 from .conftest import Hub
 

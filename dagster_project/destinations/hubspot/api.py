@@ -2,6 +2,7 @@
 
 Only here are addresses written. Reads are tried again until they succeed. A write is tried again only where HubSpot
 said that it did not carry it out (423, 429, 477); in all other cases the caller is told and decides.
+Long by the number of calls that HubSpot has: that all addresses are here is worth more than a short file.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 socket.
 
 Both path dialects lead to the same code: ``/crm/v3/objects/{o}`` and ``/crm/objects/2026-09/{o}``. What
-is under ``/__emulator__/`` steers a running emulator and is neither authorised nor counted.
+is under ``/__emulator__/`` steers a running emulator and is neither authorised nor counted. Long, since it is the table of
+routes with what each of them answers: one address, one place.
 """
 
 from __future__ import annotations

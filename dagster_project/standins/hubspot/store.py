@@ -1,6 +1,7 @@
 """What the account holds: records with their keys, merges, lists. Nothing here knows of HTTP.
 
-The caller holds ``Store.lock`` around every call.
+The caller holds ``Store.lock`` around every call. Long, since records, keys, merges and lists change one another under that
+one lock: what a merge does to each is seen in one place.
 """
 
 from __future__ import annotations
