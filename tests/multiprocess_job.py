@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dagster as dg
 
-import dagster_project
+from dagster_project.definitions import defs
 
 
 def nightly() -> dg.JobDefinition:
-    from pathlib import Path
-
-    found = dg.load_from_defs_folder(path_within_project=Path(dagster_project.__file__).parent)
-    return dg.Definitions.merge(found, dg.Definitions(executor=dg.multiprocess_executor)).resolve_job_def(
-        "nightly"
+    switched = dg.Definitions(
+        assets=defs.assets,
+        asset_checks=defs.asset_checks,
+        jobs=defs.jobs,
+        resources=defs.resources,
+        executor=dg.multiprocess_executor,
     )
+    return switched.resolve_job_def("nightly")

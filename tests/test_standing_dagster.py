@@ -21,7 +21,6 @@ import requests
 import soak
 import yaml
 from command_line import CommandLine
-from multiprocess_job import nightly
 from webhook import Webhook, listening
 
 from dagster_project.settings import project_root
@@ -253,10 +252,17 @@ def test_the_multiprocess_executor_meets_no_lock(tmp_path: Path, monkeypatch: py
     shutil.copytree(project_root() / "data/sample/raw", tmp_path / "raw")
     monkeypatch.setenv("WAREHOUSE_DATA", str(tmp_path))
     monkeypatch.delenv("WAREHOUSE_RAW", raising=False)
+    monkeypatch.setenv(
+        "PYTHONPATH", str(Path(__file__).parent)
+    )  # the steps' processes import the job by its name
     home = tmp_path / "dagster"
     home.mkdir()
     with dg.DagsterInstance.local_temp(str(home)) as instance:
-        done = dg.execute_job(dg.reconstructable(nightly), instance=instance)
+        # The steps' processes import the job by its name, from this folder.
+        job = dg.build_reconstructable_job(
+            "multiprocess_job", "nightly", reconstructor_working_directory=str(Path(__file__).parent)
+        )
+        done = dg.execute_job(job, instance=instance)
         assert done.success
     assert (tmp_path / "analytics.duckdb").exists()
 
