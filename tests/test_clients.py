@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -190,6 +190,26 @@ def test_what_is_published_has_no_block_that_is_free_or_behind_its_end(
         ((block, blocks, free),) = connection.execute(sizes).fetchall()
     assert free <= 2
     assert block * blocks <= file.stat().st_size
+
+
+def test_a_large_warehouse_whose_lists_are_all_empty_is_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publish, "_SMALL", 0)
+    warehouse = Warehouse(tmp_path)
+    calls = [
+        {"company_id": "acme", "request": {"time": at}, "response": {"status": 200}}
+        for at in ("2026-11-01T10:00:00Z", "2026-11-09T10:00:00Z", "2026-11-09T11:00:00Z")
+    ]
+    warehouse.put("events/a.jsonl", calls)
+    warehouse.night(as_of=date(2026, 11, 9), publishes=True)
+    with duckdb.connect(str(warehouse.settings.analytics_file), read_only=True) as connection:
+        lists = "SELECT max(len(cohorts)) FROM {}.company_profiles"
+        for schema in ("main", "marts"):
+            assert connection.execute(lists.format(schema)).fetchall() == [(0,)], (
+                "no cohort: this tests nothing else"
+            )
+            assert connection.execute(f"SELECT events FROM {schema}.company_profiles").fetchall() == [(3,)]
 
 
 def test_marts_are_found_first_with_their_comments(tmp_path: Path) -> None:

@@ -178,11 +178,24 @@ def _write(connection: Connection, source: Path, file: Path) -> None:
         )
         if copied.returncode:
             raise OSError(copied.stderr.strip() or f"cp ended with {copied.returncode}")
-        _within(connection, name, file, lambda _: None)
+        _within(connection, name, file, _complete)
         if _within(connection, name, file, lambda cursor: _is_sound(cursor, _NEW, file)):
             return
         file.unlink()
-    _within(connection, name, file, lambda cursor: cursor.execute(f"COPY FROM DATABASE {name} TO {_NEW}"))
+    _within(connection, name, file, lambda cursor: _copy(cursor, name))
+
+
+def _copy(connection: Connection, name: str) -> None:
+    connection.execute(f"COPY FROM DATABASE {name} TO {_NEW}")
+    _complete(connection)
+
+
+def _complete(connection: Connection) -> None:
+    """Add to a copy of the warehouse what only the published file has."""
+    connection.execute(f"USE {_NEW}")
+    _keep_readable(connection)
+    with transaction(connection):
+        connection.execute("; ".join(_views(connection)))
 
 
 def _is_sound(connection: Connection, database: str, file: Path) -> bool:
@@ -195,19 +208,12 @@ def _is_sound(connection: Connection, database: str, file: Path) -> bool:
 
 
 def _within(connection: Connection, name: str, file: Path, do: Callable[[Connection], T]) -> T:
-    """Do something with a file attached, and see to it that it has the views."""
+    """Do something with a file attached."""
     # With a search path of its own: a view finds its table by schema and name in whatever the file is attached as.
     cursor = connection.cursor()
     cursor.execute(f"ATTACH '{quoted(str(file))}' AS {_NEW} (STORAGE_VERSION '{PUBLISHED_STORAGE}')")
     try:
         result = do(cursor)
-        cursor.execute(f"USE {_NEW}")
-        _keep_readable(cursor)
-        if not value(
-            cursor, f"SELECT count(*) FROM duckdb_views() WHERE database_name = '{_NEW}' AND NOT internal"
-        ):
-            with transaction(cursor):
-                cursor.execute("; ".join(_views(cursor)))
         cursor.execute(f"USE {name}")
         cursor.execute(f"DETACH {_NEW}")
         return result
