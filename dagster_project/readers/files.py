@@ -24,6 +24,7 @@ _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _MOST_PACKED = 2
 _CHUNK = 1 << 22
 # How files begin that are no text, whatever their ending says.
+_ENDINGS = {"gzip": ".gz", "Zstandard": ".zst"}
 _NO_TEXT = {
     _GZIP: "gzip: end its name in .gz",
     _ZSTD: "Zstandard: end its name in .zst",
@@ -186,7 +187,12 @@ def _unpacked(raw: IO[bytes], is_gzip: bool, size: int) -> IO[bytes]:
 def _explained() -> Iterator[None]:
     try:
         yield
-    except (OSError, EOFError, zstandard.ZstdError, zlib.error) as error:
+    except (gzip.BadGzipFile, zstandard.ZstdError) as error:
+        packed = "gzip" if isinstance(error, gzip.BadGzipFile) else "Zstandard"
+        raise UnreadableFile(
+            f"wrong format: not whole {packed} ({error}): if it was unpacked already, take {_ENDINGS[packed]} off its name"
+        ) from error
+    except (OSError, EOFError, zlib.error) as error:
         raise UnreadableFile(f"{type(error).__name__}: {_plain(error)}") from error
 
 

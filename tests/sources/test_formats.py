@@ -977,3 +977,10 @@ def test_reading_leaves_raw_as_it_was(warehouse: Warehouse) -> None:
     load(warehouse)
     assert state() == before
     assert len(before) == len(files)
+
+
+@pytest.mark.parametrize("ending", [".gz", ".zst"])
+def test_a_file_that_was_unpacked_but_not_renamed_says_so(warehouse: Warehouse, ending: str) -> None:
+    warehouse.put(f"events/a.jsonl{ending}", LINES)
+    load(warehouse)
+    assert f"take {ending} off its name" in file_of(warehouse, f"events/a.jsonl{ending}")["error"]
