@@ -8,7 +8,7 @@ import sqlite3
 import sys
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -75,6 +75,21 @@ def _storage(settings: Settings) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def _databases_kept_open(home: Path) -> Iterator[None]:
+    """Have Dagster's SQLite databases open as long as a run writes to them.
+
+    Dagster opens one anew for each event, and whoever is the last to close it moves its write-ahead log over: some 600
+    times a night. With one more connection that is done once.
+    """
+    with ExitStack() as kept:
+        for file in filter(Path.is_file, home.rglob("*.db")):
+            with suppress(sqlite3.Error):  # Dagster meets the same, and says so
+                connection = kept.enter_context(closing(sqlite3.connect(file)))
+                connection.execute("SELECT count(*) FROM sqlite_master").fetchall()
+        yield
+
+
 def nightly(
     settings: Settings,
     *,
@@ -122,7 +137,7 @@ def _nightly(
     try:
         with dagster_home.alone(settings.dagster_home):
             opened = dg.DagsterInstance.get()
-        with opened as instance:
+        with opened as instance, _databases_kept_open(settings.dagster_home):
             hold(run_id)
             for run in abandoned(instance):
                 if COMMAND_LINE_TAG in run.tags:  # others are the daemon's to look after
