@@ -35,6 +35,13 @@ test: setup  ## run every test (TEST="--cov" measures what they run of the parts
 test-fast: setup  ## units, models and conventions, in a minute or so: the inner loop
 	$(BIN)/python -m pytest -n auto --dist worksteal -m fast
 
+test-spark: $(VENV)/.spark  ## the same tables on a Spark cluster (master, two workers, Connect server on this machine; needs Java 17)
+	WAREHOUSE_TEST_SPARK=$${WAREHOUSE_TEST_SPARK:-1} $(BIN)/python -m pytest tests/spark $(TEST)
+
+$(VENV)/.spark: $(VENV)/.ready requirements-spark.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-spark.lock
+	@touch $@
+
 soak: setup  ## the tests that try at random, for long (kills, odd files); SOAK="-k crash" to choose
 	WAREHOUSE_SOAK=1 $(BIN)/python -m pytest -n auto --dist worksteal -m soak $(SOAK)
 
@@ -71,8 +78,10 @@ sample: setup  ## make data/sample/raw anew
 lock: setup  ## resolve the pins anew (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-annotate --no-header \
 		--extra dev pyproject.toml --output-file requirements.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-annotate --no-header \
+		--extra dev --extra spark --constraint requirements.lock pyproject.toml --output-file requirements-spark.lock
 
 clean:  ## remove the environment and caches; data stays
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .bench build *.egg-info
 
-.PHONY: help setup run test test-fast soak lint bench bench-year bench-push bench-portal ui portal site sample lock clean
+.PHONY: help setup run test test-fast test-spark soak lint bench bench-year bench-push bench-portal ui portal site sample lock clean

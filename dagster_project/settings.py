@@ -21,7 +21,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlencode, urlsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from dagster_project import projects
 
@@ -84,8 +84,63 @@ class WarehouseSettings(_Section):
     published_group: Annotated[str, AfterValidator(_group)] = ""
 
 
+_REMOTE = re.compile(r"sc://(\[[0-9a-fA-F:]+\]|[^/:;?#\s]+)(?::(\d{1,5}))?(?:/(?:;([^\s]*))?)?")
+_REMOTE_PORT = 15002
+
+
+def _remote(text: str) -> str:
+    """Where a Spark Connect server answers, or '' for none. Raises ValueError."""
+    if not text:
+        return text
+    match = _REMOTE.fullmatch(text)
+    if not match or not 0 < int(match[2] or _REMOTE_PORT) < 65536 or "@" in text:
+        raise ValueError("must be the address of a Spark Connect server, such as sc://spark.example:15002")
+    options = [option.partition("=")[0] for option in (match[3] or "").split(";") if option]
+    if {"token", "x-databricks-token"} & set(options):
+        raise ValueError("holds a token: leave it out, and set WAREHOUSE_SPARK_TOKEN in the environment")
+    return text
+
+
+def _storage(text: str) -> str:
+    """A folder that all machines of a cluster see, or '' for none. Raises ValueError."""
+    if text and (not text.startswith("/") or set(text) & set("*?[]{}'\"")):
+        raise ValueError(
+            "must be the absolute path of a folder that this machine and all of the cluster's see (a network file system, "
+            "a bucket that is mounted), without any of * ? [ ] { } and quotes in it"
+        )
+    return text
+
+
 class EngineSettings(_Section):
+    """remote, storage: of a cluster only."""
+
+    kind: Literal["local", "spark"] = "local"
     workers: int = Field(0, ge=0, le=256)
+    remote: Annotated[str, AfterValidator(_remote)] = ""
+    storage: Annotated[str, AfterValidator(_storage)] = ""
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> EngineSettings:
+        missing = [name for name in ("remote", "storage") if not getattr(self, name)]
+        if self.kind == "spark" and missing:
+            raise ValueError(f'kind = "spark" needs {" and ".join(missing)}, too (docs/scale.md)')
+        return self
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """The machine and the port at which the cluster answers."""
+        match = _REMOTE.fullmatch(self.remote)
+        assert match is not None
+        return match[1].strip("[]"), int(match[2] or _REMOTE_PORT)
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether what is sent to the cluster is."""
+        return "use_ssl=true" in self.remote.lower()
+
+    @property
+    def is_this_machine(self) -> bool:
+        return self.address[0] in ("localhost", "::1") or self.address[0].startswith("127.")
 
 
 class MetadataSettings(_Section):
@@ -357,6 +412,23 @@ def token_key(settings: Settings) -> bytes | None:
     return key.encode()
 
 
+def spark_token(settings: Settings) -> str | None:
+    """What a cluster asks for, or None: it asks for nothing. It is handed to the connection only, never stored.
+
+    Raises SettingsError where it, or the key of tokens, would travel unencrypted.
+    """
+    engine, token = settings.engine, os.environ.get("WAREHOUSE_SPARK_TOKEN", "").strip()
+    secret = (
+        "WAREHOUSE_SPARK_TOKEN" if token else "the key of tokens" if settings.privacy.hash_tokens else None
+    )
+    if secret and not engine.is_encrypted and not engine.is_this_machine:
+        raise SettingsError(
+            f"engine.remote = {engine.remote!r}: {secret} would travel to it unencrypted; let the server speak TLS, and add "
+            "/;use_ssl=true to the address"
+        )
+    return token or None
+
+
 def hubspot_token() -> str | None:
     """The HubSpot access token, or None. It is handed to the HTTP session only, never stored."""
     return os.environ.get("HUBSPOT_ACCESS_TOKEN", "").strip() or None
@@ -410,6 +482,7 @@ def alert_webhook() -> str | None:
 
 _SECRETS = (
     "WAREHOUSE_TOKEN_KEY",
+    "WAREHOUSE_SPARK_TOKEN",
     "WAREHOUSE_ALERT_WEBHOOK",
     "WAREHOUSE_PORTAL_PASSWORD",
     "WAREHOUSE_UI_PASSWORD",
@@ -516,7 +589,8 @@ def _explain(file: str, error: Any) -> str:
     is_unknown = error["type"] == "extra_forbidden"
     # A secret that was put here by mistake is not repeated on a screen or in a log.
     told = f"{key} {error['input']}"  # of an unknown section, all that is in it
-    hides = is_unknown and re.search("token|secret|password|key", told, re.IGNORECASE)
+    may_hold_one = is_unknown or key == "engine.remote"
+    hides = may_hold_one and re.search("token|secret|password|key", told, re.IGNORECASE)
     given = "***" if hides else repr(error["input"])
     if is_unknown:
         section: Any = Settings

@@ -9,7 +9,14 @@ import pytest
 from click.testing import CliRunner, Result
 
 from dagster_project.cli import main
-from dagster_project.settings import RetentionSettings, Settings, load_settings, project_root
+from dagster_project.settings import (
+    RetentionSettings,
+    Settings,
+    SettingsError,
+    load_settings,
+    project_root,
+    spark_token,
+)
 from dagster_project.sources import retained_tables
 
 pytestmark = pytest.mark.fast
@@ -52,6 +59,10 @@ WRONG: list[tuple[str, str, str, tuple[str, ...]]] = [
     ("warehouse", "threads", "true", ("True", "integer")),
     ("warehouse", "lock_wait_seconds", "-5", ("-5", "greater than or equal to 0")),
     ("warehouse", "lock_wait_seconds", "1.5", ("1.5", "integer")),
+    ("engine", "kind", '"cluster"', ("'cluster'", "'local' or 'spark'")),
+    ("engine", "remote", '"spark.example:15002"', ("sc://spark.example:15002",)),
+    ("engine", "remote", '"sc://h:15002/;token=abcdef"', ("***", "WAREHOUSE_SPARK_TOKEN")),
+    ("engine", "storage", '"here"', ("'here'", "absolute path")),
     ("metadata", "on_conflict", '"drop"', ("'drop'", "drop_value", "reject_update")),
     ("metadata", "lock_scope", '"company"', ("'company'", "organization", "entity")),
     ("metadata", "pins", '{ phone = "text" }', ("phone", "'text'", "string", "boolean")),
@@ -209,3 +220,26 @@ def test_relative_folders_are_below_the_current_one(folder: Path, monkeypatch: p
     monkeypatch.chdir(folder)
     monkeypatch.setenv("WAREHOUSE_DATA", "here")
     assert load_settings().warehouse_file == folder / "here/warehouse.duckdb"
+
+
+def test_a_cluster_needs_its_address_and_its_folder(folder: Path) -> None:
+    result = run(folder, '[engine]\nkind = "spark"\nremote = "sc://h"\n')
+    assert_refused(result, folder, "engine", "storage", "docs/scale.md")
+
+
+def test_secrets_do_not_travel_to_a_cluster_unencrypted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAREHOUSE_SPARK_TOKEN", "a-secret-token")
+
+    def token(remote: str, **sections: object) -> str | None:
+        engine = {"kind": "spark", "remote": remote, "storage": "/mnt"}
+        return spark_token(
+            Settings.model_validate({"data": Path(), "raw": Path(), "engine": engine, **sections})
+        )
+
+    assert token("sc://127.0.0.1:1") == token("sc://h/;use_ssl=true") == "a-secret-token"
+    with pytest.raises(SettingsError, match="WAREHOUSE_SPARK_TOKEN would travel"):
+        token("sc://h:15002")
+    monkeypatch.delenv("WAREHOUSE_SPARK_TOKEN")
+    assert token("sc://h:15002") is None
+    with pytest.raises(SettingsError, match="key of tokens would travel"):
+        token("sc://h:15002", privacy={"hash_tokens": True})

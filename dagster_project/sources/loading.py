@@ -110,7 +110,7 @@ def load(
         return Batch(files.source.folder, parts, _before(connection, parts), files.under(settings), key)
 
     elsewhere = _of_other_processes(connection, batches)
-    with Workers(settings, sum(batches[n].bytes for n in elsewhere)) as workers:
+    with _readers(settings, sum(batches[n].bytes for n in elsewhere)) as workers:
         if not workers.count:
             elsewhere = set()
         reads = workers.read(
@@ -149,6 +149,15 @@ class _Files:
     def under(self, settings: Settings) -> Settings:
         """The settings that they are loaded under: those of before, where they were loaded before."""
         return loaded_under.of_text(settings, self.parts[0].loaded_under)
+
+
+def _readers(settings: Settings, size: int) -> Any:
+    """Who reads so many bytes, beside this process: processes of this machine, or a cluster."""
+    if settings.engine.kind == "local":
+        return Workers(settings, size)
+    from .on_spark import SparkReaders  # nothing of Spark's is needed otherwise
+
+    return SparkReaders(settings, size)
 
 
 def _of_other_processes(connection: Connection, batches: Sequence[_Files]) -> set[int]:

@@ -1,0 +1,31 @@
+"""Tests on a real cluster. `make test-spark` runs them: it installs what they need, and says so by WAREHOUSE_TEST_SPARK."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from .cluster import Cluster, missing
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    reason = missing()
+    if reason is None and "WAREHOUSE_TEST_SPARK" not in os.environ:
+        reason = "takes a cluster, and minutes: `make test-spark` runs it"
+    if reason:
+        for item in items:
+            if "tests/spark/" in item.path.as_posix():
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session")
+def remote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a cluster. WAREHOUSE_TEST_SPARK may name one that runs already."""
+    given = os.environ["WAREHOUSE_TEST_SPARK"]
+    if given.startswith("sc://"):
+        yield given
+        return
+    with Cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster.remote
