@@ -6,7 +6,7 @@ import csv
 import itertools
 import logging
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -179,14 +179,7 @@ def _held_back(reasons: Sequence[hubspot.HeldBack]) -> None:
 
 def show_plan(plan: hubspot.Plan) -> None:
     """What a push would write: counts, changes, what is left out, skipped and refused, calls and digest."""
-    table = _table(
-        "HubSpot plan",
-        "object",
-        *(f">{n.replace('_', ' ')}" for n in _PLANNED),
-    )
-    for name, c in plan.counts.items():
-        table.add_row(name, *(f"{getattr(c, n):,}" for n in _PLANNED))
-    _console.print(table)
+    _print_counts("HubSpot plan", _PLANNED, plan.counts)
     for line in plan.unreadable:
         _attend(line)
     changes = ((c.object, c.action, c.key, c.property, c.old, c.new) for c in plan.rows())
@@ -217,6 +210,21 @@ def write_plan(plan: hubspot.Plan, file: Path) -> None:
         writer = csv.writer(stream)
         writer.writerow(("object", "what", "id", "key", "hubspot_id", "property", "old", "new"))
         writer.writerows(map(csv_text.cell, vars(change).values()) for change in plan.rows())
+
+
+def _print_counts(title: str, names: Sequence[str], objects: Mapping[str, object]) -> None:
+    """What became of how many, a line an object; on a narrow screen a column an object."""
+    counts = {name: [f"{getattr(of, n):,}" for n in names] for name, of in objects.items()}
+    words = [name.replace("_", " ") for name in names]
+    if _console.width < _NARROW:
+        table = _table(title, "", *(f">{name}" for name in counts))
+        for word, *row in zip(words, *counts.values(), strict=True):
+            table.add_row(word, *row)
+    else:
+        table = _table(title, "object", *(f">{word}" for word in words))
+        for name, row in counts.items():
+            table.add_row(name, *row)
+    _console.print(table)
 
 
 def _print_some(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -260,10 +268,7 @@ def show_push(result: hubspot.PushResult) -> None:
     """What a push, or its rehearsal, came to."""
     names = ("planned", "acknowledged", "created", "updated", "unchanged", "held_back", "skipped", "rejected")
     title = "Pushed to HubSpot" if result.live else "Rehearsal: nothing was written to HubSpot"
-    table = _table(title, "object", *(f">{n.replace('_', ' ')}" for n in names))
-    for name, tally in result.objects.items():
-        table.add_row(name, *(f"{getattr(tally, n):,}" for n in names))
-    _console.print(table)
+    _print_counts(title, names, result.objects)
     _left_out(result.left_out)
     _held_back(result.held_back)
     if result.unknown:
@@ -280,11 +285,23 @@ def show_push(result: hubspot.PushResult) -> None:
 def show_csb_plan(plan: customersuccessbox.Plan) -> None:
     """What CustomerSuccessBox would be told now."""
     if plan.rows:
-        names = ("day", "account", "user", "product", "module", "feature", ">adds", ">told before", "")
-        table = _table(f"For CustomerSuccessBox on {plan.today} (GMT)", *names)
-        for *row, is_over in plan.rows[:_SEEN]:
-            table.add_row(*(_cell(one) for one in row), "the day is over" if is_over else "")
-        _console.print(table)
+        title = f"For CustomerSuccessBox on {plan.today} (GMT)"
+        if _console.width < _NARROW:
+            _console.print(f"[bold]{title}[/]")
+            for day, account, user, product, module, feature, adds, before, is_over in plan.rows[:_SEEN]:
+                place = " / ".join(one for one in (product, module, feature) if one)
+                told = f" (told before: {before:,})" if before else ""
+                over = " [yellow]the day is over[/]" if is_over else ""
+                _console.print(
+                    f"{day} {_cell(account)} {_cell(user)}\n    {_cell(place)}: {adds:,}{told}{over}",
+                    soft_wrap=True,
+                )
+        else:
+            names = ("day", "account", "user", "product", "module", "feature", ">adds", ">told before", "")
+            table = _table(title, *names)
+            for *row, is_over in plan.rows[:_SEEN]:
+                table.add_row(*(_cell(one) for one in row), "the day is over" if is_over else "")
+            _console.print(table)
         if plan.calls + plan.over > _SEEN:
             _console.print(f"... and {plan.calls + plan.over - _SEEN:,} more")
     if plan.over:
