@@ -46,7 +46,7 @@ def _batches(raw: Path, settings: Settings) -> list[Batch]:
         Batch(folder, share, {}, settings, None)
         for folder, parts in groupby(found.pending, key=lambda part: part.source)
         for share in loading.shares(list(parts))
-        if may_read(sources[folder], share)
+        if may_read(share)
     ]
 
 

@@ -30,7 +30,8 @@ import sqlglot
 from sqlglot import exp
 
 from dagster_project.pipeline import nightly
-from dagster_project.sources import all_sources
+from dagster_project.settings import project_root
+from dagster_project.sources import all_sources, deciding
 from dagster_project.warehouse import registry
 from dagster_project.warehouse.build import checks_of
 from dagster_project.warehouse.columns import definitions
@@ -244,6 +245,30 @@ def test_reader_of_events_is_portable(name: str) -> None:
     assert isinstance(tree, exp.Query)
     assert {f"{t.db}.{t.name}" for t in tree.find_all(exp.Table) if t.db} == set(tables_in(query))
     assert tree.named_selects == [c.name for c in QUERIES[name].columns]
+
+
+DECISIONS = sorted(file.stem for file in (project_root() / "sql/load").glob("*.sql"))
+
+
+@pytest.mark.parametrize("name", DECISIONS)
+def test_decision_is_portable_and_is_what_its_header_says(
+    name: str, database: duckdb.DuckDBPyConnection
+) -> None:
+    found = deciding.decision(name)
+    assert portability(found.query) == []
+    (spark,) = sqlglot.transpile(
+        found.query, read="duckdb", write="spark", unsupported_level=sqlglot.ErrorLevel.RAISE
+    )
+    tree = sqlglot.parse_one(spark, dialect="spark")
+    known = {cte.alias for cte in tree.find_all(exp.CTE)}
+    assert {t.name for t in tree.find_all(exp.Table)} - known == set(found.reads)
+    assert tree.named_selects == [c.name for c in found.columns]  # type: ignore[attr-defined]
+    numbers = {"load_seq", "line", "element", "key_first", "key_last"}
+    for relation, columns in found.reads.items():
+        typed = ", ".join(f"{c} {'BIGINT' if c in numbers else 'VARCHAR'}" for c in columns)
+        database.execute(f"CREATE TABLE {relation} ({typed})")
+    described = database.execute(f"DESCRIBE {found.query}").fetchall()
+    assert [row[:2] for row in described] == [(c.name, c.type) for c in found.columns]
 
 
 @pytest.mark.parametrize(

@@ -276,3 +276,28 @@ def test_history_that_does_not_fit_its_new_type_is_not_thrown_away(
     with pytest.raises(BuildError, match=r"ops\.restatements is history"):
         night(old, 31, "third")
     assert old.table("ops.restatements") == before
+
+
+def test_keys_of_an_older_release_still_tell_events_apart(tmp_path: Path) -> None:
+    """They were one number, and those of features md5 as bytes."""
+    warehouse = Warehouse(tmp_path)
+    call = {"transaction_id": "t", "request": {"time": "2026-03-29T10:00:00Z"}}
+    use = {"account_id": "a", "user_id": "u", "feature_id": "f", "timestamp": "2026-03-29", "event_id": "é"}
+    records = {"events": call, "actions": call, "features": use}
+    for folder, record in records.items():
+        warehouse.put(f"{folder}/a.jsonl", [record])
+    night(warehouse, 29, "first")
+    keys = {"api_call_keys": "md5_number('t')", "action_keys": "md5_number('t')"}
+    with database.open_warehouse(warehouse.settings) as connection:
+        for table, key in {**keys, "feature_keys": "unhex(md5('é'))"}.items():
+            assert connection.execute(f"SELECT count(*) FROM raw.{table}").fetchall() == [(1,)]
+            connection.execute(
+                f"CREATE OR REPLACE TABLE raw.{table} AS SELECT {key} AS key, 1::BIGINT AS load_seq"
+            )
+        before = next(n for n, step in enumerate(MIGRATIONS) if "tell events" in step.about)
+        connection.execute(f"UPDATE raw.schema_version SET version = {before}")
+    for folder, record in records.items():
+        warehouse.put(f"{folder}/b.jsonl", [{**record, "transaction_id": "new", "event_id": "new"}, record])
+    night(warehouse, 30, "second")
+    found = warehouse.query("SELECT records, duplicates FROM ops.files WHERE path LIKE '%b.jsonl'")
+    assert found == [{"records": 2, "duplicates": 1}] * 3

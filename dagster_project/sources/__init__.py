@@ -110,7 +110,6 @@ class Source:
     """folder: below raw/. tables: its raw tables, the main one first, whose rows are the records of its files.
 
     loader: makes what turns a batch of files into rows. owns: what else is erased with whom a row is about.
-    reads_in_order: reading a file takes what was decided of those before it, so it is read by whoever decides.
     remains: the one of the tables that keeps what its columns name of rows that are erased. replaces: other content at a
     path takes the place of what that path held.
     """
@@ -122,7 +121,6 @@ class Source:
     owns: Sequence[Owns] = ()
     remains: RawTable | None = None
     replaces: bool = False
-    reads_in_order: bool = False
 
     def __post_init__(self) -> None:
         if self.remains is not None and self.remains not in self.tables:

@@ -10,7 +10,8 @@ from dagster_project.readers.files import Record
 from dagster_project.readers.values import id_in, is_future, no_time, start_of, time_of
 
 from . import FIRST_LOAD, POSITION, RawColumn, RawTable, Source, typed
-from .events import ANONYMOUS_ID, EVENT_COLUMNS, KEY, insert_new, key_of
+from .deciding import KEY, KEY_FIRST, KEY_LAST, key_numbers
+from .events import ANONYMOUS_ID, EVENT_COLUMNS, find_duplicates, insert_new, key_of
 from .reading import FileLoad, LoadContext, Loader, StagingTable, objects, received
 
 ACTIONS = RawTable(
@@ -26,7 +27,7 @@ ACTIONS = RawTable(
 ACTION_KEYS = RawTable(
     "action_keys",
     "Hashes of the keys by which actions are told apart.",
-    [RawColumn("key", "UHUGEINT", "128 bits"), FIRST_LOAD],
+    [KEY_FIRST, FIRST_LOAD, KEY_LAST],
 )
 # An action without a time came when it was received.
 _QUERY = """WITH texts AS (
@@ -36,7 +37,7 @@ _QUERY = """WITH texts AS (
     SELECT *, CASE WHEN time IS NULL THEN coalesce(received, $arrived) ELSE plain_time(time) END AS event_at
     FROM texts
 )
-SELECT nullif(transaction_id, '') AS key, event_at,
+SELECT key_first(nullif(transaction_id, '')) AS key_first, key_last(nullif(transaction_id, '')) AS key_last, event_at,
     nullif(company_id, '') AS company_id, nullif(user_id, '') AS user_id, nullif(session_token, '') AS session_token,
     json_extract_string(action_name, '$') AS action_name, nullif(anonymous_id, '') AS anonymous_id,
     event_at IS NULL OR late(event_at, received, $latest) OR (received_at IS NOT NULL AND received IS NULL)
@@ -58,7 +59,7 @@ READINGS = (
 class ActionLoader(Loader):
     def __init__(self, context: LoadContext) -> None:
         self.connection = context.connection
-        self.rows = StagingTable(context.connection, ACTIONS, [*POSITION, KEY, *ACTIONS.own_columns])
+        self.rows = StagingTable(context.connection, ACTIONS, [*POSITION, *KEY, *ACTIONS.own_columns])
         self.staging = [self.rows]
 
     def read(self, load: FileLoad) -> None:
@@ -95,7 +96,7 @@ class ActionLoader(Loader):
         self.rows.add(
             (
                 *load.position(record),
-                key_of(value, request, repairs),
+                *key_numbers(key_of(value, request, repairs)),
                 at,
                 id_in(value, "company_id", repairs),
                 id_in(value, "user_id", repairs),
@@ -106,8 +107,11 @@ class ActionLoader(Loader):
         )
         load.repair(record, repairs)
 
+    def decide(self, loads: Sequence[FileLoad]) -> None:
+        find_duplicates(self.connection, self.rows, "raw.action_keys", loads)
+
     def finish(self, loads: Sequence[FileLoad]) -> None:
-        insert_new(self.connection, self.rows, "raw.actions", "raw.action_keys", loads)
+        insert_new(self.connection, self.rows, "raw.actions", "raw.action_keys")
 
 
 SOURCE = Source(

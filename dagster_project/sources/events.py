@@ -23,8 +23,10 @@ from dagster_project.readers.values import (
     noted_whole,
     time_of,
 )
+from dagster_project.warehouse.database import Connection
 
 from . import FIRST_LOAD, POSITION, RawColumn, RawTable, Source, typed
+from .deciding import KEY, KEY_FIRST, KEY_LAST, decide, key_numbers
 from .reading import FileLoad, LoadContext, Loader, StagingTable, objects, received
 
 TRANSACTION_HEADER = "x-moesif-transaction-id"
@@ -64,10 +66,8 @@ API_CALLS = RawTable(
 API_CALL_KEYS = RawTable(
     "api_call_keys",
     "Hashes of the keys by which calls are told apart.",
-    [RawColumn("key", "UHUGEINT", "128 bits"), FIRST_LOAD],
+    [KEY_FIRST, FIRST_LOAD, KEY_LAST],
 )
-# Of a batch's rows only: what makes two of them one.
-KEY = RawColumn("key", "VARCHAR", "what makes two records the same event")
 # What the fast path takes of a call. A key in a header of another spelling needs the second reading.
 _FIELDS = """transaction_id VARCHAR, received_at VARCHAR, company_id VARCHAR, user_id VARCHAR, session_token VARCHAR,
     anonymous_id VARCHAR, weight JSON, blocked_by VARCHAR,
@@ -83,7 +83,7 @@ _QUERY = """WITH texts AS (
         request.verb AS verb, request.uri AS uri
     FROM parsed
 )
-SELECT key, event_at,
+SELECT key_first(key) AS key_first, key_last(key) AS key_last, event_at,
     nullif(company_id, '') AS company_id, nullif(user_id, '') AS user_id, nullif(session_token, '') AS session_token,
     status, coalesce(weight_number, 1) AS weight, coalesce(blocked_by, '') <> '' AS is_blocked,
     CASE WHEN status BETWEEN 400 AND 599 THEN verb END AS verb,
@@ -127,7 +127,7 @@ _ROUTE = re.compile(r"^(?:[A-Za-z][A-Za-z0-9+.-]*:)?(?://[^/?#]*)?([^?#]*)")
 class ApiCallLoader(Loader):
     def __init__(self, context: LoadContext) -> None:
         self.connection = context.connection
-        self.rows = StagingTable(context.connection, API_CALLS, [*POSITION, KEY, *API_CALLS.own_columns])
+        self.rows = StagingTable(context.connection, API_CALLS, [*POSITION, *KEY, *API_CALLS.own_columns])
         self.staging = [self.rows]
 
     def read(self, load: FileLoad) -> None:
@@ -158,7 +158,7 @@ class ApiCallLoader(Loader):
         self.rows.add(
             (
                 *load.position(record),
-                key_of(value, request, repairs),
+                *key_numbers(key_of(value, request, repairs)),
                 at,
                 id_in(value, "company_id", repairs),
                 id_in(value, "user_id", repairs),
@@ -174,33 +174,31 @@ class ApiCallLoader(Loader):
         )
         load.repair(record, repairs)
 
+    def decide(self, loads: Sequence[FileLoad]) -> None:
+        find_duplicates(self.connection, self.rows, "raw.api_call_keys", loads)
+
     def finish(self, loads: Sequence[FileLoad]) -> None:
-        insert_new(self.connection, self.rows, "raw.api_calls", "raw.api_call_keys", loads)
+        insert_new(self.connection, self.rows, "raw.api_calls", "raw.api_call_keys")
 
 
-def insert_new(connection: Any, rows: StagingTable, table: str, keys: str, loads: Sequence[FileLoad]) -> None:
-    """Insert the rows whose key did not come earlier, by O, in this batch or in any before; remember the new keys.
-
-    Keys are kept as 128-bit hashes: 16 bytes an event, whatever their spelling.
-    """
+def find_duplicates(connection: Connection, rows: StagingTable, keys: str, loads: Sequence[FileLoad]) -> None:
+    """Find and count the rows whose key came earlier, by O, in this batch or in any before. keys: the table of those."""
     connection.execute(f"""CREATE OR REPLACE TEMP TABLE incoming_keys AS
-        SELECT load_seq, line, element, md5_number(key) AS key FROM {rows.all} WHERE key IS NOT NULL""")
-    connection.execute(f"""CREATE OR REPLACE TEMP TABLE repeated_keys AS
-        SELECT key, true AS known FROM incoming_keys SEMI JOIN {keys} USING (key) GROUP BY key
-        UNION ALL
-        SELECT key, false FROM incoming_keys GROUP BY key HAVING count(*) > 1""")
-    connection.execute("""CREATE OR REPLACE TEMP TABLE duplicates AS
-        SELECT load_seq, line, element FROM incoming_keys
-        JOIN (SELECT key, bool_or(known) AS known FROM repeated_keys GROUP BY key) USING (key)
-        QUALIFY known OR row_number() OVER (PARTITION BY key ORDER BY load_seq, line, element) > 1""")
+        SELECT load_seq, line, element, key_first, key_last FROM {rows.all} WHERE key_first IS NOT NULL""")
+    decide(connection, "duplicates", "duplicates", incoming="incoming_keys", known=keys)
     counts = dict(
         connection.execute("SELECT load_seq, count(*) FROM duplicates GROUP BY load_seq").fetchall()
     )
     for load in loads:
         load.duplicates += counts.get(load.load_seq, 0)
-    first = "ANTI JOIN duplicates USING (load_seq, line, element)" if counts else ""
-    connection.execute(f"INSERT INTO {table} SELECT * EXCLUDE (key) FROM {rows.all} {first}")
-    connection.execute(f"INSERT INTO {keys} SELECT key, load_seq FROM incoming_keys {first}")
+
+
+def insert_new(connection: Connection, rows: StagingTable, table: str, keys: str) -> None:
+    """Insert the rows that are no duplicates; remember their keys."""
+    found = connection.execute("SELECT 1 FROM duplicates LIMIT 1").fetchall()
+    first = "ANTI JOIN duplicates USING (load_seq, line, element)" if found else ""
+    connection.execute(f"INSERT INTO {table} SELECT * EXCLUDE (key_first, key_last) FROM {rows.all} {first}")
+    connection.execute(f"INSERT INTO {keys} SELECT key_first, load_seq, key_last FROM incoming_keys {first}")
 
 
 def key_of(value: dict[str, Any], request: dict[str, Any], repairs: Repairs) -> str | None:

@@ -1,25 +1,26 @@
 """Feature-usage events, as CustomerSuccessBox takes them: `raw/features/` to `raw.feature_events`.
 
 Names are cut to 64 characters, totals checked, and at most so many features and modules are tracked: slots are
-taken in the order in which events are loaded and never freed. So records are decided one after the other.
+taken in the order in which events are loaded and never freed. Reading knows nothing of slots, event ids and names of other
+files; all that depends on them is decided over the batch (`FeatureLoader.decide`): what was changed in a record is noted
+beside its row until it is known whether the record counts.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
 from dagster_project.readers import json_records, table_records
-from dagster_project.readers.csv_records import Columns
-from dagster_project.readers.files import Record
+from dagster_project.readers.csv_records import Columns, NoteFile
+from dagster_project.readers.files import Record, UnreadableFile
 from dagster_project.readers.values import (
     LARGEST_INTEGER,
     Repairs,
     id_in,
-    id_of,
     is_future,
     no_id,
     no_time,
@@ -27,9 +28,11 @@ from dagster_project.readers.values import (
     shown,
     time_of,
 )
-from dagster_project.warehouse.database import append_rows, value
+from dagster_project.warehouse.columns import names_of
+from dagster_project.warehouse.database import append_rows
 
 from . import FIRST_LOAD, POSITION, RawColumn, RawTable, Source, typed
+from .deciding import KEY, KEY_FIRST, KEY_LAST, decide, key_numbers
 from .reading import FileLoad, LoadContext, Loader, StagingTable, objects, received
 
 NAME_LENGTH = 64
@@ -51,7 +54,7 @@ FEATURE_EVENTS = RawTable(
 FEATURE_KEYS = RawTable(
     "feature_keys",
     "Hashes of the event ids by which events are told apart.",
-    [RawColumn("key", "BLOB", "md5"), FIRST_LOAD],
+    [KEY_FIRST, FIRST_LOAD, KEY_LAST],
 )
 FEATURE_SLOTS = RawTable(
     "feature_slots",
@@ -68,7 +71,25 @@ FEATURE_NAMES = RawTable(
         FIRST_LOAD,
     ],
 )
+# Of a batch only: what was changed in its records, if they count.
+NOTES = RawTable(
+    "feature_notes",
+    "Repairs to come.",
+    [
+        *POSITION,
+        RawColumn("number", "INTEGER", "which of the record's"),
+        RawColumn("what", "VARCHAR", "see ops.repairs"),
+        RawColumn("detail", "VARCHAR", "see ops.repairs"),
+        RawColumn(
+            "field",
+            "VARCHAR",
+            "a name that fills all 64 characters: which; the repair is one if it is merged",
+        ),
+        *FEATURE_NAMES.columns[1:3],
+    ],
+)
 _NAMES = ("feature_id", "module_id", "product_id")
+_SLOTS = ("feature", "module")
 _COLUMNS = Columns(
     needed=[("account_id",), ("user_id",), ("feature_id",), ("timestamp",)],
     fields=(
@@ -83,7 +104,7 @@ _COLUMNS = Columns(
         "received_at",
     ),
 )
-_LOOKUP_ROWS = 50_000
+_NOWHERE = (2**63 - 1,) * 3  # a place behind all others
 # Whole numbers as text; data frames write them as floats.
 _TEXT_TOTAL = re.compile(r"(\d+)(?:\.0+)?", re.ASCII)
 
@@ -101,7 +122,8 @@ READING = typed.Reading(
     FROM texts
 )
 SELECT event_at, account_id, user_id, coalesce(product_id, '') AS product_id, coalesce(module_id, '') AS module_id,
-    feature_id, coalesce(TRY_CAST(total_text AS BIGINT), 1) AS total, unhex(md5(nullif(event_id, ''))) AS key,
+    feature_id, coalesce(TRY_CAST(total_text AS BIGINT), 1) AS total, 
+    key_first(nullif(event_id, '')) AS key_first, key_last(nullif(event_id, '')) AS key_last,
     event_at IS NULL OR (received_at IS NOT NULL AND received IS NULL)
     OR coalesce(account_id, '') = '' OR coalesce(user_id, '') = '' OR coalesce(feature_id, '') = ''
     OR unsure_id(account_id) OR unsure_id(user_id) OR unsure_id(product_id) OR unsure_id(module_id) OR unsure_id(feature_id)
@@ -119,102 +141,33 @@ class FeatureLoader(Loader):
     def __init__(self, context: LoadContext) -> None:
         self.connection = context.connection
         self.settings = context.settings.features
-        self.rows = StagingTable(
-            self.connection, FEATURE_EVENTS, [*FEATURE_EVENTS.columns, FEATURE_KEYS.columns[0]]
-        )
-        self.staging = [self.rows]
-        self.slots: dict[str, set[str]] = {"feature": set(), "module": set()}
-        for kind, name in self.connection.execute("SELECT kind, name FROM raw.feature_slots").fetchall():
-            self.slots[kind].add(name)
-        # Every original of a name that fills all 64 characters: two of them that fall together are listed.
-        self.originals: dict[tuple[str, str], set[str]] = {}
-        for field, name, original in self.connection.execute(
-            "SELECT field, name, original FROM raw.feature_names"
-        ).fetchall():
-            self.originals.setdefault((field, name), set()).add(original)
-        self.keys: set[bytes] = set()  # event ids that are known to be taken
-        self.load_seq = 0  # of the file that is being read
-        self.new: dict[str, list[tuple[Any, ...]]] = {"feature_slots": [], "feature_names": []}
+        # A row has its key behind the columns of the table.
+        self.rows = StagingTable(self.connection, FEATURE_EVENTS, [*FEATURE_EVENTS.columns, *KEY])
+        self.notes = StagingTable(self.connection, NOTES)
+        self.staging = [self.rows, self.notes]
+        self.new_slots: list[tuple[str, str, int]] = []
+
+    # Reading
 
     def read(self, load: FileLoad) -> None:
-        slots = {kind: set(names) for kind, names in self.slots.items()}
-        originals = {key: set(names) for key, names in self.originals.items()}
-        new = {table: len(rows) for table, rows in self.new.items()}
-        self.keys, self.load_seq = set(), load.load_seq
-        try:
-            self._read(load)
-        except BaseException:
-            # Nothing of an unreadable file is loaded: it takes no slot either.
-            self.slots, self.originals = slots, originals
-            for table, length in new.items():
-                del self.new[table][length:]
-            raise
-
-    def _read(self, load: FileLoad) -> None:
-        csv = load.part.format in table_records.CSV_FORMATS
         given = {"received": load.part.received, "accept_backdated": self.settings.accept_backdated}
-        self.rows.flush()
-        slow_lines = typed.read(self.connection, load, self.rows, [READING], given, self._set_aside)
-        if csv:
-            records = table_records.read(load.part, _COLUMNS, load.repair_file, grows=True)
-        elif slow_lines is None:
-            records = json_records.read(load.part, exact=False)
-        else:
-            records = json_records.read_lines(load.part, slow_lines, exact=False)
-        waiting: list[tuple[Record, dict[str, Any], tuple[Any, ...]]] = []
-        for record, given_values in objects(load, records):
-            row = self._check(load, record, given_values, csv)
-            if row is not None:
-                waiting.append((record, given_values, row))
-            if len(waiting) >= _LOOKUP_ROWS:
-                self._decide(load, waiting)
-                waiting = []
-        self._decide(load, waiting)
+        slow_lines = typed.read(self.connection, load, self.rows, [READING], given)
+        for record, given_values in objects(load, _records(load, slow_lines, load.repair_file)):
+            self._accept(load, record, given_values)
 
-    def _set_aside(self, table: str, flagged: Collection[int]) -> None:
-        """Mark for the slow path what depends on other records: event ids that come again, names for which there may be no slot.
-
-        So what is left takes part in no decision, and can be taken at once. flagged: lines of which DuckDB may tell little.
-        """
-        if value(self.connection, f"SELECT count(key) FROM {table}"):
-            self.connection.execute(f"""UPDATE {table} SET needs_slow_path = true WHERE key IN (
-                SELECT key FROM {table} GROUP BY key HAVING count(*) > 1
-                UNION ALL SELECT key FROM raw.feature_keys UNION ALL SELECT key FROM {self.rows.all})""")
-        limits = {"module": self.settings.module_limit, "feature": self.settings.feature_limit}
-        for kind, limit in limits.items():
-            # All names that the file may bring: those that its lines show, and one for each that shows none for sure.
-            shown = f"left({kind}_id, {NAME_LENGTH})"
-            hidden = f"needs_slow_path AND ({kind}_id IS NULL OR unsure_id({kind}_id))"
-            names, unsure = self.connection.execute(
-                f"SELECT list(DISTINCT {shown}), count(*) FILTER ({hidden}) FROM {table} WHERE {kind}_id <> '' OR {hidden}"
-            ).fetchall()[0]
-            new = [name for name in names or () if name is not None and name not in self.slots[kind]]
-            if len(self.slots[kind]) + len(new) + unsure + len(flagged) > limit:
-                self.connection.execute(
-                    f"UPDATE {table} SET needs_slow_path = true WHERE {kind}_id IN (SELECT unnest(?::VARCHAR[]))",
-                    [new],
-                )
-        for kind in limits:
-            for (name,) in self.connection.execute(
-                f"SELECT DISTINCT {kind}_id FROM {table} WHERE NOT needs_slow_path AND {kind}_id <> '' ORDER BY ALL"
-            ).fetchall():
-                self._take(kind, name)
-
-    def _check(
-        self, load: FileLoad, record: Record, value: dict[str, Any], csv: bool
-    ) -> tuple[Any, ...] | None:
-        """The checks that look at one record alone; the row, or None where it is rejected."""
+    def _accept(self, load: FileLoad, record: Record, value: dict[str, Any]) -> None:
+        csv = load.part.format in table_records.CSV_FORMATS
         repairs = list(record.repairs)
         account, user = id_in(value, "account_id", repairs), id_in(value, "user_id", repairs)
         names = {name: _name_in(value, name, repairs) for name in _NAMES}
         if account is None or user is None or not names["feature_id"]:
             missing = "account_id" if account is None else "user_id" if user is None else "feature_id"
             load.reject(record, "missing_id", no_id(missing, value.get(missing)))
-            return None
+            return
         at = time_of(value.get("timestamp"))
         if at is None:
             load.reject(record, "bad_time", no_time("timestamp", value.get("timestamp")))
-            return None
+            return
         given = value.get("total")
         not_finite = any(w == "non_finite_number" and "total" in d.split(", ") for w, d in record.repairs)
         total = None if not_finite else total_of(noted_whole(given, "total", repairs), csv)
@@ -224,24 +177,20 @@ class FeatureLoader(Loader):
                 "bad_total",
                 f"total is {'not finite' if not_finite else shown(given)}: a whole number from 0 to 2^53 is understood",
             )
-            return None
+            return
         received_date, _ = received(load, value)
         reason = self._misdated(at, received_date, load) if total else None
         if reason:
             load.reject(record, reason, f"timestamp {at.isoformat()}, received {received_date or 'unknown'}")
-            return None
-        id_in(value, "event_id", repairs)
-        record.repairs = repairs
-        return (
-            *load.position(record),
-            at,
-            account,
-            user,
-            names["product_id"],
-            names["module_id"],
-            names["feature_id"],
-            total,
-        )
+            return
+        key = key_numbers(id_in(value, "event_id", repairs))
+        position = load.position(record)
+        notes = [(*repair, None, None, None) for repair in repairs] + list(_long_names(names))
+        for number, note in enumerate(notes):
+            self.notes.add((*position, number, *note))
+        if total:  # else it is as if never sent: it takes no slot and no key
+            cut = (names[name][:NAME_LENGTH] for name in ("product_id", "module_id", "feature_id"))
+            self.rows.add((*position, at, account, user, *cut, total, *key))
 
     def _misdated(self, at: datetime, received_date: Any, load: FileLoad) -> str | None:
         if received_date is None:
@@ -250,94 +199,175 @@ class FeatureLoader(Loader):
             return "future"
         return "backdated" if at.date() < received_date and not self.settings.accept_backdated else None
 
-    def _decide(
-        self, load: FileLoad, waiting: Sequence[tuple[Record, dict[str, Any], tuple[Any, ...]]]
-    ) -> None:
-        """What depends on the records before: duplicates, then slots, in order."""
-        event_ids = [_key(value.get("event_id")) for _, value, _ in waiting]
-        self._look_up({key for key in event_ids if key is not None})
-        for (record, _, row), key in zip(waiting, event_ids, strict=True):
-            *head, product, module, feature, total = row
-            given = {"feature_id": feature, "module_id": module, "product_id": product}
-            product, module, feature = (name[:NAME_LENGTH] for name in (product, module, feature))
-            if total == 0:
-                # As if never sent: it takes no slot and no key.
-                load.repair(record, [*record.repairs, *self._cuts(given)])
-                continue
-            if key is not None and key in self.keys:
-                load.duplicates += 1
-                load.repair(record, [*record.repairs, *self._cuts(given)])
-                continue
-            full = self._full(module, feature)
-            if full is not None:
-                load.reject(record, *full)
-                continue
-            self._take("module", module)
-            self._take("feature", feature)
-            if key is not None:
-                self.keys.add(key)
-            load.repair(record, [*record.repairs, *self._cuts(given)])
-            self.rows.add((*head, product, module, feature, total, key))
+    # Deciding
 
-    def _look_up(self, keys: set[bytes]) -> None:
-        """Which of these event ids were taken before, by a file of this batch or of an earlier one."""
-        unknown = list(keys - self.keys)
-        if unknown:
-            found = self.connection.execute(
-                f"""SELECT key FROM (SELECT key FROM raw.feature_keys UNION ALL SELECT key FROM {self.rows.all})
-                WHERE key IN (SELECT unnest(?::BLOB[]))""",
-                [unknown],
-            ).fetchall()
-            self.keys.update(bytes(row[0]) for row in found)
-
-    def _full(self, module: str, feature: str) -> tuple[str, str] | None:
-        """Why no slot is to be had for a name that is not tracked yet. None is taken unless both are to be had."""
-        modules, features = self.slots["module"], self.slots["feature"]
-        if module and module not in modules and len(modules) >= self.settings.module_limit:
-            return "module_limit", f"{len(modules)} modules are tracked, {module!r} is none of them"
-        if feature not in features and len(features) >= self.settings.feature_limit:
-            return "feature_limit", f"{len(features)} features are tracked, {feature!r} is none of them"
-        return None
-
-    def _take(self, kind: str, name: str) -> None:
-        """Take a slot for a name that has none yet."""
-        if name and name not in self.slots[kind]:
-            self.slots[kind].add(name)
-            self.new["feature_slots"].append((kind, name, self.load_seq))
-
-    def _cuts(self, given: dict[str, str]) -> list[tuple[str, str]]:
-        """What cutting the names changed, and which other names they became one with."""
-        repairs = []
-        for field in _NAMES:
-            original = given[field]
-            name = original[:NAME_LENGTH]
-            if len(name) < NAME_LENGTH:
-                continue
-            if name != original:
-                repairs.append(
-                    ("name_cut", f"{field} {original[:1000]!r} was cut to {NAME_LENGTH} characters")
+    def decide(self, loads: Sequence[FileLoad]) -> None:
+        slots, modules_full = self._take_slots()
+        decide(
+            self.connection,
+            "feature_outcomes",
+            "feature_outcomes",
+            incoming=self.rows.all,
+            known="raw.feature_keys",
+            slots="feature_slots",
+            modules_full="(VALUES ({}, {}, {})) AS v (load_seq, line, element)".format(*modules_full),
+        )
+        counts: dict[int, int] = {}
+        refused: dict[int, dict[tuple[int, int], str]] = {}
+        for load_seq, line, element, outcome in self.connection.execute(
+            """SELECT load_seq, line, element, outcome FROM feature_outcomes WHERE outcome <> 'duplicate'
+            ORDER BY load_seq, line, element"""
+        ).fetchall():
+            refused.setdefault(load_seq, {})[line, element] = outcome
+        for load_seq, count in self.connection.execute(
+            "SELECT load_seq, count(*) FROM feature_outcomes WHERE outcome = 'duplicate' GROUP BY load_seq"
+        ).fetchall():
+            counts[load_seq] = count
+        records = {load.load_seq: _look_again(load, refused.get(load.load_seq, {})) for load in loads}
+        if any(load.error is not None for load in loads):
+            return
+        notes = self._standing_notes()
+        for load in loads:
+            load.duplicates += counts.get(load.load_seq, 0)
+            for record in records[load.load_seq]:
+                reason = refused[load.load_seq][record.line, record.element]
+                kind = reason.removesuffix("_limit")
+                name = _name_in(record.value, f"{kind}_id", [])[:NAME_LENGTH]
+                load.reject(
+                    record, reason, f"{len(slots[kind])} {kind}s are tracked, {name!r} is none of them"
                 )
-            known = self.originals.setdefault((field, name), set())
-            digest = hashlib.md5(original.encode(), usedforsecurity=False).hexdigest()
-            if digest not in known:
-                if known:
-                    repairs.append(
-                        (
-                            "names_merged",
-                            f"{field} {original[:1000]!r} is one with another name of the same beginning",
-                        )
-                    )
-                known.add(digest)
-                self.new["feature_names"].append((field, name, digest, self.load_seq))
-        return repairs
+            load.rejects.sort(key=lambda row: row[3:5])
+            for line, element, repairs in notes.get(load.load_seq, ()):
+                load.repair_at(line, element, repairs)
+            load.close()
+
+    def _take_slots(self) -> tuple[dict[str, set[str]], tuple[int, int, int]]:
+        """Which names are tracked in the end, also in a table; and behind which place modules are full."""
+        slots: dict[str, set[str]] = {kind: set() for kind in _SLOTS}
+        for kind, name in self.connection.execute("SELECT kind, name FROM raw.feature_slots").fetchall():
+            slots[kind].add(name)
+        limits = {"feature": self.settings.feature_limit, "module": self.settings.module_limit}
+        candidates = self._candidates()
+        full = (0, 0, 0) if len(slots["module"]) >= limits["module"] else _NOWHERE
+        self.new_slots = []
+        taken: set[tuple[int, int]] = set()
+        for *place, module, feature, key_first, key_last in candidates:
+            wanted = {"module": module, "feature": feature}
+            new = {kind: name for kind, name in wanted.items() if name and name not in slots[kind]}
+            # None is taken unless both are to be had; what is refused does not take its event id.
+            if (key_first, key_last) in taken or any(len(slots[kind]) >= limits[kind] for kind in new):
+                continue
+            if key_first is not None:
+                taken.add((key_first, key_last))
+            for kind, name in new.items():
+                slots[kind].add(name)
+                self.new_slots.append((kind, name, place[0]))
+            if "module" in new and len(slots["module"]) >= limits["module"]:
+                full = (place[0], place[1], place[2])
+        self.connection.execute("CREATE OR REPLACE TEMP TABLE feature_slots (kind VARCHAR, name VARCHAR)")
+        append_rows(
+            self.connection, "feature_slots", [(kind, name) for kind in _SLOTS for name in slots[kind]]
+        )
+        return slots, full
+
+    def _candidates(self) -> list[tuple[Any, ...]]:
+        decide(
+            self.connection,
+            "feature_candidates",
+            "feature_candidates",
+            incoming=self.rows.all,
+            known="raw.feature_keys",
+            slots="raw.feature_slots",
+        )
+        return self.connection.execute(
+            """SELECT load_seq, line, element, module_id, feature_id, key_first, key_last FROM feature_candidates
+            ORDER BY load_seq, line, element"""
+        ).fetchall()
+
+    def _standing_notes(self) -> dict[int, list[tuple[int, int, list[tuple[str, str]]]]]:
+        """What was changed in records that count, by file and in the order of their places."""
+        decide(
+            self.connection,
+            "feature_names",
+            "feature_names",
+            names=f"(FROM {self.notes.all} WHERE field IS NOT NULL)",
+            known="raw.feature_names",
+            outcomes="feature_outcomes",
+        )
+        notes: dict[int, list[tuple[int, int, list[tuple[str, str]]]]] = {}
+        before = None
+        for load_seq, line, element, what, detail in self.connection.execute(f"""
+            SELECT n.load_seq, n.line, n.element, n.what, n.detail
+            FROM {self.notes.all} AS n
+            LEFT JOIN feature_names AS f USING (load_seq, line, element, field)
+            ANTI JOIN (FROM feature_outcomes WHERE outcome <> 'duplicate') AS o USING (load_seq, line, element)
+            WHERE n.field IS NULL OR f.is_merged = 1
+            ORDER BY n.load_seq, n.line, n.element, n.number""").fetchall():
+            if before != (load_seq, line, element):
+                before = load_seq, line, element
+                notes.setdefault(load_seq, []).append((line, element, []))
+            notes[load_seq][-1][2].append((what, detail))
+        return notes
 
     def finish(self, loads: Sequence[FileLoad]) -> None:
-        self.connection.execute(f"INSERT INTO raw.feature_events SELECT * EXCLUDE (key) FROM {self.rows.all}")
+        stands = f"FROM {self.rows.all} ANTI JOIN feature_outcomes USING (load_seq, line, element)"
         self.connection.execute(
-            f"INSERT INTO raw.feature_keys SELECT key, load_seq FROM {self.rows.all} WHERE key IS NOT NULL"
+            f"INSERT INTO raw.feature_events SELECT {names_of(FEATURE_EVENTS.columns)} {stands}"
         )
-        for table, rows in self.new.items():
-            append_rows(self.connection, f"raw.{table}", rows)
+        self.connection.execute(
+            f"INSERT INTO raw.feature_keys SELECT key_first, load_seq, key_last {stands} WHERE key_first IS NOT NULL"
+        )
+        append_rows(self.connection, "raw.feature_slots", self.new_slots)
+        self.connection.execute(
+            "INSERT INTO raw.feature_names SELECT field, name, original, load_seq FROM feature_names"
+        )
+
+
+def _records(load: FileLoad, lines: set[int] | None, note: NoteFile = lambda *_: None) -> Iterator[Record]:
+    """A file's records; of its lines those, where it is read by lines. note: is told what was changed in the file."""
+    if load.part.format in table_records.CSV_FORMATS:
+        return table_records.read(load.part, _COLUMNS, note, grows=True)
+    if lines is None:
+        return json_records.read(load.part, exact=False)
+    return json_records.read_lines(load.part, lines, exact=False)
+
+
+def _look_again(load: FileLoad, places: Collection[tuple[int, int]]) -> list[Record]:
+    """Records as they came, in their order. The file gets an error where they are not there any more."""
+    if not places:
+        return []
+    found = []
+    try:
+        with load.part.local_copy():
+            lines = {line for line, _ in places} if load.by_line else None
+            for record in _records(load, lines):
+                if (record.line, record.element) in places and isinstance(record.value, dict):
+                    found.append(record)
+            if len(found) < len(places):
+                raise UnreadableFile("it was written to while it was read")
+    except (UnreadableFile, OSError) as error:
+        load.error = str(error)
+    return found
+
+
+def _long_names(given: dict[str, str]) -> Iterator[tuple[str, str, str | None, str | None, str | None]]:
+    """Notes on names that fill all 64 characters, which may be one with others: (what, detail, field, name, original)."""
+    for field in _NAMES:
+        original = given[field]
+        name = original[:NAME_LENGTH]
+        if len(name) < NAME_LENGTH:
+            continue
+        if name != original:
+            yield (
+                "name_cut",
+                f"{field} {original[:1000]!r} was cut to {NAME_LENGTH} characters",
+                None,
+                None,
+                None,
+            )
+        digest = hashlib.md5(original.encode(), usedforsecurity=False).hexdigest()
+        merged = f"{field} {original[:1000]!r} is one with another name of the same beginning"
+        yield "names_merged", merged, field, name, digest
 
 
 def _name_in(record: dict[str, Any], field: str, repairs: Repairs) -> str:
@@ -360,15 +390,9 @@ def total_of(value: object, csv: bool = False) -> int | None:
     return value if isinstance(value, int) and 0 <= value <= LARGEST_INTEGER else None
 
 
-def _key(event_id: object) -> bytes | None:
-    text = id_of(event_id)
-    return None if text is None else hashlib.md5(text.encode(), usedforsecurity=False).digest()
-
-
 SOURCE = Source(
     folder="features",
     formats=json_records.FORMATS | table_records.CSV_FORMATS,
     tables=[FEATURE_EVENTS, FEATURE_KEYS, FEATURE_SLOTS, FEATURE_NAMES],
     loader=FeatureLoader,
-    reads_in_order=True,
 )

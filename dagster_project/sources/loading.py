@@ -1,7 +1,7 @@
 """How files become rows: one transaction a batch, every record accounted for.
 
-`reading` turns files into rows that lie beside the warehouse, in this process or in others; here is decided over them, in
-order, and what stands is moved into the raw tables.
+`reading` turns files into rows that lie beside the warehouse, in this process or in others; `deciding` says which of them
+stand; here that is moved into the raw tables.
 """
 
 from __future__ import annotations
@@ -123,6 +123,7 @@ def load(
                 done = _collected(loader, reads, len(list(shares(files.parts))), first, files, steps)
             else:
                 done = read(loader, described(files, files.parts), first, steps.next if steps else None)
+            _decide(loader, done)
             kept = loaded_under.as_text(files.under(settings), files.source.folder)
             _store(connection, files.source, loader, done, erasures, first, kept)
             for table in loader.staging:
@@ -166,7 +167,7 @@ def _of_other_processes(connection: Connection, batches: Sequence[_Files]) -> se
     return {
         n
         for n, files in enumerate(batches)
-        if may_read(files.source, files.parts)
+        if may_read(files.parts)
         # How much is loaded of a file is known when it is.
         and not pending & _before(connection, files.parts).keys()
     }
@@ -208,6 +209,19 @@ def _collected(
     return done
 
 
+def _decide(loader: Loader, done: Read) -> None:
+    """Decide over what was read; anew without files that it turns out cannot be read any more."""
+    loader.decide(done.loads)
+    while gone := [one for one in done.loads if one.error is not None]:
+        for one in gone:
+            one.rejects, one.repairs = [], []
+            for table in loader.staging:
+                table.drop_file(one)
+        done.loads = [one for one in done.loads if one.error is None]
+        done.unreadable += gone
+        loader.decide(done.loads)
+
+
 def _store(
     connection: Connection,
     source: Source,
@@ -217,7 +231,7 @@ def _store(
     first: int,
     kept: str,
 ) -> None:
-    """Decide over what was read, and move what stands into the raw tables. kept: the settings that it was read under."""
+    """Move what stands into the raw tables. kept: the settings that it was read under."""
     if erasures:
         for staged in loader.staging:
             staged.take_in()

@@ -1,8 +1,7 @@
 """Reading: a batch of raw files in; typed rows, rejects, repairs and counts out. A pure function.
 
 It knows the files, their numbers and dates, and the settings; no other batch, no table of the warehouse. So it runs in any
-process (`workers`), and its rows lie in temporary tables or Parquet files until `loading` decides over them. (The one
-exception, a source that says `reads_in_order`, is read in the process that decides.)
+process (`workers`), and its rows lie in temporary tables or Parquet files until it is decided over them (`deciding`).
 What is common to all sources - places, rejects, repairs, unreadable files, counts - is here.
 """
 
@@ -40,7 +39,7 @@ class FileLoad:
     """One file on its way in, and the account of its records.
 
     end_…: where what is loaded of its content ends. end_line, end_sha256 are None where they are what they were when it
-    was numbered. waits: what stands behind that is the beginning of a record.
+    was numbered. waits: what stands behind that is the beginning of a record. by_line: each of its lines is one value.
     """
 
     part: FilePart
@@ -55,6 +54,7 @@ class FileLoad:
     end_line: int | None = None
     end_sha256: str | None = None
     waits: bool = False
+    by_line: bool = False
     alike: LookAlikes = field(default_factory=LookAlikes)
     rejects: list[tuple[Any, ...]] = field(default_factory=list)
     repairs: list[tuple[Any, ...]] = field(default_factory=list)
@@ -107,13 +107,17 @@ class FileLoad:
 
     def repair(self, record: Record, repairs: Iterable[tuple[str, str]]) -> None:
         """List what was changed in a record that counts."""
+        self.repair_at(record.line, record.element, repairs)
+
+    def repair_at(self, line: int, element: int, repairs: Iterable[tuple[str, str]]) -> None:
+        """The same of the record at a place."""
         rows = []
         for what, detail in repairs:
             if what == WHOLE_FLOAT:
-                line, element, count = self._whole_floats.get(detail, (record.line, record.element, 0))
-                self._whole_floats[detail] = (line, element, count + 1)
+                first = self._whole_floats.get(detail, (line, element, 0))
+                self._whole_floats[detail] = (*first[:2], first[2] + 1)
             else:
-                rows.append((record.line, record.element, what, detail))
+                rows.append((line, element, what, detail))
         self._list(rows)
 
     def repair_file(self, line: int, what: str, detail: str) -> None:
@@ -203,6 +207,7 @@ class StagingTable:
     def drop_file(self, load: FileLoad) -> None:
         """Take back what was added of one file."""
         self.flush()
+        self.take_in()
         self.connection.execute(f"DELETE FROM {self.name} WHERE load_seq = ?", [load.load_seq])
         self._drop_table(load)
         self._files.pop(load.load_seq, None)
@@ -275,6 +280,12 @@ class Loader:
     def read(self, load: FileLoad) -> None:
         """Read one file: add its rows, count its records. Raises UnreadableFile."""
         raise NotImplementedError
+
+    def decide(self, loads: Sequence[FileLoad]) -> None:
+        """Decide over what was read of the batch, and add to the accounts of its files what follows from that.
+
+        A file that cannot be looked at any more is given its error, and no account is changed: without it, it is decided anew.
+        """
 
     def finish(self, loads: Sequence[FileLoad]) -> None:
         """Move what stands of the batch into the raw tables."""

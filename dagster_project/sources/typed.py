@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ from dagster_project.readers.json_records import may_run_on
 from dagster_project.readers.values import latest_time
 from dagster_project.warehouse.database import value
 
+from .deciding import KEY_MACROS
 from .lookalikes import EVERY
 from .reading import FileLoad, StagingTable
 
@@ -87,12 +88,10 @@ def read(
     rows: StagingTable,
     readings: Sequence[Reading],
     given: Mapping[str, object] | None = None,
-    revise: Callable[[str, Collection[int]], None] = lambda *_: None,
 ) -> set[int] | None:
     """Add the file's plain records to `rows`, and count them. Returns the lines that are still to be read.
 
-    The readings are tried in turn. revise: is handed the table that was read, to mark more of it for the slow path, and
-    the lines that are not strict JSON.
+    The readings are tried in turn.
     None: nothing was taken, the whole file is to be read record by record.
     """
     part = load.part
@@ -107,7 +106,7 @@ def read(
     lines, flagged, sample = surveyed
     table = rows.table_of(load)
     if not rows.has_macros:
-        connection.execute(_MACROS + "".join(reading.macros for reading in readings))
+        connection.execute(_MACROS + KEY_MACROS + "".join(reading.macros for reading in readings))
         rows.has_macros = True
     for reading in readings:
         # A few lines for the slow path are cheaper than another reading; many are not.
@@ -136,12 +135,12 @@ def read(
             break
     else:
         return None
-    revise(table, flagged)
     slow_lines = {
         part.start_line + 1 + row
         for (row,) in connection.execute(f"SELECT rowid FROM {table} WHERE needs_slow_path").fetchall()
     }
     rows.adopt(load)
+    load.by_line = True
     load.records += lines - len(slow_lines)
     load.alike.count(part, sample)
     return slow_lines

@@ -28,7 +28,7 @@ from dagster_project.readers.places import LocalFile
 from dagster_project.settings import Settings
 from dagster_project.warehouse.database import DatabaseError, in_memory
 
-from . import Source, all_sources
+from . import all_sources
 from .reading import Batch, LoadContext, Read, read
 
 # Below this, processes take longer to start than they save.
@@ -41,9 +41,9 @@ _LONGEST_SECONDS, _SECONDS_A_BYTE = 900, 1 / 100_000
 _START = "import sys; sys.path[:] = sys.argv[1:]; from dagster_project.sources.workers import serve; serve()"
 
 
-def may_read(source: Source, parts: Sequence[FilePart]) -> bool:
+def may_read(parts: Sequence[FilePart]) -> bool:
     """Whether files can be read by another process."""
-    return not source.reads_in_order and all(isinstance(part.raw, LocalFile) for part in parts)
+    return all(isinstance(part.raw, LocalFile) for part in parts)
 
 
 class Workers:

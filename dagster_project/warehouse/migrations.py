@@ -44,6 +44,15 @@ _CONTENTS = "".join(
     for column in columns.split(", ")
 )
 
+# Of keys that were UHUGEINT. Those of features were md5 as it is, of which each half is a number, its bytes reversed.
+_FIRST_BITS, _LAST_BITS = "key & 9223372036854775807::UHUGEINT", "key >> 65"
+
+
+def _number_of(start: str) -> str:
+    digits = " || ".join(f"substr(hex(key), {start} + {at}, 2)" for at in range(15, 0, -2))
+    return f"CAST('0x' || {digits} AS UBIGINT)"
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration("schema versions are kept"),
     Migration(
@@ -96,5 +105,23 @@ MIGRATIONS: tuple[Migration, ...] = (
         "ALTER TABLE IF EXISTS raw.dropped_api_calls__core_api_usage_daily ADD COLUMN IF NOT EXISTS latencies BIGINT[]",
         # As above.
         warehouse="ALTER TABLE IF EXISTS core.api_usage_daily ADD COLUMN IF NOT EXISTS latencies BIGINT[]",
+    ),
+    Migration(
+        "the hashes that tell events apart are kept as two numbers, which every engine has",
+        raw="".join(
+            f"""ALTER TABLE IF EXISTS raw.{table} ADD COLUMN IF NOT EXISTS key_last BIGINT;
+            ALTER TABLE IF EXISTS raw.{table} ALTER key_last SET DATA TYPE BIGINT USING CAST({last} AS BIGINT);
+            ALTER TABLE IF EXISTS raw.{table} ALTER key SET DATA TYPE BIGINT USING CAST({first} AS BIGINT);
+            ALTER TABLE IF EXISTS raw.{table} RENAME key TO key_first;"""
+            for table, first, last in (
+                ("api_call_keys", _FIRST_BITS, _LAST_BITS),
+                ("action_keys", _FIRST_BITS, _LAST_BITS),
+                (
+                    "feature_keys",
+                    _number_of("0") + " & 9223372036854775807::UBIGINT",
+                    _number_of("16") + " >> 1",
+                ),
+            )
+        ),
     ),
 )

@@ -54,7 +54,7 @@ _KEYS = (
 )
 PAGES = ("company", "user")
 # Folders of sql/ that hold queries of their users' own making; they are no tables.
-QUERY_FOLDERS = ("cohorts", "outbound", "examples", "health", "alerts", "meters")
+QUERY_FOLDERS = ("cohorts", "outbound", "examples", "health", "alerts", "meters", "load")
 
 
 class ModelError(Exception):
