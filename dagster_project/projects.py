@@ -36,6 +36,11 @@ of the same name as one that comes with the release takes its place.
 `company.sql` of your own takes the place of the one that comes with the release. With nothing in it but a comment, nobody
 has a score.
 """,
+    "meters": """# Meters of your own
+
+One file is one meter, `<name>.sql`: a SELECT over the marts that returns `company_id`, `day` and `quantity`. `-- quota:` at
+its top names the metadata keys that hold a quota. A file of the same name as one that comes with the release takes its place.
+""",
     "views": """# Saved views of the portal
 
 One file is one view, `<name>.toml`, with a title and an address of the portal; it stands in the portal's menu. Any list
@@ -54,8 +59,8 @@ Made by `warehouse new`. What is here is yours; an upgrade of the package does n
 - `data/raw/` is for your files, a folder a source: `events/`, `actions/`, `companies/`, `users/`, `features/`,
   `subscriptions/`, `crm/companies/`, `crm/contacts/`. To try it on invented data: `warehouse new FOLDER --sample`, then
   `warehouse run --as-of 2026-11-21` in there.
-- `sql/cohorts/`, `sql/alerts/`, `sql/outbound/`, `sql/health/`, `sql/views/`: queries and saved views of your own; they add
-  to those of the release, or take their place.
+- `sql/cohorts/`, `sql/alerts/`, `sql/outbound/`, `sql/health/`, `sql/meters/`, `sql/views/`: queries and saved views of your
+  own; they add to those of the release, or take their place.
 - `warehouse.toml`: settings, each with its default.
 - `workspace.yaml`: for Dagster's own commands, run from here.
 

@@ -155,6 +155,10 @@ class FeatureSettings(_Section):
     module_limit: Annotated[int, WhileLoading("features")] = Field(256, ge=1)
 
 
+class UsageSettings(_Section):
+    routes: Annotated[Literal["failed", "all"], WhileLoading("events")] = "failed"
+
+
 class PrivacySettings(_Section):
     hash_tokens: Annotated[bool, WhileLoading()] = False
 
@@ -296,6 +300,7 @@ class Settings(_Section):
     engine: EngineSettings = Field(default_factory=EngineSettings)
     metadata: MetadataSettings = Field(default_factory=MetadataSettings)
     features: FeatureSettings = Field(default_factory=FeatureSettings)
+    usage: UsageSettings = Field(default_factory=UsageSettings)
     privacy: PrivacySettings = Field(default_factory=PrivacySettings)
     retention: RetentionSettings = Field(default_factory=RetentionSettings)
     schedule: ScheduleSettings = Field(default_factory=ScheduleSettings)

@@ -53,6 +53,7 @@ class OracleSettings:
     on_conflict: str = "drop_value"  # or "reject_update"
     lock_scope: str = "organization"  # or "entity"
     pins: Mapping[str, str] = field(default_factory=dict)
+    routes: str = "failed"  # or "all"
 
 
 DEFAULTS = OracleSettings()
@@ -780,7 +781,9 @@ class Event:
     weight: int
     status: int | None
     blocked: bool
-    took: timedelta | None = None  # to the response; API calls only
+    took: timedelta | None = None  # to the response; these three: API calls only
+    verb: str = ""
+    route: str = ""
 
 
 @dataclass
@@ -1028,7 +1031,28 @@ def load_call(loaded: Loaded, place: Place, record: dict[str, Json], repairs: li
     answered = time_of(response.get("time")) if isinstance(response, dict) else None
     if answered is not None and at <= answered <= at + timedelta(days=1):
         call.took = answered - at
+    assert isinstance(request, dict)
+    verb, uri = request.get("verb"), request.get("uri")
+    call.verb = verb if isinstance(verb, str) else ""
+    call.route = route_of(uri) if isinstance(uri, str) else ""
     loaded.calls.append(call)
+
+
+def route_of(uri: str) -> str:
+    """The path of an address, with ids folded."""
+    path = re.split("[?#]", uri)[0]
+    scheme, colon, rest = path.partition(":")
+    if colon and re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme):
+        path = rest
+    if path.startswith("//"):
+        path = path[2:].partition("/")[1] + path[2:].partition("/")[2]
+    first, *segments = path.split("/")
+
+    def is_id(segment: str) -> bool:
+        hexadecimal = set(segment) <= set("0123456789abcdefABCDEF-")
+        return segment.isdecimal() or (hexadecimal and any(c.isdecimal() for c in segment[:-7]))
+
+    return "/".join([first, *(":id" if is_id(segment) else segment for segment in segments)])
 
 
 def load_action(loaded: Loaded, place: Place, record: dict[str, Json], repairs: list[str]) -> None:
@@ -1868,6 +1892,32 @@ def latency_p90_ms_7d(
     return {company: percentile(calls, 90) for company, calls in groups.items()}
 
 
+def endpoint_usage(
+    nights: Sequence[Night], settings: OracleSettings
+) -> dict[tuple[date, str | None, str, str], tuple[int, int, float | None]]:
+    """(day, company, verb, route) -> calls, errors, and the exact p90 in milliseconds."""
+    if settings.routes != "all":
+        return {}
+    loaded = load(nights, settings)
+    claims = claims_of(loaded.updates)
+    groups: dict[tuple[date, str | None], dict[tuple[str, str], list[Event]]] = {}
+    for call in loaded.calls:
+        endpoints = groups.setdefault((call.at.date(), company_of(call, claims)[0]), {})
+        endpoints.setdefault((call.verb, call.route), []).append(call)
+    found = {}
+    for key, endpoints in groups.items():
+        order = sorted(endpoints, key=lambda e: (-saturated(c.weight for c in endpoints[e]), e[1], e[0]))
+        others = [call for endpoint in order[200:] for call in endpoints[endpoint]]
+        told = {endpoint: endpoints[endpoint] for endpoint in order[:200]}
+        if others:
+            told["", "(other)"] = others
+        for endpoint, calls in told.items():
+            failed = (c.weight for c in calls if c.status is not None and 400 <= c.status <= 599)
+            calls_and_errors = saturated(c.weight for c in calls), saturated(failed)
+            found[(*key, *endpoint)] = (*calls_and_errors, percentile(calls, 90))
+    return found
+
+
 def percentile(calls: Sequence[Event], percent: int) -> float | None:
     """The shortest time within which so many of a hundred calls were answered; a call counts with its weight."""
     took = sorted((c.took, c.weight) for c in calls if c.took is not None)
@@ -1915,4 +1965,118 @@ def restatements(nights: Sequence[Night], settings: OracleSettings = DEFAULTS) -
                     "calls": saturated(weights),
                 }
             )
+    return rows
+
+
+def subscription_days(loaded: Loaded) -> list[tuple[str, str, date, date]]:
+    """(company, subscription, first day, last day) of each period that a subscription ever had."""
+    found = []
+    for subscription_id in {u.id for u in loaded.updates if u.entity == "subscription"}:
+        own = [u for u in loaded.updates if u.entity == "subscription" and u.id == subscription_id]
+        own.sort(key=lambda u: (u.at, u.order))
+        company = next((u.company_id for u in own if u.company_id is not None), None)
+        start = end = None
+        told: dict[date, tuple[str, date]] = {}
+        for update in own:
+            company = update.company_id if update.company_id is not None else company
+            start = update.current_period_start or start
+            end = update.current_period_end or end
+            if company is not None and start is not None and end is not None and start < end:
+                told[start.date()] = company, (end - timedelta(microseconds=1)).date()
+        firsts = sorted(told)
+        for first, following in zip(firsts, [*firsts, date.max][1:], strict=True):
+            whose, last = told[first]
+            found.append((whose, subscription_id, first, min(last, following - timedelta(days=1))))
+    return found
+
+
+QUOTA_KEYS = {
+    "calls": ("quota_calls", "plan_quota_calls", "plan_quota_calls_30d"),
+    "feature_total": ("quota_feature_total", "plan_quota_feature_total", "plan_quota_feature_total_30d"),
+}
+
+
+def quota_of(metadata: dict[str, Json] | None, meter: str) -> float | None:
+    for key in QUOTA_KEYS[meter]:
+        quota = (metadata or {}).get(key)
+        if isinstance(quota, int | float) and not isinstance(quota, bool) and quota >= 0:
+            return float(quota)
+    return None
+
+
+def meter_usage(nights: Sequence[Night], as_of: date, settings: OracleSettings = DEFAULTS) -> list[Row]:
+    """What the two meters that come along count: each day of usage goes to every period that it is in, else to its month."""
+    loaded = load(nights, settings)
+    claims = claims_of(loaded.updates)
+    used = [("calls", company_of(c, claims)[0], c.at.date(), c.weight) for c in loaded.calls]
+    used += [("feature_total", f.account_id, f.at.date(), f.total) for f in loaded.features]
+    periods = subscription_days(loaded)
+    sums: dict[tuple[str, str, str | None, date, date], list[int]] = {
+        (meter, company, subscription, first, last): []
+        for meter in QUOTA_KEYS
+        for company, subscription, first, last in periods
+        if first <= as_of
+    }
+    for meter, owner, day, quantity in used:
+        if owner is None or day > as_of:
+            continue
+        within = [p for p in periods if p[0] == owner and p[2] <= day <= p[3]]
+        for period in within:
+            sums[(meter, *period)].append(quantity)
+        if not within:
+            month = day.replace(day=1)
+            last = (month + timedelta(days=31)).replace(day=1) - timedelta(days=1)
+            sums.setdefault((meter, owner, None, month, last), []).append(quantity)
+
+    def metadata(entity: str, own_id: str | None) -> dict[str, Json] | None:
+        own = [u for u in loaded.updates if u.entity == entity and u.id == own_id]
+        return merged_metadata(loaded, own).value
+
+    rows = []
+    for (meter, company, subscription, first, last), quantities in sums.items():
+        quota = quota_of(metadata("subscription", subscription), meter)
+        if quota is None:
+            quota = quota_of(metadata("company", company), meter)
+        quantity = saturated(quantities)
+        rows.append(
+            {
+                "meter": meter,
+                "company_id": company,
+                "subscription_id": subscription,
+                "period_start": first,
+                "period_end": last,
+                "quantity": quantity,
+                "quota": quota,
+                "share": quantity / quota if quota else None,
+                "is_closed": last < as_of,
+            }
+        )
+    return rows
+
+
+def meter_adjustments(nights: Sequence[Night], as_of: Sequence[date]) -> list[Row]:
+    """What each night changed of periods that an earlier one had found closed. as_of: of each night."""
+    closed: dict[tuple[Json, ...], Row] = {}
+    rows: list[Row] = []
+    for night, day in enumerate(as_of):
+        now = {
+            (r["meter"], r["company_id"], r["subscription_id"], r["period_start"]): r
+            for r in meter_usage(nights[: night + 1], day)
+        }
+        over = max(as_of[:night], default=date.min)
+        for key in now.keys() | closed.keys():
+            new, old = now.get(key), closed.get(key)
+            was_closed = old is not None or (new is not None and new["period_end"] < over)
+            before, after = (0 if row is None else row["quantity"] for row in (old, new))
+            if was_closed and before != after:
+                names = ("meter", "company_id", "subscription_id", "period_start")
+                rows.append(
+                    {
+                        "run": str(night),
+                        **dict(zip(names, key, strict=True)),
+                        "quantity_before": before,
+                        "quantity_after": after,
+                    }
+                )
+        closed = {key: row for key, row in now.items() if row["is_closed"]}
     return rows

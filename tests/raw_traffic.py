@@ -146,11 +146,32 @@ def headers() -> st.SearchStrategy[Json]:
     return rarely(st.tuples(name, value).map(with_secrets), oneof(None, "none", []))
 
 
+URIS = oneof(
+    *(
+        "https://api/x",
+        "/x",
+        "/x/",
+        "https://u:p@h:1/users/4711/cards?k=v/8",
+        "/users/17/deadbeef-1234567#9",
+        "",
+        7,
+        None,
+    ),
+    *("//h/a1234567", "/12/34/ab12345678/beef1234567", "x/12", "ftp:/y/0x12345678"),
+)
+
+
 @st.composite
 def requests(draw: st.DrawFn, *, time_needed: bool) -> Json:
     request: Record = draw(
         st.fixed_dictionaries(
-            {}, optional={"headers": headers(), "body": BODIES, "uri": oneof("https://api/x", "/x")}
+            {},
+            optional={
+                "headers": headers(),
+                "body": BODIES,
+                "uri": URIS,
+                "verb": oneof("GET", "POST", "get", 5, None),
+            },
         )
     )
     if time_needed or draw(st.booleans()):

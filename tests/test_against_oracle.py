@@ -16,7 +16,18 @@ from typing import Any
 import pytest
 from harness import Row, Warehouse
 from hypothesis import HealthCheck, Phase, given, settings
-from oracle import DEFAULTS, Night, OracleSettings, expected, latencies, latency_p90_ms_7d, restatements
+from oracle import (
+    DEFAULTS,
+    Night,
+    OracleSettings,
+    endpoint_usage,
+    expected,
+    latencies,
+    latency_p90_ms_7d,
+    meter_adjustments,
+    meter_usage,
+    restatements,
+)
 from raw_traffic import AS_OF, FEATURE_SETTINGS, claim_nights, feature_nights, metadata_nights, nights
 from soak import budget
 
@@ -56,6 +67,7 @@ def ran(
                 "lock_scope": oracle.lock_scope,
                 "pins": dict(oracle.pins),
             },
+            usage={"routes": oracle.routes},
         )
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(typed, "SMALLEST_BYTES", smallest)
@@ -98,14 +110,26 @@ def assert_same(warehouse: Warehouse, wanted: dict[str, list[Row]], skip: set[st
         assert found == right, f"{name}: found {only[0][:3]}, right {only[1][:3]}"
 
 
-def assert_latencies(warehouse: Warehouse, traffic: Sequence[Night]) -> None:
+def near(found: float | None, exact: float | None) -> bool:
     """Percentiles come from buckets: each is within 5 % of the exact one."""
+    if found is None or exact is None:
+        return found is exact
+    return abs(found - exact) <= 0.05 * exact + 1e-6
 
-    def near(found: float | None, exact: float | None) -> bool:
-        if found is None or exact is None:
-            return found is exact
-        return abs(found - exact) <= 0.05 * exact + 1e-6
 
+def assert_endpoints(warehouse: Warehouse, traffic: Sequence[Night], oracle: OracleSettings) -> None:
+    exact = endpoint_usage(traffic, oracle)
+    rows = warehouse.table("marts.endpoint_usage_daily")
+    found = {(r["day"], r["company_id"], r["verb"], r["route"]): r for r in rows}
+    assert len(found) == len(rows)
+    assert {key: (row["calls"], row["errors"]) for key, row in found.items()} == {
+        key: (calls, errors) for key, (calls, errors, _) in exact.items()
+    }
+    for key, row in found.items():
+        assert near(row["p90_ms"], exact[key][2]), (row, exact[key])
+
+
+def assert_latencies(warehouse: Warehouse, traffic: Sequence[Night]) -> None:
     exact = latencies(traffic)
     rows = warehouse.table("marts.company_latency_daily")
     assert {(row["day"], row["company_id"]) for row in rows} == set(exact)
@@ -119,13 +143,31 @@ def assert_latencies(warehouse: Warehouse, traffic: Sequence[Night]) -> None:
         assert near(row["latency_p90_ms_7d"], week.get(row["company_id"])), (row, week)
 
 
+def assert_meters(warehouse: Warehouse, traffic: Sequence[Night]) -> None:
+    assert_same(warehouse, {"marts.meter_usage": meter_usage(traffic, AS_OF)})
+    wanted = meter_adjustments(traffic, [AS_OF] * len(traffic))
+    columns = [
+        "run",
+        "meter",
+        "company_id",
+        "subscription_id",
+        "period_start",
+        "quantity_before",
+        "quantity_after",
+    ]
+    assert comparable(warehouse.table("ops.meter_adjustments"), columns) == comparable(wanted, columns)
+
+
 @WAYS
 @settings(QUICK, max_examples=budget(4, 500))
 @given(traffic=nights())
 def test_all_tables(smallest: int, traffic: list[Night]) -> None:
-    with ran(traffic, smallest=smallest) as warehouse:
+    oracle = OracleSettings(routes="all")
+    with ran(traffic, oracle, smallest=smallest) as warehouse:
         assert_same(warehouse, expected(traffic, AS_OF))
         assert_latencies(warehouse, traffic)
+        assert_meters(warehouse, traffic)
+        assert_endpoints(warehouse, traffic, oracle)
 
 
 @QUICK
@@ -137,6 +179,7 @@ def test_claims_and_restatements(traffic: list[Night]) -> None:
         columns = ["run", "day", "company_id_before", "company_id_after", "calls"]
         assert comparable(warehouse.table("ops.restatements"), columns) == comparable(wanted, columns)
         assert_latencies(warehouse, traffic)
+        assert_meters(warehouse, traffic)
 
 
 METADATA_SETTINGS = [
@@ -185,7 +228,7 @@ def bytes_are_there(traffic: Sequence[Night]) -> bool:
     return True
 
 
-HISTORY = {"ops.restatements", "marts.cohort_changes"}
+HISTORY = {"ops.restatements", "ops.meter_adjustments", "marts.cohort_changes"}
 
 
 def every_table(warehouse: Warehouse) -> dict[str, list[str]]:
@@ -207,7 +250,7 @@ def every_table(warehouse: Warehouse) -> dict[str, list[str]]:
 @settings(QUICK, max_examples=budget(3, 500))
 @given(traffic=nights().filter(bytes_are_there))
 def test_full_equals_incremental(traffic: list[Night]) -> None:
-    with ran(traffic) as warehouse:
+    with ran(traffic, OracleSettings(routes="all")) as warehouse:
         warehouse.night(AS_OF, traffic[-1].at, run_id="nothing new")  # what waited is refused
         before = every_table(warehouse)
         warehouse.night(AS_OF, traffic[-1].at, full=True, run_id="full")

@@ -29,7 +29,7 @@ LATE = ("dt=2026-11-17", "dt=2026-11-18", "dt=2026-11-19", "dt=2026-11-20")
 @pytest.fixture(scope="session")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
     """The published database after two nights. A clock that is behind the sample is put forward."""
-    warehouse = Warehouse(tmp_path_factory.mktemp("examples"))
+    warehouse = Warehouse(tmp_path_factory.mktemp("examples"), usage={"routes": "all"})
     late: list[Path] = []
     sample = ROOT / "data" / "sample" / "raw"
     for file in sorted(f for f in sample.rglob("*") if f.is_file()):
@@ -98,6 +98,12 @@ FINDS: Mapping[str, Callable[[list[Row]], bool]] = {
     "company_days": _days,
     "feature_adoption": _adoption,
     "near_quota": lambda rows: _column(rows, "company_id") == ["cmp_tallgrassen", "cmp_bluefenn"],
+    "busiest_endpoints": lambda rows: (
+        rows[0]["calls"] > 100 and {"/v2/exports"} <= set(_column(rows, "route"))
+    ),
+    "metered_usage": lambda rows: (
+        {r["meter"] for r in rows} == {"calls", "feature_total"} and {r["was"] for r in rows} == {None}
+    ),
     "users_without_calls": lambda rows: "cmp_quietharbour" in _column(rows, "company_id"),
     "tokens_in_conflict": lambda rows: _column(rows, "company_id") == ["cmp_northquill", "cmp_saltwhistle"],
     "rejected_last_night": lambda rows: (

@@ -128,7 +128,7 @@ class _Site:
         found = [PurePosixPath(path.name) for path in sorted(self.root.glob("*.md"))]
         found += [PurePosixPath("docs", path.name) for path in sorted((self.root / "docs").glob("*.md"))]
         found += [PurePosixPath(name) for name in _TEXTS]
-        for kind in ("alerts", "cohorts", "examples", "health", "outbound"):
+        for kind in ("alerts", "cohorts", "examples", "health", "meters", "outbound"):
             found += [
                 PurePosixPath("sql", kind, p.name) for p in sorted((self.root / "sql" / kind).glob("*.sql"))
             ]

@@ -45,6 +45,7 @@ LATENCY = RawColumn(
     "BIGINT",
     "from request.time to response.time; null: unusable, or loaded by an older release",
 )
+KEEPS_ROUTE = RawColumn("keeps_route", "BOOLEAN", 'loaded under [usage] routes = "all"')
 # What is answered later than that, or before it was asked, is a clock's fault.
 _LONGEST_LATENCY = timedelta(days=1)
 API_CALLS = RawTable(
@@ -56,10 +57,11 @@ API_CALLS = RawTable(
         RawColumn("weight", "BIGINT", "calls that it stands for (sampling)"),
         RawColumn("is_blocked", "BOOLEAN", "a rule blocked it"),
         # What cohorts over behaviour ask for.
-        RawColumn("verb", "VARCHAR", "of failed calls (status 400 to 599)"),
-        RawColumn("route", "VARCHAR", "path of the address of failed calls", names_anybody="path"),
+        RawColumn("verb", "VARCHAR", "of failed calls (status 400 to 599); of all where keeps_route"),
+        RawColumn("route", "VARCHAR", "path of the address, of the same calls", names_anybody="path"),
         ANONYMOUS_ID,
         LATENCY,
+        KEEPS_ROUTE,
     ],
     retained_by="event_at",
 )
@@ -86,12 +88,13 @@ _QUERY = """WITH texts AS (
 SELECT key_first(key) AS key_first, key_last(key) AS key_last, event_at,
     nullif(company_id, '') AS company_id, nullif(user_id, '') AS user_id, nullif(session_token, '') AS session_token,
     status, coalesce(weight_number, 1) AS weight, coalesce(blocked_by, '') <> '' AS is_blocked,
-    CASE WHEN status BETWEEN 400 AND 599 THEN verb END AS verb,
-    CASE WHEN status BETWEEN 400 AND 599 THEN nullif(regexp_extract(
+    CASE WHEN $keeps_routes OR status BETWEEN 400 AND 599 THEN verb END AS verb,
+    CASE WHEN $keeps_routes OR status BETWEEN 400 AND 599 THEN nullif(regexp_extract(
         uri, '^(?:[A-Za-z][A-Za-z0-9+.-]*:)?(?://[^/?#]*)?([^?#]*)', 1), '') END AS route,
     nullif(anonymous_id, '') AS anonymous_id,
     CASE WHEN answered_at BETWEEN event_at AND event_at + INTERVAL 1 DAY
         THEN date_diff('microsecond', event_at, answered_at) END AS latency_us,
+    CAST($keeps_routes AS BOOLEAN) AS keeps_route,
     event_at IS NULL OR (answered_at IS NULL AND answered_text IS NOT NULL)
     OR late(event_at, received, $latest) OR (received_at IS NOT NULL AND received IS NULL)
     OR unsure_id(key) OR unsure_id(company_id) OR unsure_id(user_id) OR unsure_id(session_token)
@@ -100,7 +103,7 @@ SELECT key_first(key) AS key_first, key_last(key) AS key_last, event_at,
     OR coalesce(CAST(weight_number AS VARCHAR) <> weight_text OR weight_number <= 0
                 OR weight_number >= 1000000000000000, weight_text IS NOT NULL)
     OR coalesce(CAST(status AS VARCHAR) <> status_text, status_text IS NOT NULL)
-    OR (coalesce(status BETWEEN 400 AND 599, false)
+    OR (coalesce($keeps_routes OR status BETWEEN 400 AND 599, false)
         AND NOT (coalesce(regexp_full_match(verb, '[A-Z]+'), true) AND coalesce(regexp_matches(uri, '^(/|https?://)'), true)))
     OR {unsure_key} AS needs_slow_path
 FROM texts
@@ -129,9 +132,11 @@ class ApiCallLoader(Loader):
         self.connection = context.connection
         self.rows = StagingTable(context.connection, API_CALLS, [*POSITION, *KEY, *API_CALLS.own_columns])
         self.staging = [self.rows]
+        self.keeps_routes = context.settings.usage.routes == "all"
 
     def read(self, load: FileLoad) -> None:
-        slow_lines = typed.read(self.connection, load, self.rows, READINGS)
+        given = {"keeps_routes": self.keeps_routes}
+        slow_lines = typed.read(self.connection, load, self.rows, READINGS, given)
         if slow_lines is None:
             records = json_records.read(load.part, exact=False)
         else:
@@ -154,7 +159,7 @@ class ApiCallLoader(Loader):
         repairs = list(record.repairs)
         weight = weight_of(value.get("weight"), repairs)
         status = _status(value.get("response"), repairs)
-        failed = status is not None and 400 <= status <= 599
+        has_route = self.keeps_routes or (status is not None and 400 <= status <= 599)
         self.rows.add(
             (
                 *load.position(record),
@@ -166,10 +171,11 @@ class ApiCallLoader(Loader):
                 status,
                 weight,
                 _is_blocked(value.get("blocked_by")),
-                _text(request.get("verb")) if failed else None,
-                route_of(request.get("uri")) if failed else None,
+                _text(request.get("verb")) if has_route else None,
+                route_of(request.get("uri")) if has_route else None,
                 id_in(value, "anonymous_id", repairs),
                 _latency(at, value.get("response")),
+                self.keeps_routes,
             )
         )
         load.repair(record, repairs)

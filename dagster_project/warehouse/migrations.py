@@ -124,4 +124,12 @@ MIGRATIONS: tuple[Migration, ...] = (
             )
         ),
     ),
+    Migration(
+        "API calls may keep their endpoint whatever becomes of them",
+        # What was dropped before had none: nothing is missing where it is summed up.
+        raw="""ALTER TABLE IF EXISTS raw.api_calls ADD COLUMN IF NOT EXISTS keeps_route BOOLEAN;
+            CREATE TABLE IF NOT EXISTS raw.dropped_api_calls__core_endpoint_usage_daily (day DATE, company_id VARCHAR,
+            user_id VARCHAR, session_token VARCHAR, anonymous_id VARCHAR, verb VARCHAR, route VARCHAR, calls BIGINT,
+            errors BIGINT, latencies BIGINT[])""",
+    ),
 )

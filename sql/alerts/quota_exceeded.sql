@@ -1,4 +1,5 @@
--- Companies that have used more than the quota in their metadata (plan_quota_calls_30d).
-SELECT company_id, format('{} of {:.0f} calls', calls_30d, CAST(metadata ->> '$.plan_quota_calls_30d' AS DOUBLE)) AS detail
-FROM marts.company_profiles
-WHERE calls_30d > TRY_CAST(metadata ->> '$.plan_quota_calls_30d' AS DOUBLE)
+-- Companies that have used more than a quota in the period that goes on (sql/meters/).
+SELECT company_id, string_agg(format('{} of {:.0f} {}', quantity, quota, replace(meter, '_', ' ')), ', ' ORDER BY meter) AS detail
+FROM marts.meter_usage
+WHERE NOT is_closed AND quantity > quota
+GROUP BY company_id

@@ -1,5 +1,5 @@
--- Companies that have used at least four fifths of the quota in their metadata (plan_quota_calls_30d).
+-- Companies that have used at least four fifths of a quota in the period that goes on, and no more than all of it: of any meter
+-- that knows one (sql/meters/).
 SELECT company_id
-FROM marts.company_profiles
-WHERE calls_30d >= 0.8 * TRY_CAST(metadata ->> '$.plan_quota_calls_30d' AS DOUBLE)
-  AND calls_30d <= TRY_CAST(metadata ->> '$.plan_quota_calls_30d' AS DOUBLE)
+FROM marts.meter_usage
+WHERE NOT is_closed AND quantity >= 0.8 * quota AND quantity <= quota

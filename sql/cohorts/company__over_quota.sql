@@ -1,4 +1,4 @@
--- Companies that have used more than the quota in their metadata (plan_quota_calls_30d).
+-- Companies that have used more than a quota in the period that goes on: of any meter that knows one (sql/meters/).
 SELECT company_id
-FROM marts.company_profiles
-WHERE calls_30d > TRY_CAST(metadata ->> '$.plan_quota_calls_30d' AS DOUBLE)
+FROM marts.meter_usage
+WHERE NOT is_closed AND quantity > quota

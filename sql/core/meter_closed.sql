@@ -1,0 +1,14 @@
+-- What each closed period came to at the last build, so that one that moves is told of.
+-- grain: meter, company_id, subscription_id, period_start
+-- by: models.meters
+-- history: true
+-- erases:
+--   company: company_id
+--   subscription: subscription_id
+-- columns:
+--   meter            VARCHAR  name of the meter
+--   company_id       VARCHAR  the company
+--   subscription_id  VARCHAR  the subscription; null: a calendar month
+--   period_start     DATE     first GMT day of the period
+--   period_end       DATE     last GMT day of the period
+--   quantity         BIGINT   what was used

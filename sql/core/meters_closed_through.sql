@@ -1,0 +1,8 @@
+-- Up to which day each meter was ever counted: periods that ended by then are closed for good.
+-- grain: meter
+-- by: models.meters
+-- history: true
+-- erases: nothing
+-- columns:
+--   meter  VARCHAR  name of the meter
+--   day    DATE     the last day that was over

@@ -1,0 +1,18 @@
+-- What each meter in sql/meters/ counts: by company and subscription period; days in no such period by calendar month.
+-- Days after the as-of day do not count.
+-- grain: meter, company_id, subscription_id, period_start
+-- by: models.meters
+-- from: marts.as_of, core.subscription_periods, core.subscription_metadata, core.company_metadata
+-- columns:
+--   meter            VARCHAR  name of the meter, from its file sql/meters/<meter>.sql
+--   company_id       VARCHAR  the company
+--   subscription_id  VARCHAR  the subscription whose period it is; null: a calendar month
+--   period_start     DATE     first GMT day of the period
+--   period_end       DATE     last GMT day of the period
+--   quantity         BIGINT   what was used
+--   quota            DOUBLE   what may be used, from the metadata of the subscription, else of the company; null: not known
+--   share            DOUBLE   quantity divided by quota
+--   is_closed        BOOLEAN  the period ended before the as-of day
+-- checks:
+--   nothing_is_negative: SELECT * FROM marts.meter_usage WHERE quantity < 0
+-- page: company

@@ -1,0 +1,19 @@
+-- Closed periods of which the quantity is another than it was: late files, late claims, withdrawals, a period told anew.
+-- grain: run, meter, company_id, subscription_id, period_start
+-- by: models.meters
+-- history: true
+-- erases:
+--   company: company_id
+--   subscription: subscription_id
+-- columns:
+--   run              VARCHAR    the run that found it (Dagster's run id)
+--   found_at         TIMESTAMP  when it did, UTC
+--   meter            VARCHAR    name of the meter
+--   company_id       VARCHAR    the company
+--   subscription_id  VARCHAR    the subscription; null: a calendar month
+--   period_start     DATE       first GMT day of the period
+--   period_end       DATE       last GMT day of the period, as it is now
+--   quantity_before  BIGINT     what it was
+--   quantity_after   BIGINT     what it is
+--   reason           VARCHAR    usage: its days are the same; period: they are not, or there was no such period, or is none
+-- page: company
