@@ -250,6 +250,10 @@ class AlertSettings(_Section):
     timeout_seconds: int = Field(10, ge=1, le=60)
 
 
+class NotificationSettings(_Section):
+    lines: int = Field(20, ge=1, le=50)
+
+
 class LoggingSettings(_Section):
     format: Literal["text", "json"] = "text"
 
@@ -286,6 +290,7 @@ class CustomerSuccessBoxSettings(_Section):
 
 
 class PortalSettings(_Section):
+    url: str | None = Field(None, pattern=r"^https?://[^\s<>|]+$")
     host: str = Field("127.0.0.1", min_length=1)
     port: int = Field(8321, ge=0, le=65535)
     names: list[str] = Field(default_factory=list)
@@ -307,6 +312,7 @@ class Settings(_Section):
     retries: RetrySettings = Field(default_factory=RetrySettings)
     freshness: FreshnessSettings = Field(default_factory=FreshnessSettings)
     alerts: AlertSettings = Field(default_factory=AlertSettings)
+    notifications: NotificationSettings = Field(default_factory=NotificationSettings)
     logging: LoggingSettings = Field(default_factory=LoggingSettings)
     hubspot: HubspotSettings = Field(default_factory=HubspotSettings)
     customersuccessbox: CustomerSuccessBoxSettings = Field(default_factory=CustomerSuccessBoxSettings)
@@ -341,6 +347,11 @@ class Settings(_Section):
     @property
     def analytics_file(self) -> Path:
         return self.data / "analytics.duckdb"
+
+    @property
+    def portal_url(self) -> str:
+        """Where people open the portal, for links to it."""
+        return (self.portal.url or f"http://{self.portal.host}:{self.portal.port}").rstrip("/")
 
     @property
     def dagster_home(self) -> Path:
@@ -485,6 +496,23 @@ def alert_webhook() -> str | None:
     return url or None
 
 
+_WEBHOOK = "WAREHOUSE_WEBHOOK_"
+
+
+def notification_webhook(name: str | None) -> tuple[str | None, str]:
+    """Where notifications are posted to (None: nowhere yet), and the variable that says so. As secret as that of alerts.
+
+    name: from the cohort's file; None: where the alerts go.
+    """
+    if name is None:
+        return alert_webhook(), "WAREHOUSE_ALERT_WEBHOOK"
+    variable = f"{_WEBHOOK}{name.upper()}"
+    url = os.environ.get(variable, "").strip()
+    if url and not url.startswith(("https://", "http://")):
+        raise SettingsError(f"{variable} = ***: must begin with https:// (or http://); or unset it")
+    return url or None, variable
+
+
 _SECRETS = (
     "WAREHOUSE_TOKEN_KEY",
     "WAREHOUSE_SPARK_TOKEN",
@@ -500,7 +528,7 @@ _SECRETS = (
 
 def without_secrets(text: str) -> str:
     """Text that leaves the machine or goes to a log, with the secrets of the environment replaced."""
-    for name in _SECRETS:
+    for name in (*_SECRETS, *(name for name in os.environ if name.startswith(_WEBHOOK))):
         secret = os.environ.get(name, "").strip()
         if len(secret) > 3:  # shorter is none, and would spoil the text
             text = text.replace(secret, "***")

@@ -10,7 +10,7 @@ from threading import Thread
 
 
 class Webhook:
-    """answers: the status of each answer to come; 200 where none is left."""
+    """answers: the status of each answer to come; 200 where none is left. 0: it is taken in, and the connection cut."""
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}/services/s3cret-path"
@@ -25,8 +25,10 @@ def listening() -> Iterator[Webhook]:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             assert set(body) == {"text"}
             webhook.texts.append(body["text"])
-            self.send_response(webhook.answers.pop(0) if webhook.answers else 200)
-            self.end_headers()
+            status = webhook.answers.pop(0) if webhook.answers else 200
+            if status:
+                self.send_response(status)
+                self.end_headers()
 
         def log_message(self, *_: object) -> None:
             pass

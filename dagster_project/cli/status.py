@@ -306,6 +306,28 @@ def _held_back_by_hubspot(view: Look) -> Iterator[Finding]:
 
 
 Finder = Callable[[Look], Iterable[Finding]]
+
+
+def _untold(view: Look) -> Iterator[Finding]:
+    """Notifications that wait, or of which nobody knows whether they arrived."""
+    for name, state, count, problem in view.ask(
+        """SELECT coalesce('WAREHOUSE_WEBHOOK_' || upper(notify_to), 'WAREHOUSE_ALERT_WEBHOOK'), state, count(*),
+                  max(coalesce(problem, 'nothing was tried: it is not set'))
+           FROM ops.notifications
+           WHERE state = 'waiting' OR (state = 'unknown'
+               AND tried_at > (SELECT max(tried_at) - INTERVAL 1 DAY FROM ops.notifications))
+           GROUP BY 1, 2 ORDER BY 1, 2"""
+    ):
+        what = "wait" if state == "waiting" else "may not have arrived, and are not sent again"
+        yield Finding(
+            "warning",
+            "notifications",
+            f"Notifications of cohorts {what}",
+            (f"{name}: {count:,} ({problem})",),
+            f"set {name}, or put right what is there; the next run sends them" if state == "waiting" else "",
+        )
+
+
 FINDERS: tuple[Finder, ...] = (
     _last_run_failed,
     _stale,
@@ -316,6 +338,7 @@ FINDERS: tuple[Finder, ...] = (
     _csb_push_stopped,
     _held_back_by_hubspot,
     _settings_wait,
+    _untold,
     _noticed,
     _checks_that_warn,
 )

@@ -11,6 +11,7 @@ from typing import Any
 
 import dagster as dg
 
+from dagster_project.destinations import notifications
 from dagster_project.pipeline import nightly
 from dagster_project.settings import Settings, load_settings
 from dagster_project.sources import all_sources
@@ -154,6 +155,7 @@ def tables(
                         context.log_event(materialization)
                 if PUBLISHED in context.selected_asset_keys:
                     told.append(_published(connection, settings))
+                    _notify(connection, settings)
         except ChecksFailed as error:
             for result in error.results:
                 if result.model in selected:
@@ -175,6 +177,15 @@ def _published(connection: Connection, settings: Settings) -> dg.MaterializeResu
     note_outcome(settings, nightly.utc_now())
     size = settings.analytics_file.stat().st_size
     return dg.MaterializeResult(PUBLISHED, metadata={"bytes": size, "changed": changed})
+
+
+def _notify(connection: Connection, settings: Settings) -> None:
+    """Tell who entered or left cohorts that say so. What was told is published, too. A webhook that fails stops nothing."""
+    told = notifications.tell(connection, settings)
+    for problem in told.problems:
+        _log.warning("%s", problem, extra={"event": "notifications"})
+    if told.changed:
+        publish(connection, settings)
 
 
 def _result(connection: Connection, built: Built) -> dg.MaterializeResult[Any]:

@@ -9,7 +9,8 @@ import socket
 import time
 from collections.abc import Sequence
 
-from dagster_project.settings import AlertSettings, Settings, alert_webhook, without_secrets
+from dagster_project.destinations.parts.webhook import plain
+from dagster_project.settings import AlertSettings, Settings, alert_webhook
 
 _LONGEST = 3500  # Slack cuts at 4,000 characters
 _PAUSE_SECONDS = 2.0
@@ -52,10 +53,4 @@ def _text(settings: Settings | None, title: str, wrong: Sequence[str], to_do: st
     if len(lines) > _LONGEST:
         lines = lines[:_LONGEST] + " …"
     where = f"on {socket.gethostname()}" + (f", data folder {settings.data}" if settings else "")
-    return f"*{_plain(title)}* ({_plain(where)})\n{_plain(lines)}\n*What to do:* {_plain(to_do)}"
-
-
-def _plain(text: str) -> str:
-    """Text in which nothing is a secret, a control character or one of Slack's links and mentions."""
-    shown = "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
-    return without_secrets(shown).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return f"*{plain(title)}* ({plain(where)})\n{plain(lines)}\n*What to do:* {plain(to_do)}"

@@ -319,6 +319,12 @@ def _upgrade(connection: Connection, database: str, file: str) -> None:
             COMMENT ON COLUMN {at}.version IS 'number of the release''s newest migration'""")
         for number, step in enumerate(MIGRATIONS[version:], version + 1):
             _log.info("upgrading %s to schema version %d: %s", file, number, step.about)
+            if step.only_with and not value(
+                connection,
+                "SELECT count(*) FROM duckdb_tables() WHERE database_name = ? AND table_name = ?",
+                [database, step.only_with],
+            ):
+                continue
             try:
                 connection.execute(getattr(step, database))
             except duckdb.Error as error:

@@ -17,12 +17,14 @@ from dataclasses import dataclass
 class Migration:
     """about: for the person who reads the log. raw, warehouse: SQL for each database, '' for none.
 
-    A database may lack a table (it is made when it is first needed): write ALTER TABLE IF EXISTS.
+    A database may lack a table (it is made when it is first needed): write ALTER TABLE IF EXISTS. only_with: a table of the
+    database without which the step has nothing to do.
     """
 
     about: str
     raw: str = ""
     warehouse: str = ""
+    only_with: str = ""
 
 
 _CONTENTS = "".join(
@@ -126,10 +128,14 @@ MIGRATIONS: tuple[Migration, ...] = (
     ),
     Migration(
         "API calls may keep their endpoint whatever becomes of them",
-        # What was dropped before had none: nothing is missing where it is summed up.
-        raw="""ALTER TABLE IF EXISTS raw.api_calls ADD COLUMN IF NOT EXISTS keeps_route BOOLEAN;
-            CREATE TABLE IF NOT EXISTS raw.dropped_api_calls__core_endpoint_usage_daily (day DATE, company_id VARCHAR,
+        raw="ALTER TABLE IF EXISTS raw.api_calls ADD COLUMN IF NOT EXISTS keeps_route BOOLEAN",
+    ),
+    Migration(
+        # Nothing is missing where it is summed up.
+        "API calls that were dropped before had no endpoint",
+        raw="""CREATE TABLE IF NOT EXISTS raw.dropped_api_calls__core_endpoint_usage_daily (day DATE, company_id VARCHAR,
             user_id VARCHAR, session_token VARCHAR, anonymous_id VARCHAR, verb VARCHAR, route VARCHAR, calls BIGINT,
             errors BIGINT, latencies BIGINT[])""",
+        only_with="dropped_api_calls__core_api_usage_daily",
     ),
 )

@@ -1,0 +1,19 @@
+-- Who entered or left a cohort whose file says `-- notify:`, and what became of telling a webhook of it.
+-- grain: cohort, entity, id, changed_at, change
+-- by: models.cohorts
+-- history: true
+-- erases:
+--   company: CASE entity WHEN 'company' THEN id END
+--   user: CASE entity WHEN 'user' THEN id END
+-- from: core.company_profiles, core.user_profiles
+-- columns:
+--   cohort      VARCHAR    name of the cohort, from its file
+--   entity      VARCHAR    company or user
+--   id          VARCHAR    its company_id or user_id
+--   change      VARCHAR    entered or left
+--   changed_at  TIMESTAMP  when the warehouse found it, UTC
+--   notify_to   VARCHAR    name of the webhook, from the cohort's file; null: that of the alerts
+--   state       VARCHAR    waiting: to be told; sending: a message with it is under way; sent; unknown: nobody knows if it arrived
+--   tries       INTEGER    messages with it that were tried
+--   tried_at    TIMESTAMP  when the last of them was, UTC
+--   problem     VARCHAR    why it did not arrive, or why that is not known
