@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import json
 import logging
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -43,8 +44,21 @@ def _blank() -> Path:
     return folder
 
 
+def on_cluster(folder: Path, remote: str) -> dict[str, Any]:
+    """The section of the settings by which a cluster does the heavy half of a warehouse in that folder."""
+    storage = folder / "storage"
+    storage.mkdir(parents=True, exist_ok=True)
+    owner = storage / "owner.json"
+    if owner.exists() and str(folder.resolve()) not in owner.read_text():
+        owner.unlink()  # a test copies warehouses
+    return {"kind": "spark", "remote": remote, "storage": str(storage)}
+
+
 class Warehouse:
-    """Runs nights on the files that a test puts into raw/. new: begin without databases, as on a new machine."""
+    """Runs nights on the files that a test puts into raw/. new: begin without databases, as on a new machine.
+
+    With WAREHOUSE_TEST_ENGINE, the address of a cluster, its large tables lie in files. (It is not asked about what is small.)
+    """
 
     def __init__(self, folder: Path, *, new: bool = False, **sections: Mapping[str, Any]) -> None:
         self.folder = folder
@@ -52,6 +66,8 @@ class Warehouse:
         self.raw.mkdir(parents=True, exist_ok=True)
         # Nights of a test are by any clock, in any order.
         sections = {**sections, "warehouse": {"clock_jump_days": 0, **sections.get("warehouse", {})}}
+        if (remote := os.environ.get("WAREHOUSE_TEST_ENGINE")) and "engine" not in sections:
+            sections["engine"] = on_cluster(folder, remote)
         self.settings = Settings.model_validate({"data": folder, "raw": self.raw, **sections})
         files = (self.settings.raw_file, self.settings.warehouse_file)
         if not new and not any(file.exists() for file in files):

@@ -32,6 +32,7 @@ from sqlglot import exp
 from dagster_project.pipeline import nightly
 from dagster_project.settings import project_root
 from dagster_project.sources import all_sources, deciding
+from dagster_project.spark.sql import portability
 from dagster_project.warehouse import registry
 from dagster_project.warehouse.build import checks_of
 from dagster_project.warehouse.columns import definitions
@@ -188,50 +189,6 @@ def test_checks_run(name: str, database: duckdb.DuckDBPyConnection) -> None:
 
 
 # The portable subset
-
-
-def portability(query: str) -> list[str]:
-    """What in a query another engine would refuse, or read as something else; each with the reason."""
-    found: list[str] = []
-    for node in sqlglot.parse_one(query, dialect="duckdb").walk():
-        name = node.sql(dialect="duckdb")[:80]
-        match node:
-            case exp.ArgMax() | exp.ArgMin():
-                found.append(f"{name}: which row wins a tie differs; use QUALIFY row_number()")
-            case exp.AggFunc() if node.find(exp.Order):
-                found.append(f"{name}: an ordered aggregate is not understood everywhere; use QUALIFY")
-            case exp.Pivot():
-                found.append("PIVOT: differs in every engine; use sum(CASE ...)")
-            case exp.Join() if node.args.get("method") == "ASOF":
-                found.append("ASOF JOIN: DuckDB's own; use a range of days")
-            case exp.Columns():
-                found.append(f"{name}: DuckDB's own; name the columns")
-            case exp.SetOperation() if node.args.get("by_name"):
-                found.append("BY NAME: DuckDB's own; list the columns in one order")
-            case exp.DateDiff() | exp.TimestampDiff() | exp.DatetimeDiff():
-                found.append(f"{name}: counts borders here and elapsed units there; compare days")
-            case exp.TimeToUnix() | exp.UnixToTime():
-                found.append(f"{name}: units and rounding differ; keep timestamps")
-            case exp.Extract() if node.name.lower() == "epoch":
-                found.append(f"{name}: units and rounding differ; keep timestamps")
-            case exp.Cast() if node.to.this in exp.DataType.TEXT_TYPES:
-                found.append(f"{name}: how a value is written as text differs; keep its type")
-            case exp.DataType() if node.this in _ZONED:
-                found.append(f"{name}: depends on the session's time zone; TIMESTAMP is UTC here")
-            case exp.AtTimeZone():
-                found.append(f"{name}: depends on the session's time zone; TIMESTAMP is UTC here")
-            case exp.RegexpReplace() if not node.args.get("modifiers"):
-                found.append(f"{name}: replaces the first match here, all of them there; say 'g'")
-            case exp.DataType() if node.this in (exp.DataType.Type.JSON, exp.DataType.Type.JSONB):
-                found.append(f"{name}: JSON types differ; take it apart when loading")
-            case exp.Anonymous():
-                found.append(f"{name}: no function that other engines are known to have")
-            case exp.Func() if "JSON" in type(node).__name__.upper():
-                found.append(f"{name}: JSON functions and paths differ; take it apart when loading")
-    return found
-
-
-_ZONED = {exp.DataType.Type.TIMESTAMPTZ, exp.DataType.Type.TIMESTAMPLTZ, exp.DataType.Type.TIMETZ}
 
 
 @pytest.mark.parametrize("name", sorted(n for n, m in QUERIES.items() if EVENTS & set(m.inputs)))

@@ -3,12 +3,13 @@
 A module holds a few commands that belong together. Dagster is imported only where a run is launched or looked up.
 """
 
-from . import copies, customersuccessbox, erasing, hubspot, look, night, own, standing, withdrawing
+from . import copies, customersuccessbox, engine, erasing, hubspot, look, night, own, standing, withdrawing
 from .root import main
 
 __all__ = [
     "copies",
     "customersuccessbox",
+    "engine",
     "erasing",
     "hubspot",
     "look",

@@ -9,13 +9,14 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from functools import cache
+from functools import cache, partial
 
 from dagster_project.readers.places import Place, PlaceError, place_at
 from dagster_project.rendering.progress import Steps
 from dagster_project.settings import Settings, project_root, token_key
 from dagster_project.sources import all_sources, loading, require_known_retention, retained_tables
 from dagster_project.sources.loading import LoadSummary
+from dagster_project.spark.engine import engine_of
 from dagster_project.warehouse import (
     compaction,
     continuity,
@@ -25,6 +26,7 @@ from dagster_project.warehouse import (
     registry,
     replay,
     retention,
+    stored,
     tails,
 )
 from dagster_project.warehouse.build import Built, build
@@ -101,6 +103,7 @@ def load_new_files(
     folders = [source.as_folder for source in sources]
     registry.prepare(connection)
     loading.prepare(connection, sources)
+    settle(connection, settings)
     if now is None:
         now = utc_now()
         continuity.require_steady_clock(connection, now, settings.warehouse.clock_jump_days)
@@ -118,10 +121,14 @@ def load_new_files(
         registry.require_token_key(connection, fingerprint)
     if full:
         _say_what_stays(connection, settings, apply_settings)
-        tables = [f"raw.{table.name}" for source in sources for table in source.tables]
-        tables += retention.tables(connection)
         result.replayed_files = replay.forget_loaded(
-            connection, place, folders, tables, fingerprint, apply_settings=apply_settings
+            connection,
+            place,
+            folders,
+            [table for source in sources for table in source.tables],
+            retention.tables(connection),
+            fingerprint,
+            apply_settings=apply_settings,
         )
         _log.info("full rebuild: %d files are loaded again", result.replayed_files)
     else:
@@ -143,6 +150,15 @@ def load_new_files(
     return result
 
 
+def settle(connection: Connection, settings: Settings) -> str | None:
+    """Let the large raw tables lie where the settings say. Returns what was done, for people, if anything was.
+
+    Raises DatabaseError, with nothing changed.
+    """
+    tables = [table for source in all_sources() for table in source.tables if table.is_large]
+    return stored.agree(connection, settings, tables, partial(loading.create, connection))
+
+
 def _say_what_stays(connection: Connection, settings: Settings, apply_settings: bool) -> None:
     for difference in loaded_under.of_loaded(connection, settings):
         what = "now all are" if apply_settings else "and are again; what is set now is for --apply-settings"
@@ -156,7 +172,9 @@ def _drop_old_rows(connection: Connection, settings: Settings, today: date) -> N
         if table == "rejects":
             dropped = registry.drop_rejects(connection, before)
         else:
-            dropped = retention.drop(connection, models(), table, tables[table].retained_by or "", before)
+            dropped = retention.drop(
+                connection, models(), tables[table], tables[table].retained_by or "", before
+            )
         if dropped:
             _log.info("dropped %s rows of raw.%s, older than %s", f"{dropped:,}", table, before)
 
@@ -180,4 +198,5 @@ def build_tables(
         now=now,
         run_id=run_id,
         selected=selected,
+        engine=engine_of(settings),
     )

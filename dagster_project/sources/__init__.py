@@ -57,13 +57,15 @@ class RawTable:
     """A table of raw rows. about: one sentence for people.
 
     retained_by: the column with the time by which rows grow old; the setting `[retention] <name>_days` follows from it.
-    None: they are kept for ever.
+    None: they are kept for ever. is_large: it grows with the number of events; where a cluster works, it lies in files that
+    the cluster sees (`warehouse/stored.py`).
     """
 
     name: str
     about: str
     columns: Sequence[RawColumn]
     retained_by: str | None = None
+    is_large: bool = False
 
     def __post_init__(self) -> None:
         if self.retained_by not in (None, *(column.name for column in self.columns)):

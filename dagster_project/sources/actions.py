@@ -23,11 +23,13 @@ ACTIONS = RawTable(
         ANONYMOUS_ID,
     ],
     retained_by="event_at",
+    is_large=True,
 )
 ACTION_KEYS = RawTable(
     "action_keys",
     "Hashes of the keys by which actions are told apart.",
     [KEY_FIRST, FIRST_LOAD, KEY_LAST],
+    is_large=True,
 )
 # An action without a time came when it was received.
 _QUERY = """WITH texts AS (
@@ -58,7 +60,7 @@ READINGS = (
 
 class ActionLoader(Loader):
     def __init__(self, context: LoadContext) -> None:
-        self.connection = context.connection
+        self.connection, self.engine = context.connection, context.engine
         self.rows = StagingTable(context.connection, ACTIONS, [*POSITION, *KEY, *ACTIONS.own_columns])
         self.staging = [self.rows]
 
@@ -108,10 +110,10 @@ class ActionLoader(Loader):
         load.repair(record, repairs)
 
     def decide(self, loads: Sequence[FileLoad]) -> None:
-        find_duplicates(self.connection, self.rows, "raw.action_keys", loads)
+        find_duplicates(self.engine, self.connection, self.rows, "raw.action_keys", loads)
 
     def finish(self, loads: Sequence[FileLoad]) -> None:
-        insert_new(self.connection, self.rows, "raw.actions", "raw.action_keys")
+        insert_new(self.engine, self.connection, self.rows, ACTIONS, ACTION_KEYS)
 
 
 SOURCE = Source(

@@ -17,9 +17,11 @@ from pathlib import Path
 from dagster_project.settings import project_root
 from dagster_project.warehouse.columns import Column, leading_type
 from dagster_project.warehouse.database import Connection
+from dagster_project.warehouse.engine import Engine, Rows
 from dagster_project.warehouse.models import bare
 
 from . import RawColumn
+from .reading import StagingTable
 
 FOLDER = "load"
 # What tells two events apart is hashed, and kept as two numbers: 16 bytes an event, of types that every engine has.
@@ -72,13 +74,20 @@ def _read(file: Path) -> Decision:
     )
 
 
-def decide(connection: Connection, name: str, table: str, **relations: str) -> None:
+def decide(
+    engine: Engine, connection: Connection, name: str, table: str, **relations: Rows | StagingTable | str
+) -> None:
     """Make a temporary table of what a file gives. relations: what it reads, each a table, or SQL to select from."""
     wanted = decision(name)
     assert set(relations) == set(wanted.reads), f"sql/{FOLDER}/{name}.sql reads {', '.join(wanted.reads)}"
-    for relation, of in relations.items():
-        columns = ", ".join(wanted.reads[relation])
-        connection.execute(f"CREATE OR REPLACE TEMP VIEW {relation} AS SELECT {columns} FROM {of}")
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS {wanted.query}")
-    for relation in relations:
-        connection.execute(f"DROP VIEW {relation}")
+    engine.select(
+        connection,
+        wanted.query,
+        wanted.columns,
+        table,
+        {relation: (_rows(of), wanted.reads[relation]) for relation, of in relations.items()},
+    )
+
+
+def _rows(of: Rows | StagingTable | str) -> Rows:
+    return Rows(of) if isinstance(of, str) else of if isinstance(of, Rows) else of.rows

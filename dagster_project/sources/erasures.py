@@ -20,7 +20,7 @@ from functools import lru_cache, partial
 from typing import Any, get_args
 
 from dagster_project.readers.mentions import Mentions
-from dagster_project.warehouse import registry, retention
+from dagster_project.warehouse import registry, retention, stored
 from dagster_project.warehouse.columns import Kind, identifier, identifiers, literal
 from dagster_project.warehouse.database import Connection, append_rows, value
 from dagster_project.warehouse.pseudonyms import keyed_hash, replace_values
@@ -34,6 +34,8 @@ KINDS = (*get_args(Kind), "company_token", "kept")
 _SECRET = ("token", "company_token")  # may be real API keys, and are shown to nobody
 _PSEUDONYM = re.compile(PREFIX + "[0-9a-f]{64}")
 # What texts of others are not searched for: what they have, too, and names of companies' own things.
+# What an id looks like in a text that has it in another form: escaped, in quotes that are doubled, with + for spaces.
+_FORMS = ("\\", "%", '""', "+")
 _OTHERS_MAY_NAME = ("kept", "domain", "subscription")
 
 
@@ -88,19 +90,21 @@ class Erasures:
             self._lengths[kind].add(length)
         self._look_for()
         tables = [table for source in all_sources() for table in source.tables]
-        for table in tables:
-            self._rename(f"raw.{table.name}", table.ids)
-            self._blank(f"raw.{table.name}", table)
-            self._unname(f"raw.{table.name}", table, [t for k in KINDS for t in theirs.ids[k]])
-        for source in all_sources():
-            self.sweep(source, 0)
+        names = sorted({t for k in KINDS for t in theirs.ids[k]})
+        with stored.changing(self.connection, [(table, _may_name(table, names)) for table in tables]):
+            for table in tables:
+                self._rename(f"raw.{table.name}", table.ids)
+                self._blank(f"raw.{table.name}", table)
+                self._unname(f"raw.{table.name}", table, [t for k in KINDS for t in theirs.ids[k]])
+            for source in all_sources():
+                self.sweep(source, 0)
         for table in tables:
             for sums in retention.tables(self.connection, table.name):
                 self._sweep_sums(sums, table)
         for texts in ("rejects", "repairs"):
             self._blank_loaded(texts)
-        names = [table.name for table in tables]
-        registry.bump(self.connection, [*names, "rejects", "repairs", "erasures", "generation", "erased"])
+        changed = [table.name for table in tables]
+        registry.bump(self.connection, [*changed, "rejects", "repairs", "erasures", "generation", "erased"])
         return True
 
     def keep_out(self, source: Source, table: RawTable, incoming: str) -> None:
@@ -239,7 +243,7 @@ class Erasures:
             suspects = f"{name} IS NOT NULL"
             if names is not None:
                 # Only what holds one as it is, or may hold one in another form, is worth a closer look.
-                forms = ["\\", "%", '""', *(["+"] if any(" " in text for text in names) else [])]
+                forms = [f for f in _FORMS if f != "+" or any(" " in text for text in names)]
                 holds = [f"contains({name}, {literal(form)})" for form in (*forms, *sorted(names))]
                 holds += [f"contains(lower({name}), {literal(text.lower())})" for text in sorted(names)]
                 suspects += f" AND ({' OR '.join(holds)})"
@@ -355,6 +359,24 @@ def _found(
 
 def _erased(column: str, kind: str) -> str:
     return f"{identifier(column)} IN (SELECT '{PREFIX}' || id_hash FROM raw.erasures WHERE entity = '{kind}')"
+
+
+def _may_name(table: RawTable, names: Collection[str]) -> str:
+    """A condition that every row of a raw table is under that names one of these, in whatever form."""
+    held = [
+        f"contains(lower({identifier(column.name)}), {literal(name.lower())})"
+        for column in table.columns
+        if column.type == "VARCHAR"
+        for name in names
+    ]
+    # Written in another form.
+    held += [
+        f"contains({identifier(column.name)}, {literal(form)})"
+        for column in table.columns
+        if column.names_anybody or column.as_it_came
+        for form in _FORMS
+    ]
+    return " OR ".join(held) or "false"
 
 
 def _any_erased(columns: Mapping[str, str]) -> str:

@@ -24,6 +24,7 @@ from dagster_project.readers.values import (
     time_of,
 )
 from dagster_project.warehouse.database import Connection
+from dagster_project.warehouse.engine import Engine, Rows
 
 from . import FIRST_LOAD, POSITION, RawColumn, RawTable, Source, typed
 from .deciding import KEY, KEY_FIRST, KEY_LAST, decide, key_numbers
@@ -64,11 +65,13 @@ API_CALLS = RawTable(
         KEEPS_ROUTE,
     ],
     retained_by="event_at",
+    is_large=True,
 )
 API_CALL_KEYS = RawTable(
     "api_call_keys",
     "Hashes of the keys by which calls are told apart.",
     [KEY_FIRST, FIRST_LOAD, KEY_LAST],
+    is_large=True,
 )
 # What the fast path takes of a call. A key in a header of another spelling needs the second reading.
 _FIELDS = """transaction_id VARCHAR, received_at VARCHAR, company_id VARCHAR, user_id VARCHAR, session_token VARCHAR,
@@ -129,7 +132,7 @@ _ROUTE = re.compile(r"^(?:[A-Za-z][A-Za-z0-9+.-]*:)?(?://[^/?#]*)?([^?#]*)")
 
 class ApiCallLoader(Loader):
     def __init__(self, context: LoadContext) -> None:
-        self.connection = context.connection
+        self.connection, self.engine = context.connection, context.engine
         self.rows = StagingTable(context.connection, API_CALLS, [*POSITION, *KEY, *API_CALLS.own_columns])
         self.staging = [self.rows]
         self.keeps_routes = context.settings.usage.routes == "all"
@@ -181,17 +184,20 @@ class ApiCallLoader(Loader):
         load.repair(record, repairs)
 
     def decide(self, loads: Sequence[FileLoad]) -> None:
-        find_duplicates(self.connection, self.rows, "raw.api_call_keys", loads)
+        find_duplicates(self.engine, self.connection, self.rows, "raw.api_call_keys", loads)
 
     def finish(self, loads: Sequence[FileLoad]) -> None:
-        insert_new(self.connection, self.rows, "raw.api_calls", "raw.api_call_keys")
+        insert_new(self.engine, self.connection, self.rows, API_CALLS, API_CALL_KEYS)
 
 
-def find_duplicates(connection: Connection, rows: StagingTable, keys: str, loads: Sequence[FileLoad]) -> None:
+def find_duplicates(
+    engine: Engine, connection: Connection, rows: StagingTable, keys: str, loads: Sequence[FileLoad]
+) -> None:
     """Find and count the rows whose key came earlier, by O, in this batch or in any before. keys: the table of those."""
     connection.execute(f"""CREATE OR REPLACE TEMP TABLE incoming_keys AS
         SELECT load_seq, line, element, key_first, key_last FROM {rows.all} WHERE key_first IS NOT NULL""")
-    decide(connection, "duplicates", "duplicates", incoming="incoming_keys", known=keys)
+    incoming = Rows("incoming_keys", rows.rows.files)
+    decide(engine, connection, "duplicates", "duplicates", incoming=incoming, known=keys)
     counts = dict(
         connection.execute("SELECT load_seq, count(*) FROM duplicates GROUP BY load_seq").fetchall()
     )
@@ -199,12 +205,13 @@ def find_duplicates(connection: Connection, rows: StagingTable, keys: str, loads
         load.duplicates += counts.get(load.load_seq, 0)
 
 
-def insert_new(connection: Connection, rows: StagingTable, table: str, keys: str) -> None:
+def insert_new(
+    engine: Engine, connection: Connection, rows: StagingTable, table: RawTable, keys: RawTable
+) -> None:
     """Insert the rows that are no duplicates; remember their keys."""
-    found = connection.execute("SELECT 1 FROM duplicates LIMIT 1").fetchall()
-    first = "ANTI JOIN duplicates USING (load_seq, line, element)" if found else ""
-    connection.execute(f"INSERT INTO {table} SELECT * EXCLUDE (key_first, key_last) FROM {rows.all} {first}")
-    connection.execute(f"INSERT INTO {keys} SELECT key_first, load_seq, key_last FROM incoming_keys {first}")
+    engine.insert(connection, table, rows.rows, "duplicates")
+    incoming = Rows("incoming_keys", rows.rows.files)
+    engine.insert(connection, keys, incoming, "duplicates", "key_first IS NOT NULL")
 
 
 def key_of(value: dict[str, Any], request: dict[str, Any], repairs: Repairs) -> str | None:

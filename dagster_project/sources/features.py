@@ -28,7 +28,6 @@ from dagster_project.readers.values import (
     shown,
     time_of,
 )
-from dagster_project.warehouse.columns import names_of
 from dagster_project.warehouse.database import append_rows
 
 from . import FIRST_LOAD, POSITION, RawColumn, RawTable, Source, typed
@@ -50,11 +49,13 @@ FEATURE_EVENTS = RawTable(
         RawColumn("total", "BIGINT", "how often it was used"),
     ],
     retained_by="event_at",
+    is_large=True,
 )
 FEATURE_KEYS = RawTable(
     "feature_keys",
     "Hashes of the event ids by which events are told apart.",
     [KEY_FIRST, FIRST_LOAD, KEY_LAST],
+    is_large=True,
 )
 FEATURE_SLOTS = RawTable(
     "feature_slots",
@@ -139,7 +140,7 @@ FROM dated
 
 class FeatureLoader(Loader):
     def __init__(self, context: LoadContext) -> None:
-        self.connection = context.connection
+        self.connection, self.engine = context.connection, context.engine
         self.settings = context.settings.features
         # A row has its key behind the columns of the table.
         self.rows = StagingTable(self.connection, FEATURE_EVENTS, [*FEATURE_EVENTS.columns, *KEY])
@@ -204,10 +205,11 @@ class FeatureLoader(Loader):
     def decide(self, loads: Sequence[FileLoad]) -> None:
         slots, modules_full = self._take_slots()
         decide(
+            self.engine,
             self.connection,
             "feature_outcomes",
             "feature_outcomes",
-            incoming=self.rows.all,
+            incoming=self.rows,
             known="raw.feature_keys",
             slots="feature_slots",
             modules_full="(VALUES ({}, {}, {})) AS v (load_seq, line, element)".format(*modules_full),
@@ -272,10 +274,11 @@ class FeatureLoader(Loader):
 
     def _candidates(self) -> list[tuple[Any, ...]]:
         decide(
+            self.engine,
             self.connection,
             "feature_candidates",
             "feature_candidates",
-            incoming=self.rows.all,
+            incoming=self.rows,
             known="raw.feature_keys",
             slots="raw.feature_slots",
         )
@@ -287,6 +290,7 @@ class FeatureLoader(Loader):
     def _standing_notes(self) -> dict[int, list[tuple[int, int, list[tuple[str, str]]]]]:
         """What was changed in records that count, by file and in the order of their places."""
         decide(
+            self.engine,
             self.connection,
             "feature_names",
             "feature_names",
@@ -310,13 +314,9 @@ class FeatureLoader(Loader):
         return notes
 
     def finish(self, loads: Sequence[FileLoad]) -> None:
-        stands = f"FROM {self.rows.all} ANTI JOIN feature_outcomes USING (load_seq, line, element)"
-        self.connection.execute(
-            f"INSERT INTO raw.feature_events SELECT {names_of(FEATURE_EVENTS.columns)} {stands}"
-        )
-        self.connection.execute(
-            f"INSERT INTO raw.feature_keys SELECT key_first, load_seq, key_last {stands} WHERE key_first IS NOT NULL"
-        )
+        rows = self.rows.rows
+        self.engine.insert(self.connection, FEATURE_EVENTS, rows, "feature_outcomes")
+        self.engine.insert(self.connection, FEATURE_KEYS, rows, "feature_outcomes", "key_first IS NOT NULL")
         append_rows(self.connection, "raw.feature_slots", self.new_slots)
         self.connection.execute(
             "INSERT INTO raw.feature_names SELECT field, name, original, load_seq FROM feature_names"

@@ -14,11 +14,12 @@ from typing import Any
 from dagster_project.readers.files import FilePart
 from dagster_project.rendering.progress import Steps
 from dagster_project.settings import Settings, token_key
-from dagster_project.warehouse import loaded_under, registry, tails
+from dagster_project.spark.engine import engine_of
+from dagster_project.warehouse import loaded_under, registry, stored, tails
 from dagster_project.warehouse.columns import comments, definitions
 from dagster_project.warehouse.database import Connection, DatabaseError, append_rows, transaction
 
-from . import Source
+from . import RawTable, Source
 from .erasures import Erasures
 from .reading import Batch, Before, FileLoad, LoadContext, Loader, Read, read
 from .workers import Workers, may_read
@@ -83,10 +84,15 @@ def prepare(connection: Connection, sources: Iterable[Source]) -> None:
     if missing:
         with transaction(connection):
             for raw in missing:
-                connection.execute(
-                    f"CREATE TABLE raw.{raw.name} ({definitions(raw.columns)});"
-                    + comments(f"raw.{raw.name}", {c.name: c.about for c in raw.columns}, raw.about)
-                )
+                create(connection, raw)
+
+
+def create(connection: Connection, raw: RawTable) -> None:
+    """Make a raw table in `raw.duckdb`."""
+    connection.execute(
+        f"CREATE TABLE raw.{raw.name} ({definitions(raw.columns)});"
+        + comments(f"raw.{raw.name}", {c.name: c.about for c in raw.columns}, raw.about)
+    )
 
 
 def load(
@@ -104,7 +110,7 @@ def load(
         for folder, parts in groupby(pending, key=lambda part: part.source)
         for batch in _batches(list(parts), _BATCH_BYTES, _BATCH_FILES)
     ]
-    key = token_key(settings)
+    key, engine = token_key(settings), engine_of(settings)
 
     def described(files: _Files, parts: Sequence[FilePart]) -> Batch:
         return Batch(files.source.folder, parts, _before(connection, parts), files.under(settings), key)
@@ -118,7 +124,7 @@ def load(
         )
         for n, files in enumerate(batches):
             first = registry.next_load_seq(connection)
-            loader = files.source.loader(LoadContext(connection, files.under(settings)))
+            loader = files.source.loader(LoadContext(connection, files.under(settings), engine))
             if n in elsewhere:
                 done = _collected(loader, reads, len(list(shares(files.parts))), first, files, steps)
             else:
@@ -243,9 +249,10 @@ def _store(
             for one in done.loads:
                 erasures.blank(one.rejects, 6, 7)
                 erasures.blank(one.repairs, 6)
-        loader.finish(done.loads)
-        if erasures:
-            erasures.sweep(source, first)
+        with stored.appending(connection, source.tables):
+            loader.finish(done.loads)
+            if erasures:
+                erasures.sweep(source, first)
         _account(connection, done.loads, done.unreadable, kept)
         if erasures:
             erasures.blank_repairs(source, first)

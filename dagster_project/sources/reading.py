@@ -22,7 +22,8 @@ from dagster_project.readers.redact import HIDDEN, names_credential, redact, red
 from dagster_project.readers.values import WHOLE_FLOAT, start_of, time_of
 from dagster_project.settings import Settings
 from dagster_project.warehouse.columns import definitions, identifier
-from dagster_project.warehouse.database import Connection, append_rows, quoted
+from dagster_project.warehouse.database import Connection, append_rows, quoted, value
+from dagster_project.warehouse.engine import Engine, Local, Rows
 from dagster_project.warehouse.pseudonyms import keyed_hash, replace_values
 
 from . import RawColumn, RawTable
@@ -259,6 +260,16 @@ class StagingTable:
         )
         return f"({' UNION ALL '.join([f'FROM {self.name}', *files, *self._of_files()])})"
 
+    @property
+    def rows(self) -> Rows:
+        """All rows, for whoever decides over them."""
+        self.flush()
+        # A cluster sees the Parquet files only.
+        is_all = not self._files and not value(
+            self.connection, f"SELECT count(*) FROM (SELECT 1 FROM {self.name} LIMIT 1)"
+        )
+        return Rows(self.all, tuple(self._staged) if is_all else ())
+
     def clear(self) -> None:
         for load in self._files.values():
             self._drop_table(load)
@@ -294,10 +305,11 @@ class Loader:
 
 @dataclass(frozen=True)
 class LoadContext:
-    """connection: to the warehouse, or to a database in memory where another process reads."""
+    """connection: to the warehouse, or to a database in memory where another process reads. engine: who decides."""
 
     connection: Connection
     settings: Settings
+    engine: Engine = field(default_factory=Local)
 
 
 # Of a file that a part goes on from: whether it is loaded, where what was loaded ends (bytes, lines), what it went on from.

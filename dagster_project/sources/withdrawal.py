@@ -14,7 +14,7 @@ from functools import partial
 
 from dagster_project.readers.contents import read_content
 from dagster_project.readers.places import Place, RawFile
-from dagster_project.warehouse import numbered, registry, replay, retention, tails
+from dagster_project.warehouse import numbered, registry, replay, retention, stored, tails
 from dagster_project.warehouse.database import Connection, transaction, value
 from dagster_project.warehouse.identity import Files, Growth, grows
 from dagster_project.warehouse.noticing import STAYS, TAKEN_BACK
@@ -243,13 +243,11 @@ def _delete(connection: Connection, source: Source, files: Sequence[Loaded], *, 
     loads = [file.load_seq for file in files]
     for table in source.tables:
         if whole:
-            connection.execute(f"DELETE FROM raw.{table.name}")
+            stored.delete(connection, table)
             for sums in retention.tables(connection, table.name):
                 connection.execute(f"DELETE FROM {sums}")
         else:
-            connection.execute(
-                f"DELETE FROM raw.{table.name} WHERE load_seq IN (SELECT unnest(?::BIGINT[]))", [loads]
-            )
+            stored.delete(connection, table, f"load_seq IN ({', '.join(map(str, loads))})")
     if "feature_slots" in {table.name for table in source.tables}:
         # A slot that a withdrawn file took first, and another uses, is the other's.
         for kind in ("feature", "module"):

@@ -1,4 +1,4 @@
-"""Backups: both databases, as they are together, in a folder of their own.
+"""Backups: both databases, as they are together, in a folder of their own; with the files of large tables that a cluster sees.
 
 A folder is a whole backup or none: it gets its name when all of it is written, read back and listed in `backup.json`.
 What is published is not in it, as it is a copy; neither are raw files and Dagster's storage.
@@ -16,7 +16,8 @@ from pathlib import Path
 
 from dagster_project.settings import Settings
 
-from .database import hold, open_warehouse, require_known_version, version_of_copy
+from . import stored
+from .database import hold, in_memory, open_warehouse, quoted, require_known_version, version_of_copy
 from .durable import keep_private, put_in_place, require_files, sync
 from .publish import publish
 
@@ -47,10 +48,16 @@ def make(settings: Settings, folder: Path) -> int:
             for file in _files(settings):
                 _log.debug("copying %s", file.name)
                 _copy(file, part / file.name)
-        copies = [part / file.name for file in _files(settings)]
-        for copy in copies:
-            version_of_copy(copy)
-        listed = {copy.name: _hash(copy) for copy in copies}
+            copies = [part / file.name for file in _files(settings)]
+            for copy in copies:
+                version_of_copy(copy)
+            # Large tables that lie in files which a cluster sees.
+            for name, stored_file in stored.copied_names(connection).items():
+                _log.debug("copying %s", name)
+                copies.append(part / name)
+                copies[-1].parent.mkdir(parents=True, exist_ok=True)
+                _copy(stored_file, copies[-1])
+        listed = {copy.relative_to(part).as_posix(): _hash(copy) for copy in copies}
         made = {"made_at": datetime.now(UTC).isoformat(timespec="seconds"), "sha256": listed}
         (part / _LIST).write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
         for copy in (*copies, part / _LIST):
@@ -63,6 +70,13 @@ def make(settings: Settings, folder: Path) -> int:
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return sum((folder / name).stat().st_size for name in listed)
+
+
+def _stored(folder: Path) -> dict[str, Path]:
+    """The files of a backup that lay where a cluster sees them, and where that was."""
+    with in_memory("250MB", folder) as connection:
+        connection.execute(f"ATTACH '{quoted(str(folder / 'raw.duckdb'))}' AS raw (READ_ONLY)")
+        return stored.copied_names(connection)
 
 
 def _end(part: Path, folder: Path) -> None:
@@ -105,6 +119,11 @@ def restore(settings: Settings, folder: Path) -> None:
                 part.unlink(missing_ok=True)
                 _log.debug("copying %s", file.name)
                 _copy(folder / file.name, part)
+            for name, stored_file in _stored(folder).items():
+                if not stored_file.exists():
+                    _log.debug("copying %s", name)
+                    stored_file.parent.mkdir(parents=True, exist_ok=True)
+                    _copy(folder / name, stored_file)
             for file, part in parts.items():
                 # What was not yet written into the database that goes; it would be applied to the one that comes.
                 file.with_name(f"{file.name}.wal").unlink(missing_ok=True)

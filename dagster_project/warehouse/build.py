@@ -23,6 +23,7 @@ from . import state, tables
 from .checks import SECRET_COLUMNS, ChecksFailed, check, checks_of
 from .context import Build, BuildError
 from .database import Connection, is_of_the_machine, transaction
+from .engine import Engine, Local
 from .models import Model
 from .rebuild import compute
 from .retention import RetentionError
@@ -67,6 +68,7 @@ def build(
     now: datetime,
     run_id: str,
     selected: set[str] | None = None,
+    engine: Engine | None = None,
 ) -> dict[str, Built]:
     """Bring the selected tables (default: all) up to date, and check them.
 
@@ -77,7 +79,9 @@ def build(
     with transaction(connection):
         states, results = state.table_states(connection), state.check_results(connection)
         versions = state.raw_versions(connection) | {name: of.version for name, of in states.items()}
-        work = Build(connection, settings, models, as_of, now, run_id, states, versions)
+        work = Build(
+            connection, settings, models, as_of, now, run_id, states, versions, engine=engine or Local()
+        )
         state.forget_tables(connection, set(states) - set(models))
         for model in models.values():
             # All tables are there before the first is computed: some are read as they were before.

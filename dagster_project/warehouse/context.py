@@ -9,6 +9,7 @@ from datetime import date, datetime
 from dagster_project.settings import Settings
 
 from .database import Connection
+from .engine import Engine, Local
 from .models import Model
 from .python_models import code_of
 from .state import TableState
@@ -24,7 +25,7 @@ class Build:
 
     as_of: the day whose end all windows have. now: UTC. run_id: the run's name, for the tables that keep history.
     states: what each table was last built from; none of a table that is new. versions: of each table, as far as this
-    build has come, and of the raw tables (`raw.…`).
+    build has come, and of the raw tables (`raw.…`). engine: who sums up what is in the raw tables.
     """
 
     connection: Connection
@@ -35,6 +36,7 @@ class Build:
     run_id: str
     states: dict[str, TableState] = field(default_factory=dict)
     versions: dict[str, int] = field(default_factory=dict)
+    engine: Engine = field(default_factory=Local)
     _codes: dict[str, str] = field(default_factory=dict, repr=False)  # of modules, which read files for it
 
     @property
@@ -68,8 +70,11 @@ class Build:
 
     def run(self, model: Model, statement: str, since: int = 0) -> None:
         """Execute a statement made of a model's query, with the parameters that the query asks for."""
-        self.connection.execute(statement, self.parameters(model, since))
+        self.connection.execute(statement, self._parameters(statement, since))
 
     def parameters(self, model: Model, since: int = 0) -> dict[str, object]:
+        return self._parameters(model.query, since)
+
+    def _parameters(self, query: str, since: int) -> dict[str, object]:
         given = {"since": since, "as_of": self.as_of, "run_id": self.run_id, "now": self.now}
-        return {name: value for name, value in given.items() if f"${name}" in model.query}
+        return {name: value for name, value in given.items() if f"${name}" in query}

@@ -92,6 +92,9 @@ def open_warehouse(settings: Settings) -> Iterator[Connection]:
             compaction.compact(connection, settings)
             connection.close()
             connection = _open(settings)
+        from . import stored  # which needs this module
+
+        stored.tidy(connection)
         yield connection
     except duckdb.Error as error:
         if not is_of_the_machine(error):

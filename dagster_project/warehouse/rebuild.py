@@ -105,10 +105,11 @@ def _append(work: Build, model: Model, inputs: dict[str, Any]) -> bool:
 def _merge(work: Build, model: Model, whole: bool) -> bool:
     """Aggregate what is new, and merge it into the days that it is of."""
     connection, names = work.connection, model.column_names
-    query = f"SELECT {names} FROM ({model.query})"
+    since = 0 if whole else work.since(model.name)
+    sums = work.engine.sums(connection, model, since, work.parameters(model, since))
+    query = f"SELECT {names} FROM {sums}"
     if whole and (dropped := dropped_sums(connection, model)):
         query += f" UNION ALL SELECT {names} FROM {dropped}"
-    since = 0 if whole else work.since(model.name)
     work.run(model, f"CREATE OR REPLACE TEMP TABLE computed AS {query}", since)
     days = _days(connection, "computed")
     if whole:

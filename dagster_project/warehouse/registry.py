@@ -12,6 +12,7 @@ from datetime import date, datetime
 
 from dagster_project.settings import SettingsError
 
+from . import stored
 from .database import Connection, append_rows, transaction, value
 
 # raw.files: sha256 and bytes are of the content, unpacked, when it was seen; head, of how it begins; tail_…, of what
@@ -59,7 +60,7 @@ class Folder:
 
 
 def prepare(connection: Connection) -> None:
-    connection.execute(_SCHEMA)
+    connection.execute(_SCHEMA + stored.SCHEMA)
 
 
 def require_token_key(connection: Connection, fingerprint: str | None) -> None:

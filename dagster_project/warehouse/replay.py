@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from dagster_project.readers.contents import Content, read_content
 from dagster_project.readers.places import Place, RawFile
 
-from . import continuity, loaded_under
+from . import continuity, loaded_under, stored
 from .database import Connection, append_rows, transaction, value
 from .discovery import folder_of
 from .identity import File, Files
@@ -37,7 +37,8 @@ def forget_loaded(
     connection: Connection,
     place: Place,
     folders: Sequence[Folder],
-    tables: Iterable[str],
+    tables: Iterable[stored.Table],
+    sums: Iterable[str],
     fingerprint: str | None = None,
     *,
     apply_settings: bool = False,
@@ -45,8 +46,9 @@ def forget_loaded(
     """Begin a full rebuild: check that every loaded file's bytes are in raw/, then mark all as not loaded.
 
     Returns how many. The next load replays them in the order in which they were loaded before, also after a
-    crash. fingerprint: of the key by which tokens are hashed then. apply_settings: each is loaded under what is set then,
-    not under what it was loaded under. Raises MissingFiles or PlaceError, with nothing touched.
+    crash. sums: what is kept of dropped rows, which goes as well. fingerprint: of the key by which tokens are hashed then.
+    apply_settings: each is loaded under what is set then, not under what it was loaded under. Raises MissingFiles or
+    PlaceError, with nothing touched.
     """
     replacing = [f.name for f in folders if f.replaces]
     rows = connection.execute(
@@ -63,12 +65,14 @@ def forget_loaded(
     _require([seq for seq, is_replaced in rows if not is_replaced], found, connection)
     built = continuity.newest_generation(connection)
     with transaction(connection):
-        for table in (*tables, "raw.lookalikes"):
-            connection.execute(f"DELETE FROM {table}")
+        for table in tables:
+            stored.delete(connection, table)
+        for name in (*sums, "raw.lookalikes"):
+            connection.execute(f"DELETE FROM {name}")
         # What was said of an export that a newer one replaced stays said.
-        for table in ("rejects", "repairs"):
+        for listed in ("rejects", "repairs"):
             connection.execute(
-                f"DELETE FROM raw.{table} WHERE file_seq NOT IN (SELECT unnest(?::BIGINT[]))", [replaced]
+                f"DELETE FROM raw.{listed} WHERE file_seq NOT IN (SELECT unnest(?::BIGINT[]))", [replaced]
             )
         if value(connection, "SELECT fingerprint FROM raw.token_key") != fingerprint:
             bump(connection, ["erased"])  # the tokens as they were

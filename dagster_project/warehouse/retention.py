@@ -12,6 +12,7 @@ from datetime import date
 
 import duckdb
 
+from . import stored
 from .columns import definitions, identifier
 from .database import Connection, transaction, value
 from .models import Model
@@ -24,11 +25,14 @@ class RetentionError(Exception):
     """Rows cannot be dropped, or a table cannot be computed without those that were. Says why, and what to do."""
 
 
-def drop(connection: Connection, models: Mapping[str, Model], table: str, by: str, before: date) -> int:
+def drop(
+    connection: Connection, models: Mapping[str, Model], raw: stored.Table, by: str, before: date
+) -> int:
     """Drop the rows of a raw table that are older than a day and merged into all that is computed from them.
 
     by: the column that says how old. Returns how many. Raises RetentionError, with nothing dropped.
     """
+    table = raw.name
     readers = [model for model in models.values() if f"raw.{table}" in model.inputs]
     for model in readers:
         if model.rebuild != "merge" or model.inputs != (f"raw.{table}",):
@@ -55,7 +59,7 @@ def drop(connection: Connection, models: Mapping[str, Model], table: str, by: st
             f"DELETE FROM raw.versions WHERE name = '{DROPPED}' AND version < "
             f"(SELECT max(version) FROM raw.versions WHERE name = '{DROPPED}')"
         )
-        connection.execute(f"DELETE FROM raw.{table} WHERE {old}")
+        stored.delete(connection, raw, old)
     return rows
 
 

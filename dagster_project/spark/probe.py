@@ -1,0 +1,43 @@
+"""What `check` asks of a worker. Imports nothing that may be missing there."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import platform
+import socket
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+
+def look(mark: str, raw: str, modules: Sequence[str], rows: Iterable[Any]) -> Iterator[Any]:
+    """What a worker finds."""
+    import pyarrow as pa
+
+    missing = []
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except ImportError:
+            missing.append(module)
+    version = None if "duckdb" in missing else importlib.import_module("duckdb").__version__
+    for batch in rows:
+        for number in batch.column(0).to_pylist():
+            found: dict[str, Any] = {
+                "host": socket.gethostname(),
+                "python": platform.python_version(),
+                "duckdb": version,
+                "missing": missing,
+                "reads": Path(mark).exists(),
+                "raw": Path(raw).exists(),
+                "writes": False,
+                "wrong": None,
+            }
+            if found["reads"]:
+                try:
+                    Path(f"{mark}-{number}").write_text("seen", encoding="utf-8")
+                    found["writes"] = True
+                except OSError as error:
+                    found["wrong"] = str(error)
+            yield pa.RecordBatch.from_pydict({"answer": [json.dumps(found)]})
