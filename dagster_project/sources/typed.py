@@ -41,24 +41,30 @@ _FORMATS = {
 }
 # DuckDB would take other characters for patterns, or for no text at all.
 _PLAIN_NAME = re.compile(r"[^*?\[\]{}\ud800-\udfff]+", re.DOTALL)
+# DuckDB reads in pieces of twice the size that it is told a record may have: of small ones, one file keeps several cores busy.
+_SMALLEST_BUFFER = 1 << 20
 # Past this share of such lines a file is better read another way.
 _MOST_SLOW = 0.2
 
-# unsure_id: text that is not plainly an id: it may have been a JSON value of another type, or be blank.
-# plain_time: a time in the usual forms, not before 1990; null for any other text.
+# unsure_id: text that is not plainly an id: it may have been a JSON value of another type, or be blank. (What looks like
+# a number only at first sight, `20261128-7`, is an id.)
+# plain_time: a time in the usual forms, not before 1990; null for any other text. In the two usual ones the length leaves each
+# part all its digits.
 # late: past the last moment that is not future; $latest holds for records without `received_at`.
 _MACROS = r"""
 CREATE OR REPLACE TEMP MACRO unsure_id(t) AS CASE
     WHEN t IS NULL THEN false
     WHEN t < '!' THEN t <> ''
     WHEN t >= '{' OR starts_with(t, '[') OR t IN ('true', 'false') THEN true
-    WHEN t < ':' THEN regexp_full_match(t, '[-+.0-9eE]+') AND NOT regexp_full_match(t, '-?[1-9]\d{0,17}|0')
+    WHEN t < ':' THEN regexp_full_match(t, '-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?')
+        AND NOT regexp_full_match(t, '-?[1-9]\d{0,17}|0')
     ELSE false END;
-CREATE OR REPLACE TEMP MACRO plain_time(t) AS CASE
-    WHEN t < '1990-01-02' THEN NULL
-    WHEN t LIKE '____-__-__T__:__:__.___Z' THEN try_strptime(t, '%Y-%m-%dT%H:%M:%S.%fZ')
-    WHEN regexp_full_match(t, '\d{4}-\d\d-\d\d[T ]([01]\d|2[0-3]):\d\d(:\d\d(\.\d+)?)?(Z|[+-](0\d|1[0-3]):?[0-5]\d)?')
-        THEN timezone('UTC', TRY_CAST(t AS TIMESTAMPTZ)) END;
+CREATE OR REPLACE TEMP MACRO plain_time(t) AS CASE WHEN t >= '1990-01-02' THEN coalesce(
+    CASE WHEN ends_with(t, 'Z') THEN CASE strlen(t)
+        WHEN 24 THEN try_strptime(t, '%Y-%m-%dT%H:%M:%S.%gZ')
+        WHEN 20 THEN try_strptime(t, '%Y-%m-%dT%H:%M:%SZ') END END,
+    CASE WHEN regexp_full_match(t, '\d{4}-\d\d-\d\d[T ]([01]\d|2[0-3]):\d\d(:\d\d(\.\d+)?)?(Z|[+-](0\d|1[0-3]):?[0-5]\d)?')
+        THEN timezone('UTC', TRY_CAST(t AS TIMESTAMPTZ)) END) END;
 CREATE OR REPLACE TEMP MACRO late(moment, received_at, latest) AS
     moment > coalesce(CAST(CAST(received_at AS DATE) AS TIMESTAMP) + INTERVAL 2 DAY, latest);
 """
@@ -103,7 +109,7 @@ def read(
     surveyed = _survey(part)
     if surveyed is None:
         return None
-    lines, flagged, sample = surveyed
+    lines, flagged, sample, longest = surveyed
     table = rows.table_of(load)
     if not rows.has_macros:
         connection.execute(_MACROS + KEY_MACROS + "".join(reading.macros for reading in readings))
@@ -115,7 +121,16 @@ def read(
             with _whole_file(connection, part) as (file, compression):
                 if reading.keeps_lines:
                     _read_lines(connection, file, compression, f"{table}_lines", flagged)
-                _read(connection, part, file, compression, reading, table, given or {})
+                _read(
+                    connection,
+                    part,
+                    file,
+                    compression,
+                    reading,
+                    table,
+                    max(longest + 1, _SMALLEST_BUFFER),
+                    given or {},
+                )
         except (duckdb.Error, UnicodeDecodeError):
             # DuckDB met something it will not read (a list in a line, a repeated key, …) and says so for the whole
             # file. It quotes the line, and cuts it within a character at times: its words then do not decode.
@@ -170,6 +185,7 @@ def _read(
     compression: str,
     reading: Reading,
     table: str,
+    longest: int,
     given: Mapping[str, object],
 ) -> None:
     if reading.keeps_lines:
@@ -177,7 +193,7 @@ def _read(
             SELECT line, from_json(line, '{reading.fields}') AS record FROM {table}_lines)"""
     else:
         parsed = f"""SELECT record.* FROM read_json($file, format = 'newline_delimited', records = false,
-            compression = $compression, maximum_object_size = 67108864, columns = {{record: 'STRUCT({reading.fields})'}})"""
+            compression = $compression, maximum_object_size = {longest}, columns = {{record: 'STRUCT({reading.fields})'}})"""
     # A row's number is its line: DuckDB keeps the order of what it inserts.
     statement = f"""CREATE OR REPLACE TEMP TABLE {table} AS
         WITH parsed AS ({parsed})
@@ -206,15 +222,16 @@ def _read_lines(connection: Any, file: Path, compression: str, table: str, flagg
         connection.execute(f"UPDATE {table} SET line = NULL WHERE rowid IN ({numbers})")
 
 
-def _survey(part: FilePart) -> tuple[int, set[int], list[tuple[int, bytes]]] | None:
-    """How many lines a file has, which of them are not strict JSON, and those in which look-alikes are looked for.
+def _survey(part: FilePart) -> tuple[int, set[int], list[tuple[int, bytes]], int] | None:
+    """How many lines a file has, which of them are not strict JSON, those in which look-alikes are looked for, and how long
+    the longest is.
 
     None where its lines are not records.
     """
     parse = simdjson.Parser().parse
     flagged: set[int] = set()
     sample: list[tuple[int, bytes]] = []
-    number = 0
+    number = longest = 0
     packed = _FORMATS[part.format] != "none"
     unsure: bytes | None = None  # a line on which a value may begin that ends on the next
     with open_bytes(part) as stream:
@@ -228,6 +245,8 @@ def _survey(part: FilePart) -> tuple[int, set[int], list[tuple[int, bytes]]] | N
             if len(line) == LONGEST_RECORD or (unsure and may_run_on(unsure, line)):
                 return None
             unsure = None
+            if len(line) > longest:
+                longest = len(line)
             if number <= EVERY or number % EVERY == 0:  # as is_sampled has it
                 sample.append((number, line))
             try:
@@ -238,4 +257,4 @@ def _survey(part: FilePart) -> tuple[int, set[int], list[tuple[int, bytes]]] | N
                     return None
                 flagged.add(number)
                 unsure = line
-    return (number, flagged, sample) if number else None
+    return (number, flagged, sample, longest) if number else None
