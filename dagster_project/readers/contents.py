@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import islice
 from typing import IO, Any
 
 from .files import PACKED, UnreadableFile, format_of, open_content
 from .places import RawFile
 
+# Given the head of a content, the lengths of the beginnings that are of interest.
+Lengths = Callable[[str], Collection[int]]
 _CHUNK = 1 << 22
 # Files that begin alike this far are compared further; short ones always.
 HEAD = 1024
@@ -50,7 +55,7 @@ class Content:
 def read_content(
     path: str,
     file: RawFile,
-    lengths: Callable[[str], Collection[int]] = lambda _: (),
+    lengths: Lengths = lambda _: (),
     *,
     wants_packed: bool = False,
 ) -> Content:
@@ -76,6 +81,52 @@ def read_content(
         with file.open() as stream:
             content = _read(_Limited(stream, file.stamp.bytes), "", lambda _: ())
         return replace(content, head="", packed_sha256=content.sha256, error=str(error), tail=None)
+
+
+class ReadAhead:
+    """A context in which the contents of large files are read by threads, in the order in which they will be asked for.
+
+    Hashing leaves Python to others, so it takes as many cores as there are threads. What is asked for with further lengths
+    than it was read with is read again.
+    """
+
+    def __init__(self, files: Iterable[tuple[str, RawFile, Lengths]], threads: int) -> None:
+        self._files, self._threads = iter(files), threads
+        self._read: dict[str, tuple[Future[Content], dict[str, set[int]]]] = {}
+
+    def __enter__(self) -> ReadAhead:
+        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="hash")
+        for _ in range(self._threads):
+            self._go_on()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def _go_on(self) -> None:
+        for path, file, lengths in islice(self._files, 1):
+            asked: dict[str, set[int]] = {}
+            self._read[path] = (
+                self._pool.submit(read_content, path, file, partial(_noted, asked, lengths)),
+                asked,
+            )
+
+    def content(self, path: str, file: RawFile, lengths: Lengths) -> Content:
+        """As `read_content` has it. Raises OSError."""
+        if path not in self._read:
+            return read_content(path, file, lengths)
+        future, asked = self._read.pop(path)
+        self._go_on()
+        content = future.result()
+        further = (length for head, known in asked.items() for length in lengths(head) if length not in known)
+        if any(length <= content.bytes for length in further):
+            return read_content(path, file, lengths)
+        return content
+
+
+def _noted(asked: dict[str, set[int]], lengths: Lengths, head: str) -> set[int]:
+    asked[head] = set(lengths(head))
+    return asked[head]
 
 
 class _Limited:

@@ -16,7 +16,6 @@ from dagster_project.warehouse.engine import Engine, Local, Rows
 from dagster_project.warehouse.models import Model
 
 from .session import session, telling
-from .sql import carried
 
 _log = logging.getLogger(__name__)
 # Fewer new rows are summed up here sooner than a cluster is asked.
@@ -52,6 +51,8 @@ class Spark(Local):
         with telling(self.settings, f"deciding ({table})"), self._views() as views:
             for name, (rows, taken) in relations.items():
                 views[name] = self._relation(connection, rows, taken)
+            from .sql import carried  # takes long to import, and who does without a cluster does without
+
             found = self._run(carried(query, {}, {}))
             self._fetch(connection, found, columns, table)
 
@@ -85,6 +86,8 @@ class Spark(Local):
         with telling(self.settings, f"computing {model.name}"), self._views() as views:
             spark = session(self.settings)
             views[table] = spark.read.parquet(*map(_address, files))
+            from .sql import carried
+
             found = self._run(carried(model.query, {name: table}, given))
             self._fetch(connection, found, model.columns, "sums_of_cluster")
         return "sums_of_cluster"

@@ -14,10 +14,10 @@ from datetime import datetime
 from functools import partial
 from typing import IO
 
-from dagster_project.readers.contents import Content, read_content
+from dagster_project.readers.contents import Content, Lengths, ReadAhead, read_content
 from dagster_project.readers.files import BOM, FilePart, UnreadableFile, format_of, open_content
 from dagster_project.readers.json_text import BadJson, parse
-from dagster_project.readers.places import Place, RawFile, Stamp
+from dagster_project.readers.places import LocalFile, Place, RawFile, Stamp
 
 from . import noticing
 from .database import Connection, value
@@ -26,6 +26,8 @@ from .numbered import Path, pending, read_files, read_paths, write
 from .registry import Folder, Warning
 
 _log = logging.getLogger(__name__)
+# Files from this size on are hashed by so many threads, ahead of who asks.
+_LARGE, _THREADS = 4 * 1024**2, 2
 _LONGEST_LINE = 16 * 1024**2
 _VANISHED = "no longer in raw/"
 
@@ -121,38 +123,65 @@ class _Look:
 
     def read(self) -> None:
         """Look at every path, and read what is not known as it is."""
-        old = {file.file_seq for files in self.packed_of_old.values() for file in files}
-        for path, file in self.listed.items():
-            folder = folder_of(path, self.folders)
-            if folder is None:
-                self.found.unknown.append(path)
-                continue
-            before = self.paths.get(path)
-            may_grow = grows(path) and not folder.replaces
-            try:
-                stamp = file.stamp
-                is_known = before is not None and before.sha256 is not None and before.looks_like(stamp)
-                if is_known and before and before.file_seq not in old and not before.gone:
-                    self.looked[path] = _Looked(folder, stamp)
-                    continue
-                _log.debug("hashing %s", path)
-                content = read_content(
-                    path,
-                    file,
-                    partial(self.files.lengths, folder.name) if may_grow else _no_lengths,
-                    wants_packed=bool(old),
-                )
-            except OSError as error:
-                self.looked[path] = _Looked(
-                    folder, None, unreadable=f"{type(error).__name__}: {error.strerror}"
-                )
-                continue
-            self.looked[path] = _Looked(folder, stamp, content)
-            if may_grow:
-                self.files.expect(folder.name, content.head, content.bytes)
-                if content.tail is not None:
-                    self.files.expect(folder.name, content.head, content.tail[0])
-            self._take_over(content, folder.name)
+        self._old = {file.file_seq for files in self.packed_of_old.values() for file in files}
+        # Read ahead are files of this machine only, large enough for it to matter.
+        large = (
+            (path, file, self._lengths(folder, path))
+            for path, file in self.listed.items()
+            if (folder := folder_of(path, self.folders))
+            and isinstance(file, LocalFile)
+            and not self._old
+            and self._is_large(path, file)
+        )
+        with ReadAhead(large, _THREADS) as ahead:
+            for path, file in self.listed.items():
+                self._look(path, file, ahead)
+
+    def _is_large(self, path: str, file: RawFile) -> bool:
+        with suppress(OSError):
+            return file.stamp.bytes >= _LARGE and not self._is_known(path, file.stamp)
+        return False
+
+    def _is_known(self, path: str, stamp: Stamp) -> bool:
+        before = self.paths.get(path)
+        return (
+            before is not None
+            and before.sha256 is not None
+            and before.looks_like(stamp)
+            and before.file_seq not in self._old
+            and not before.gone
+        )
+
+    def _lengths(self, folder: Folder, path: str) -> Lengths:
+        may_grow = grows(path) and not folder.replaces
+        return partial(self.files.lengths, folder.name) if may_grow else _no_lengths
+
+    def _look(self, path: str, file: RawFile, ahead: ReadAhead) -> None:
+        folder = folder_of(path, self.folders)
+        if folder is None:
+            self.found.unknown.append(path)
+            return
+        try:
+            stamp = file.stamp
+            if self._is_known(path, stamp):
+                self.looked[path] = _Looked(folder, stamp)
+                return
+            _log.debug("hashing %s", path)
+            lengths = self._lengths(folder, path)
+            content = (
+                read_content(path, file, lengths, wants_packed=True)
+                if self._old
+                else ahead.content(path, file, lengths)
+            )
+        except OSError as error:
+            self.looked[path] = _Looked(folder, None, unreadable=f"{type(error).__name__}: {error.strerror}")
+            return
+        self.looked[path] = _Looked(folder, stamp, content)
+        if grows(path) and not folder.replaces:
+            self.files.expect(folder.name, content.head, content.bytes)
+            if content.tail is not None:
+                self.files.expect(folder.name, content.head, content.tail[0])
+        self._take_over(content, folder.name)
 
     def _take_over(self, content: Content, source: str) -> None:
         """An older release hashed packed files as they are: from now on it is known by its content."""

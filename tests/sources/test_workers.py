@@ -11,12 +11,15 @@ import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from harness import Warehouse
 
 from dagster_project.pipeline import nightly
+from dagster_project.readers import contents
 from dagster_project.sources import loading, typed, workers
+from dagster_project.warehouse import discovery
 from dagster_project.warehouse.database import DatabaseError, open_warehouse
 
 NOW = datetime(2026, 11, 22, 3)  # noqa: DTZ001
@@ -121,6 +124,23 @@ def test_the_way_in_which_a_file_is_read_does_not_show(
     warehouse = Warehouse(tmp_path, engine={"workers": 1})
     assert two_nights(warehouse) == by_itself
     assert (warehouse.raw / "events/a/large.jsonl").stat().st_size > usual  # so both ways are compared
+
+
+def test_files_that_are_hashed_ahead_are_the_same_files(
+    tmp_path: Path, by_itself: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    once = contents.read_content
+
+    def counted(path: str, *given: Any, **more: Any) -> contents.Content:
+        read.append(path)
+        return once(path, *given, **more)
+
+    monkeypatch.setattr(contents, "read_content", counted)
+    monkeypatch.setattr(discovery, "_LARGE", 0)
+    assert two_nights(Warehouse(tmp_path, engine={"workers": 1})) == by_itself
+    assert len(set(read)) > 10
+    assert len(read) < 2 * len(set(read))
 
 
 def test_tokens_are_hashed_by_whoever_reads_them(
