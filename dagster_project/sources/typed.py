@@ -242,11 +242,12 @@ def _survey(part: FilePart) -> tuple[int, set[int], list[tuple[int, bytes]], int
             else stream
         )
         for number, line in enumerate(lines, 1):
-            if len(line) == LONGEST_RECORD or (unsure and may_run_on(unsure, line)):
+            size = len(line)
+            if size == LONGEST_RECORD or (unsure and may_run_on(unsure, line)):
                 return None
             unsure = None
-            if len(line) > longest:
-                longest = len(line)
+            if size > longest:
+                longest = size
             if number <= EVERY or number % EVERY == 0:  # as is_sampled has it
                 sample.append((number, line))
             try:

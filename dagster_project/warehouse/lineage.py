@@ -38,22 +38,27 @@ def column_lineage(model: Model, models: Mapping[str, Model]) -> dict[str, list[
         return {}
     if scope is None:
         return {}
-    return {c.name: sorted(set(_sources(c.name, scope)) & _known(models)) for c in model.columns}
+    known = {(name, c.name) for name in model.inputs if name in models for c in models[name].columns}
+    return {c.name: sorted(_sources(c.name, scope, {}) & known) for c in model.columns}
 
 
-def _known(models: Mapping[str, Model]) -> set[Source]:
-    return {(m.name, c.name) for m in models.values() for c in m.columns}
+def _sources(column: str, scope: Scope, found: dict[tuple[str, int], set[Source]]) -> set[Source]:
+    """Where a column of a scope's result comes from, through subqueries and common table expressions. found: those known."""
+    place = column, id(scope)
+    if place not in found:
+        found[place] = set()
+        found[place] = set(_of_column(column, scope, found))
+    return found[place]
 
 
-def _sources(column: str, scope: Scope) -> Iterator[Source]:
-    """Where a column of a scope's result comes from, through subqueries and common table expressions."""
+def _of_column(column: str, scope: Scope, known: dict[tuple[str, int], set[Source]]) -> Iterator[Source]:
     query: Any = scope.expression
     if isinstance(query, exp.SetOperation):
         names = [e.alias_or_name for e in query.selects]
         for branch in scope.set_operation_scopes:
             selects = [e.alias_or_name for e in branch.expression.selects]  # type: ignore[attr-defined]
             if column in names and names.index(column) < len(selects):
-                yield from _sources(selects[names.index(column)], branch)
+                yield from _sources(selects[names.index(column)], branch, known)
         return
     for projection in query.selects:
         if projection.alias_or_name != column:
@@ -63,4 +68,4 @@ def _sources(column: str, scope: Scope) -> Iterator[Source]:
             if isinstance(source, exp.Table):
                 yield f"{source.db}.{source.name}", found.name
             elif isinstance(source, Scope):
-                yield from _sources(found.name, source)
+                yield from _sources(found.name, source, known)
