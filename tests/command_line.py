@@ -10,17 +10,21 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import duckdb
+from forking import Forked
 
 from dagster_project.settings import project_root
 
 DAY = "2026-11-21"  # the last of the sample
+Process = subprocess.Popen[str] | Forked
 ANSI = re.compile(r"\x1b|\x9b")
 
 
 class CommandLine:
     """A data folder and the command that works on it."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, *, forks: bool = True) -> None:
+        """forks: its processes are forks of one that has imported what most need (forking.py)."""
+        self.forks = forks
         self.data, self.raw, self.analytics = data, data / "raw", data / "analytics.duckdb"
 
     def environment(self, given: Mapping[str, str]) -> dict[str, str]:
@@ -29,7 +33,9 @@ class CommandLine:
         }
         return {**kept, "WAREHOUSE_DATA": str(self.data), **given}
 
-    def start(self, *command: str, **given: str) -> subprocess.Popen[str]:
+    def start(self, *command: str, **given: str) -> Process:
+        if self.forks and sys.platform == "linux":
+            return Forked(command, self.environment(given))
         return subprocess.Popen(
             [sys.executable, "-m", "dagster_project.cli", *command],
             env=self.environment(given),
@@ -44,7 +50,7 @@ class CommandLine:
         """What the command said. It is for a pipe: no colours, no traceback."""
         return self.finish(self.start(*command, **given), status)
 
-    def finish(self, process: subprocess.Popen[str], status: int = 0) -> str:
+    def finish(self, process: Process, status: int = 0) -> str:
         out, err = process.communicate(timeout=240)
         assert process.returncode == status, f"exit status {process.returncode}:\n{out}\n{err}"
         assert not ANSI.search(out + err)

@@ -35,7 +35,7 @@ def first_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
         if not said.exists():
             shutil.rmtree(data, ignore_errors=True)
             shutil.copytree(project_root() / "data/sample/raw", data / "raw")
-            said.write_text(CommandLine(data).run("run", "--as-of", DAY))
+            said.write_text(CommandLine(data, forks=False).run("run", "--as-of", DAY))
     return data, said.read_text()
 
 

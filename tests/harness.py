@@ -8,12 +8,15 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from contextlib import ExitStack, contextmanager
 from datetime import date, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
+
+import duckdb
 
 from dagster_project.orchestration.log import listening
 from dagster_project.pipeline import nightly
@@ -22,7 +25,7 @@ from dagster_project.settings import Settings
 from dagster_project.sources import all_sources, loading
 from dagster_project.warehouse import registry, state, tables
 from dagster_project.warehouse.build import Built
-from dagster_project.warehouse.database import open_warehouse, transaction
+from dagster_project.warehouse.database import Connection, open_warehouse, quoted, transaction
 from dagster_project.warehouse.publish import publish
 
 Row = dict[str, Any]
@@ -44,6 +47,10 @@ def _blank() -> Path:
     return folder
 
 
+# What tells of files. A test of loading needs no more; to build all tables takes most of a night.
+OF_FILES = frozenset({"ops.files", "ops.rejects", "ops.repairs", "ops.warnings"})
+
+
 def on_cluster(folder: Path, remote: str) -> dict[str, Any]:
     """The section of the settings by which a cluster does the heavy half of a warehouse in that folder."""
     storage = folder / "storage"
@@ -55,26 +62,62 @@ def on_cluster(folder: Path, remote: str) -> dict[str, Any]:
 
 
 class Warehouse:
-    """Runs nights on the files that a test puts into raw/. new: begin without databases, as on a new machine.
+    """Runs nights on the files that a test puts into raw/.
+
+    new: begin without databases, as on a new machine. builds: the tables that its nights bring up to date (default: all).
+
+    Looking at tables leaves the databases open, as opening them costs more than most looks. Whoever asks for `settings` or
+    `folder`, so that others may open them, finds them closed.
 
     With WAREHOUSE_TEST_ENGINE, the address of a cluster, its large tables lie in files. (It is not asked about what is small.)
     """
 
-    def __init__(self, folder: Path, *, new: bool = False, **sections: Mapping[str, Any]) -> None:
-        self.folder = folder
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        new: bool = False,
+        builds: Set[str] | None = None,
+        **sections: Mapping[str, Any],
+    ) -> None:
+        self._open: ExitStack | None = None
+        self._connection: Connection | None = None
+        self.builds = builds
+        self._folder = folder
         self.raw = folder / "raw"
         self.raw.mkdir(parents=True, exist_ok=True)
         # Nights of a test are by any clock, in any order.
         sections = {**sections, "warehouse": {"clock_jump_days": 0, **sections.get("warehouse", {})}}
         if (remote := os.environ.get("WAREHOUSE_TEST_ENGINE")) and "engine" not in sections:
             sections["engine"] = on_cluster(folder, remote)
-        self.settings = Settings.model_validate({"data": folder, "raw": self.raw, **sections})
+        self._settings = Settings.model_validate({"data": folder, "raw": self.raw, **sections})
         files = (self.settings.raw_file, self.settings.warehouse_file)
         if not new and not any(file.exists() for file in files):
             for file in files:
                 shutil.copy(_blank() / file.name, file)
         self.loaded = LoadResult()
         self.built: dict[str, Built] = {}
+
+    @property
+    def settings(self) -> Settings:
+        self.close()
+        return self._settings
+
+    @settings.setter
+    def settings(self, settings: Settings) -> None:
+        self.close()
+        self._settings = settings
+
+    @property
+    def folder(self) -> Path:
+        self.close()
+        return self._folder
+
+    def close(self) -> None:
+        """Let others open the databases."""
+        opened, self._open, self._connection = self._open, None, None
+        if opened is not None:
+            opened.close()
 
     def put(self, path: str, content: bytes | str | Iterable[Any]) -> Path:
         """Write a raw file: bytes, text, or records as JSON lines."""
@@ -95,19 +138,29 @@ class Warehouse:
         run_id: str = "run",
         publishes: bool = False,
     ) -> Warehouse:
-        with open_warehouse(self.settings) as connection:
+        settings = self.settings
+        with open_warehouse(settings) as connection:
             self.loaded = nightly.load_new_files(
-                connection, self.settings, now=now, full=full, apply_settings=apply_settings
+                connection, settings, now=now, full=full, apply_settings=apply_settings
             )
-            self.built = nightly.build_tables(connection, self.settings, as_of=as_of, now=now, run_id=run_id)
+            self.built = nightly.build_tables(
+                connection,
+                settings,
+                as_of=as_of,
+                now=now,
+                run_id=run_id,
+                selected=None if self.builds is None else set(self.builds),
+            )
             if publishes:
-                publish(connection, self.settings)
+                publish(connection, settings)
         return self
 
     def query(self, query: str) -> list[Row]:
-        with open_warehouse(self.settings) as connection:
-            relation = connection.sql(query)
-            return [dict(zip(relation.columns, row, strict=True)) for row in relation.fetchall()]
+        if self._connection is None:
+            self._open = ExitStack()
+            self._connection = self._open.enter_context(open_warehouse(self._settings))
+        relation = self._connection.sql(query)
+        return [dict(zip(relation.columns, row, strict=True)) for row in relation.fetchall()]
 
     def table(self, name: str) -> list[Row]:
         rows = self.query(f"FROM {name}")
@@ -121,6 +174,26 @@ class Warehouse:
         found = [row for row in self.table(name) if all(row[k] == v for k, v in key.items())]
         assert len(found) == 1, f"{len(found)} rows of {name} for {key}"
         return found[0]
+
+
+@cache
+def _looking() -> duckdb.DuckDBPyConnection:
+    return duckdb.connect(config={"threads": 1})
+
+
+def rows_of(file: Path, query: str) -> list[Row]:
+    """What a query finds in a database, as one sees it who opens it for reading. (To attach one costs less than a connection.)"""
+    connection = _looking().cursor()
+    name = f"looked_at_{uuid4().hex}"
+    connection.execute(f"ATTACH '{quoted(str(file))}' AS {name} (READ_ONLY)")
+    try:
+        connection.execute(f"USE {name}")
+        relation = connection.sql(query)
+        return [dict(zip(relation.columns, row, strict=True)) for row in relation.fetchall()]
+    finally:
+        connection.execute("USE memory")
+        connection.execute(f"DETACH {name}")
+        connection.close()
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -67,14 +68,25 @@ def traffic(warehouse: Warehouse) -> Warehouse:
     return warehouse.night(DAY, NIGHT, run_id="first")
 
 
-@pytest.fixture
-def warehouse(tmp_path: Path) -> Warehouse:
-    return traffic(Warehouse(tmp_path / "drops", retention=KEEPS)).night(DAY, NIGHT, run_id="second")
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two warehouses after two nights, one that drops rows and one that keeps them. Made once."""
+    folder = tmp_path_factory.mktemp("made")
+    traffic(Warehouse(folder / "drops", retention=KEEPS)).night(DAY, NIGHT, run_id="second")
+    traffic(Warehouse(folder / "keeps")).night(DAY, NIGHT, run_id="second")
+    return folder
 
 
 @pytest.fixture
-def keeps(tmp_path: Path) -> Warehouse:
-    return traffic(Warehouse(tmp_path / "keeps")).night(DAY, NIGHT, run_id="second")
+def warehouse(made: Path, tmp_path: Path) -> Warehouse:
+    shutil.copytree(made / "drops", tmp_path / "drops")
+    return Warehouse(tmp_path / "drops", retention=KEEPS)
+
+
+@pytest.fixture
+def keeps(made: Path, tmp_path: Path) -> Warehouse:
+    shutil.copytree(made / "keeps", tmp_path / "keeps")
+    return Warehouse(tmp_path / "keeps")
 
 
 def rows(warehouse: Warehouse) -> dict[str, int]:

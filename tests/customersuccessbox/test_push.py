@@ -16,6 +16,7 @@ from typing import Any
 
 import duckdb
 import pytest
+from harness import rows_of
 from soak import budget
 
 from dagster_project.destinations import customersuccessbox
@@ -103,9 +104,7 @@ class Desk:
         return result
 
     def rows(self, query: str) -> list[dict[str, Any]]:
-        with duckdb.connect(str(self.settings.analytics_file), read_only=True) as connection:
-            relation = connection.sql(query)
-            return [dict(zip(relation.columns, row, strict=True)) for row in relation.fetchall()]
+        return rows_of(self.settings.analytics_file, query)
 
     def told(self, *states: str) -> Counter[Key]:
         """What the ledger says was added, of these states."""

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import duckdb
-from harness import hearing
+from harness import hearing, rows_of
 
 from dagster_project.destinations import hubspot
 from dagster_project.destinations.hubspot import Plan, PushResult, files
 from dagster_project.destinations.parts import tables
 from dagster_project.settings import Settings, project_root
-from dagster_project.warehouse.database import open_warehouse, transaction
+from dagster_project.warehouse.database import open_warehouse
 from dagster_project.warehouse.publish import publish
 
 Row = dict[str, Any]
@@ -26,21 +30,49 @@ TEXT = {
 }
 
 
+@cache
+def _blank() -> Settings:
+    """Databases with the tables of the push, empty. Made once a process."""
+    folder = Path(tempfile.mkdtemp(prefix="blank-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    settings = Settings.model_validate({"data": folder, "raw": folder / "raw"})
+    with open_warehouse(settings) as connection:
+        connection.execute("CREATE SCHEMA IF NOT EXISTS marts; CREATE SCHEMA IF NOT EXISTS core")
+        tables.prepare(connection, "hubspot")
+    return settings
+
+
 class Desk:
-    """Rows are what the outbound SELECTs return; columns that a test does not name are API counts."""
+    """Rows are what the outbound SELECTs return; columns that a test does not name are API counts.
+
+    They are published when somebody asks for `settings` or `folder`, to look at them: all that a test gives, together. Where
+    others know the folder, `at_once` publishes each.
+    """
+
+    at_once = False
 
     def __init__(self, folder: Path, **hubspot_settings: Any) -> None:
-        self.folder = folder
+        self._unpublished: dict[str, tuple[dict[str, str], list[Row] | str]] = {}
+        self._folder = folder
         self.root = folder / "project"
         (self.root / "sql" / "outbound").mkdir(parents=True, exist_ok=True)
         (self.root / "sql" / "cohorts").mkdir(exist_ok=True)
-        self.settings = self.with_settings(**hubspot_settings)
+        self.with_settings(**hubspot_settings)
 
-    def with_settings(self, **hubspot_settings: Any) -> Settings:
-        self.settings = Settings.model_validate(
-            {"data": self.folder / "data", "raw": self.folder / "raw", "hubspot": hubspot_settings}
+    def with_settings(self, **hubspot_settings: Any) -> None:
+        self._settings = Settings.model_validate(
+            {"data": self._folder / "data", "raw": self._folder / "raw", "hubspot": hubspot_settings}
         )
-        return self.settings
+
+    @property
+    def settings(self) -> Settings:
+        self._publish()
+        return self._settings
+
+    @property
+    def folder(self) -> Path:
+        self._publish()
+        return self._folder
 
     def select(self, object_type: str, query: str) -> None:
         (self.root / "sql" / "outbound" / f"hubspot_{object_type}.sql").write_text(query, encoding="utf-8")
@@ -53,22 +85,37 @@ class Desk:
             "domain" if object_type == "companies" else "email": "VARCHAR",
             **columns,
         }
-        with open_warehouse(self.settings) as connection:
-            connection.execute("CREATE SCHEMA IF NOT EXISTS marts; CREATE SCHEMA IF NOT EXISTS core")
-            listed = ", ".join(f'"{name}" {kind}' for name, kind in types.items())
-            connection.execute(f"CREATE OR REPLACE TABLE marts.{object_type}_out ({listed})")
-            if isinstance(rows, str):
-                connection.execute(f"INSERT INTO marts.{object_type}_out BY NAME {rows}")
-            else:
-                with transaction(connection):
-                    for row in rows:
-                        connection.execute(
-                            f"INSERT INTO marts.{object_type}_out ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})",
-                            list(row.values()),
-                        )
-            tables.prepare(connection, "hubspot")
-            publish(connection, self.settings)
+        if object_type in self._unpublished:
+            self._publish()
+        self._unpublished[object_type] = types, rows if isinstance(rows, str) else list(rows)
+        if self.at_once:
+            self._publish()
         self.select(object_type, f"SELECT * FROM marts.{object_type}_out -- the mapping\n")
+
+    def _publish(self) -> None:
+        given, self._unpublished = self._unpublished, {}
+        if not given:
+            return
+        if not self._settings.data.exists():
+            self._settings.data.mkdir(mode=0o700)
+            for name in (self._settings.warehouse_file.name, self._settings.raw_file.name):
+                shutil.copy(_blank().data / name, self._settings.data / name)
+        with open_warehouse(self._settings) as connection:
+            for object_type, (types, rows) in given.items():
+                table = f"marts.{object_type}_out"
+                listed = ", ".join(f'"{name}" {kind}' for name, kind in types.items())
+                connection.execute(f"CREATE OR REPLACE TABLE {table} ({listed})")
+                if isinstance(rows, str):
+                    connection.execute(f"INSERT INTO {table} BY NAME {rows}")
+                    continue
+                for names, alike in groupby(rows, tuple):
+                    values = [list(row.values()) for row in alike]
+                    places = f"({', '.join('?' * len(names))})"
+                    connection.execute(
+                        f"INSERT INTO {table} ({', '.join(names)}) VALUES {', '.join([places] * len(values))}",
+                        [value for row in values for value in row],
+                    )
+            publish(connection, self._settings)
 
     def contacts(self, rows: Iterable[Row] | str, **columns: str) -> None:
         self.publish("contacts", rows, columns or {"api_calls": "BIGINT"})
@@ -109,10 +156,8 @@ class Desk:
 
     def table(self, name: str, published: bool = True) -> list[Row]:
         """Rows of a table as analysts see them."""
-        file = self.settings.analytics_file if published else self.settings.warehouse_file
-        with duckdb.connect(str(file), read_only=True) as connection:
-            relation = connection.sql(f"FROM {name}")
-            return [dict(zip(relation.columns, row, strict=True)) for row in relation.fetchall()]
+        settings = self.settings
+        return rows_of(settings.analytics_file if published else settings.warehouse_file, f"FROM {name}")
 
     def ledger(self) -> dict[tuple[str, str], str]:
         return {(row["key"], row["property"]): row["value"] for row in self.table("ops.hubspot_ledger")}

@@ -20,6 +20,7 @@ Command = Callable[..., Result]
 
 @pytest.fixture
 def command(desk: Desk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Command:
+    desk.at_once = True
     config = tmp_path / "warehouse.toml"
     config.write_text("")
     monkeypatch.setenv("WAREHOUSE_CONFIG", str(config))

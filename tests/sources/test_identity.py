@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import zstandard
-from harness import Warehouse
+from harness import OF_FILES, Warehouse
 
 from dagster_project.pipeline import nightly
 from dagster_project.readers.places import PlaceError
@@ -25,7 +25,7 @@ HEADER = "account_id,user_id,feature_id,timestamp,total\n"
 
 @pytest.fixture
 def warehouse(tmp_path: Path) -> Warehouse:
-    return Warehouse(tmp_path / "data")
+    return Warehouse(tmp_path / "data", builds=OF_FILES)
 
 
 def night(warehouse: Warehouse, day: int = 1, *, full: bool = False) -> None:
@@ -278,7 +278,7 @@ def test_a_day_is_loaded_again_from_other_files(warehouse: Warehouse) -> None:
 
 
 def test_slots_of_a_withdrawn_file_are_free(tmp_path: Path) -> None:
-    warehouse = Warehouse(tmp_path / "data", features={"feature_limit": 1})
+    warehouse = Warehouse(tmp_path / "data", builds=OF_FILES, features={"feature_limit": 1})
     warehouse.put("features/a.csv", HEADER + rows("a").replace(",f,", ",f1,"))
     warehouse.put("features/b.csv", HEADER + rows("b").replace(",f,", ",f2,"))
     night(warehouse, 1)
@@ -356,7 +356,7 @@ def test_a_link_out_of_the_raw_folder_is_named_and_not_followed(tmp_path: Path) 
     secret.parent.mkdir()
     secret.write_text(unkeyed("secret"))
     for links, expected in (([], []), ([str(secret.parent)], ["secret"])):
-        warehouse = Warehouse(tmp_path / f"data{len(links)}", warehouse={"raw_links": links})
+        warehouse = Warehouse(tmp_path / f"data{len(links)}", builds=OF_FILES, warehouse={"raw_links": links})
         (warehouse.raw / "events").mkdir()
         (warehouse.raw / "events/a.jsonl").symlink_to(secret)
         night(warehouse)

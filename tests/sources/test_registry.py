@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import zstandard
-from harness import Row, Warehouse
+from harness import OF_FILES, Row, Warehouse
 
 from dagster_project.pipeline import nightly
 from dagster_project.pipeline.nightly import LoadResult
@@ -29,6 +29,13 @@ KEPT_HISTORY = {"ops.restatements", "marts.cohort_changes", "core.builds", "core
 
 @pytest.fixture
 def warehouse(tmp_path: Path) -> Warehouse:
+    """Its nights build what tells of files, and exports."""
+    return Warehouse(tmp_path / "data", builds=OF_FILES | {"core.crm_companies"})
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> Warehouse:
+    """Its nights build every table."""
     return Warehouse(tmp_path / "data")
 
 
@@ -404,16 +411,14 @@ def every_table(warehouse: Warehouse) -> dict[str, list[str]]:
     """All tables of the warehouse as sorted text, without what is history or a clock."""
     found: dict[str, list[str]] = {}
     clocks = {"updated_at", "entered_at", "note", "inputs"}
-    with open_warehouse(warehouse.settings) as connection:
-        names = connection.execute(
-            "SELECT schema_name || '.' || table_name FROM duckdb_tables() "
-            "WHERE database_name = 'warehouse' AND schema_name IN ('core', 'marts', 'ops')"
-        ).fetchall()
-        for (name,) in names:
-            if name not in KEPT_HISTORY:
-                relation = connection.sql(f"FROM {name}")
-                rows = [dict(zip(relation.columns, row, strict=True)) for row in relation.fetchall()]
-                found[name] = sorted(str({c: v for c, v in row.items() if c not in clocks}) for row in rows)
+    names = warehouse.query(
+        "SELECT schema_name || '.' || table_name AS name FROM duckdb_tables() "
+        "WHERE database_name = 'warehouse' AND schema_name IN ('core', 'marts', 'ops')"
+    )
+    for name in (row["name"] for row in names):
+        if name not in KEPT_HISTORY:
+            rows = warehouse.query(f"FROM {name}")
+            found[name] = sorted(str({c: v for c, v in row.items() if c not in clocks}) for row in rows)
     return found
 
 
@@ -448,15 +453,15 @@ def many_nights(warehouse: Warehouse, night: Callable[[datetime], object]) -> No
     night(now + timedelta(days=2))
 
 
-def test_a_full_rebuild_equals_the_nights_before_it(warehouse: Warehouse) -> None:
-    many_nights(warehouse, lambda now: warehouse.night(AS_OF, now))
-    before = every_table(warehouse)
-    history = {name: warehouse.table(name) for name in ("ops.restatements", "marts.cohort_changes")}
+def test_a_full_rebuild_equals_the_nights_before_it(whole: Warehouse) -> None:
+    many_nights(whole, lambda now: whole.night(AS_OF, now))
+    before = every_table(whole)
+    history = {name: whole.table(name) for name in ("ops.restatements", "marts.cohort_changes")}
     assert len(before["ops.files"]) == 13
     for n in range(2):
-        warehouse.night(AS_OF, NOW + timedelta(days=9), full=True, run_id=f"full{n}")
-        assert every_table(warehouse) == before
-        assert {name: warehouse.table(name) for name in history} == history
+        whole.night(AS_OF, NOW + timedelta(days=9), full=True, run_id=f"full{n}")
+        assert every_table(whole) == before
+        assert {name: whole.table(name) for name in history} == history
 
 
 def test_a_full_rebuild_loads_what_is_new_besides(warehouse: Warehouse) -> None:
@@ -479,22 +484,22 @@ def test_a_full_rebuild_finds_moved_files_by_their_bytes(warehouse: Warehouse) -
     assert places(warehouse) == [(1, 1, "a"), (2, 1, "b")]
 
 
-def test_a_full_rebuild_finds_files_that_got_another_ending(warehouse: Warehouse) -> None:
-    warehouse.put("events/a.json", text("a"))
-    warehouse.night(AS_OF, NOW)
-    (warehouse.raw / "events/a.json").rename(warehouse.raw / "events/a.jsonl")
-    warehouse.night(AS_OF, NOW)
-    before = every_table(warehouse)
-    warehouse.night(AS_OF, NOW, full=True)
-    assert every_table(warehouse) == before
+def test_a_full_rebuild_finds_files_that_got_another_ending(whole: Warehouse) -> None:
+    whole.put("events/a.json", text("a"))
+    whole.night(AS_OF, NOW)
+    (whole.raw / "events/a.json").rename(whole.raw / "events/a.jsonl")
+    whole.night(AS_OF, NOW)
+    before = every_table(whole)
+    whole.night(AS_OF, NOW, full=True)
+    assert every_table(whole) == before
 
 
-def test_a_full_rebuild_keeps_first_seen_times(warehouse: Warehouse) -> None:
-    warehouse.put("companies/a.jsonl", [{"company_id": "acme"}])
-    warehouse.night(AS_OF, NOW)
-    warehouse.night(AS_OF, NOW + timedelta(days=30), full=True)
-    assert warehouse.one("marts.company_profiles")["created_at"] == NOW
-    assert warehouse.one("ops.files")["first_seen_at"] == NOW
+def test_a_full_rebuild_keeps_first_seen_times(whole: Warehouse) -> None:
+    whole.put("companies/a.jsonl", [{"company_id": "acme"}])
+    whole.night(AS_OF, NOW)
+    whole.night(AS_OF, NOW + timedelta(days=30), full=True)
+    assert whole.one("marts.company_profiles")["created_at"] == NOW
+    assert whole.one("ops.files")["first_seen_at"] == NOW
 
 
 def test_a_full_rebuild_keeps_what_was_said_of_replaced_exports(warehouse: Warehouse) -> None:
@@ -565,14 +570,14 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]
 
 
 def test_a_crash_between_load_and_build_changes_nothing_in_the_end(
-    warehouse: Warehouse, undisturbed: dict[str, list[str]]
+    whole: Warehouse, undisturbed: dict[str, list[str]]
 ) -> None:
     def night(now: datetime) -> None:
-        load(warehouse, now)
-        warehouse.night(AS_OF, now)
+        load(whole, now)
+        whole.night(AS_OF, now)
 
-    many_nights(warehouse, night)
-    assert every_table(warehouse) == undisturbed
+    many_nights(whole, night)
+    assert every_table(whole) == undisturbed
 
 
 class Crash(BaseException):
@@ -581,7 +586,7 @@ class Crash(BaseException):
 
 @pytest.mark.parametrize(("module", "where"), [(reading, "_read"), (loading, "_account")])
 def test_a_crash_in_the_middle_of_a_batch_changes_nothing_in_the_end(
-    warehouse: Warehouse,
+    whole: Warehouse,
     undisturbed: dict[str, list[str]],
     monkeypatch: pytest.MonkeyPatch,
     module: Any,
@@ -601,24 +606,24 @@ def test_a_crash_in_the_middle_of_a_batch_changes_nothing_in_the_end(
 
             monkeypatch.setattr(module, where, crashing)
             try:
-                load(warehouse, now)
+                load(whole, now)
             except Crash:
                 crashes.append(now)
             else:
                 break
         monkeypatch.setattr(module, where, original)
-        warehouse.night(AS_OF, now)
+        whole.night(AS_OF, now)
 
     monkeypatch.setattr(loading, "_BATCH_FILES", 2)
-    many_nights(warehouse, night)
+    many_nights(whole, night)
     assert len(crashes) > 3
-    assert every_table(warehouse) == undisturbed
+    assert every_table(whole) == undisturbed
 
 
 def test_a_crash_in_a_full_rebuild_changes_nothing_in_the_end(
-    warehouse: Warehouse, undisturbed: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
+    whole: Warehouse, undisturbed: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    many_nights(warehouse, lambda now: warehouse.night(AS_OF, now))
+    many_nights(whole, lambda now: whole.night(AS_OF, now))
     original, left = loading._account, [3]
 
     def crashing(*given: Any) -> None:
@@ -631,9 +636,9 @@ def test_a_crash_in_a_full_rebuild_changes_nothing_in_the_end(
         patched.setattr(loading, "_BATCH_FILES", 1)
         patched.setattr(loading, "_account", crashing)
         with pytest.raises(Crash):
-            warehouse.night(AS_OF, NOW, full=True)
-    warehouse.night(AS_OF, NOW)
-    assert every_table(warehouse) == undisturbed
+            whole.night(AS_OF, NOW, full=True)
+    whole.night(AS_OF, NOW)
+    assert every_table(whole) == undisturbed
 
 
 def test_a_full_rebuild_after_a_crash_in_one_still_wants_every_file(
@@ -656,12 +661,12 @@ def test_a_full_rebuild_after_a_crash_in_one_still_wants_every_file(
 
 
 def test_batches_do_not_matter(
-    warehouse: Warehouse, undisturbed: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
+    whole: Warehouse, undisturbed: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loading, "_BATCH_FILES", 1)
     monkeypatch.setattr(reading, "_FLUSH_ROWS", 1)
-    many_nights(warehouse, lambda now: warehouse.night(AS_OF, now))
-    assert every_table(warehouse) == undisturbed
+    many_nights(whole, lambda now: whole.night(AS_OF, now))
+    assert every_table(whole) == undisturbed
 
 
 def test_a_linked_folder_is_read_and_links_in_circles_end(warehouse: Warehouse, tmp_path: Path) -> None:
