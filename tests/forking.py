@@ -2,12 +2,11 @@
 
 Most of a short command is Python's imports, Dagster's above all. A server that has them forks a process for each command: with
 the arguments, the environment, the folder and the pipes that `subprocess` would give it, and killed, waited for and read from
-in the same way. What reads the environment while it is imported (`dagster_project.definitions`) is imported by the command itself.
+in the same way. What reads the environment while it is imported (`dagster_project.definitions`) each imports itself.
 """
 
 from __future__ import annotations
 
-import array
 import atexit
 import contextlib
 import gc

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, datetime
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ TABLES = ("ops.files", "ops.rejects", "ops.repairs", "marts.company_profiles", "
           "marts.company_aliases", "marts.company_usage_daily", "marts.user_usage_daily",
           "marts.error_usage_daily")  # fmt: skip
 QUICK = settings(
-    max_examples=budget(6, 300),
+    max_examples=budget(4, 300),
     deadline=None,
     suppress_health_check=list(HealthCheck),
     derandomize=True,
@@ -155,7 +156,7 @@ def test_random_files_load_alike() -> None:
 
 
 @pytest.mark.soak
-@settings(QUICK, max_examples=budget(1, 50))
+@settings(QUICK, max_examples=budget(2, 50))
 @given(files=event_files())
 def test_random_files_build_alike(files: dict[str, bytes]) -> None:
     compare(files, builds=True)
@@ -330,26 +331,35 @@ def test_one_line_that_duckdb_cannot_read_does_not_stop_a_large_file(tmp_path: P
 
 
 def test_an_error_that_duckdb_cuts_inside_a_character_is_an_error_like_others() -> None:
+    files = {}
     for place in range(4):
         line = '[{"company_id": "' + "x" * place + "\N{GRINNING FACE}" * 100 + '"}]'
-        compare({"a.jsonl": PLAIN + b"\n" + line.encode() + b"\n"})
+        files[f"{place}.jsonl"] = of_its_own(PLAIN, place) + b"\n" + line.encode() + b"\n"
+    compare(files)
 
 
-@pytest.mark.parametrize("end", [b"\n", b"\r\n"], ids=["LF", "CRLF"])
-@pytest.mark.parametrize("last", [True, False], ids=["ends", "does not end"])
-@pytest.mark.parametrize("suffix", ["json", "jsonl", "ndjson.gz", "jsonl.zst"])
-def test_plain_files_of_every_kind_take_the_fast_way(end: bytes, last: bool, suffix: str) -> None:
-    data = end.join([PLAIN, call(response='"status": 404').encode()]) + (end if last else b"")
-    if suffix.endswith("gz"):
-        data = gzip.compress(data, mtime=0)
-    elif suffix.endswith("zst"):
-        data = zstandard.compress(data)
-    assert compare({f"a.{suffix}": data}) == {f"a.{suffix}"}
+def of_its_own(data: bytes, number: int) -> bytes:
+    """The same with another user: a file of its own, which goes on from no other."""
+    return data.replace(b'"user_id": "u"', f'"user_id": "u{number}"'.encode())
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
+def test_plain_files_of_every_kind_take_the_fast_way() -> None:
+    files = {}
+    for number, (end, last, suffix) in enumerate(
+        product([b"\n", b"\r\n"], [True, False], ["json", "jsonl", "ndjson.gz", "jsonl.zst"])
+    ):
+        data = end.join([PLAIN, call(response='"status": 404').encode()]) + (end if last else b"")
+        data = of_its_own(data, number)
+        if suffix.endswith("gz"):
+            data = gzip.compress(data, mtime=0)
+        elif suffix.endswith("zst"):
+            data = zstandard.compress(data)
+        files[f"{number:02}.{suffix}"] = data
+    assert compare(files) == set(files)
+
+
+def test_files_that_are_no_plain_lines_load_alike() -> None:
+    texts = [
         b"",
         b"\n",
         PLAIN + b"\n\n" + PLAIN,
@@ -360,11 +370,13 @@ def test_plain_files_of_every_kind_take_the_fast_way(end: bytes, last: bool, suf
         PLAIN + b"\r" + PLAIN + b"\n",
         PLAIN + b"\n" + PLAIN[:40],
         PLAIN + b"\n{\n}\n",
-    ],
-)
-def test_files_that_are_no_plain_lines_load_alike(data: bytes) -> None:
-    compare({"a.jsonl": data})
-    compare({"a.json": data})
+    ]
+    compare(
+        {
+            f"{number:02}.{suffix}": of_its_own(data, number)
+            for number, (data, suffix) in enumerate(product(texts, ["jsonl", "json"]))
+        }
+    )
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress])
