@@ -11,6 +11,7 @@ from pathlib import Path
 
 import duckdb
 from forking import Forked
+from harness import release
 
 from dagster_project.settings import project_root
 
@@ -34,6 +35,7 @@ class CommandLine:
         return {**kept, "WAREHOUSE_DATA": str(self.data), **given}
 
     def start(self, *command: str, **given: str) -> Process:
+        release()
         if self.forks and sys.platform == "linux":
             return Forked(command, self.environment(given))
         return subprocess.Popen(

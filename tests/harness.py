@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
+from weakref import WeakSet
 
 import duckdb
 
@@ -23,7 +24,7 @@ from dagster_project.pipeline import nightly
 from dagster_project.pipeline.nightly import LoadResult
 from dagster_project.settings import Settings
 from dagster_project.sources import all_sources, loading
-from dagster_project.warehouse import registry, state, tables
+from dagster_project.warehouse import database, registry, state, tables
 from dagster_project.warehouse.build import Built
 from dagster_project.warehouse.database import Connection, open_warehouse, quoted, transaction
 from dagster_project.warehouse.publish import publish
@@ -61,13 +62,23 @@ def on_cluster(folder: Path, remote: str) -> dict[str, Any]:
     return {"kind": "spark", "remote": remote, "storage": str(storage)}
 
 
+_all: WeakSet[Warehouse] = WeakSet()
+
+
+def release(data: Path | None = None) -> None:
+    """Close what looks at tables left open: in this data folder, or everywhere."""
+    for warehouse in list(_all):
+        if data in (None, warehouse.data):
+            warehouse.close()
+
+
 class Warehouse:
     """Runs nights on the files that a test puts into raw/.
 
     new: begin without databases, as on a new machine. builds: the tables that its nights bring up to date (default: all).
 
     Looking at tables leaves the databases open, as opening them costs more than most looks. Whoever asks for `settings` or
-    `folder`, so that others may open them, finds them closed.
+    `folder`, opens them in this process, or starts the command, finds them closed.
 
     With WAREHOUSE_TEST_ENGINE, the address of a cluster, its large tables lie in files. (It is not asked about what is small.)
     """
@@ -91,6 +102,7 @@ class Warehouse:
         if (remote := os.environ.get("WAREHOUSE_TEST_ENGINE")) and "engine" not in sections:
             sections["engine"] = on_cluster(folder, remote)
         self._settings = Settings.model_validate({"data": folder, "raw": self.raw, **sections})
+        _all.add(self)
         files = (self.settings.raw_file, self.settings.warehouse_file)
         if not new and not any(file.exists() for file in files):
             for file in files:
@@ -112,6 +124,10 @@ class Warehouse:
     def folder(self) -> Path:
         self.close()
         return self._folder
+
+    @property
+    def data(self) -> Path:
+        return self._settings.data
 
     def close(self) -> None:
         """Let others open the databases."""
@@ -157,8 +173,9 @@ class Warehouse:
 
     def query(self, query: str) -> list[Row]:
         if self._connection is None:
-            self._open = ExitStack()
-            self._connection = self._open.enter_context(open_warehouse(self._settings))
+            opened = ExitStack()
+            self._connection = opened.enter_context(open_warehouse(self._settings))
+            self._open = opened
         relation = self._connection.sql(query)
         return [dict(zip(relation.columns, row, strict=True)) for row in relation.fetchall()]
 
@@ -174,6 +191,17 @@ class Warehouse:
         found = [row for row in self.table(name) if all(row[k] == v for k, v in key.items())]
         assert len(found) == 1, f"{len(found)} rows of {name} for {key}"
         return found[0]
+
+
+_connect = database._connect
+
+
+def _connecting(settings: Settings) -> Connection:
+    release(settings.data)
+    return _connect(settings)
+
+
+database._connect = _connecting
 
 
 @cache
