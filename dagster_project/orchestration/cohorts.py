@@ -8,9 +8,8 @@ import dagster as dg
 
 from dagster_project.models.cohorts import Cohort, cohorts
 from dagster_project.warehouse.database import Connection
-from dagster_project.warehouse.models import tables_in
 
-from .raw import OWNERS
+from .queries import asset_of
 
 _MOVED = """
 WITH last AS (SELECT max(changed_at) AS changed_at FROM marts.cohort_changes)
@@ -22,25 +21,14 @@ FROM marts.cohorts AS c LEFT JOIN marts.cohort_changes AS v
 GROUP BY c.entity, c.cohort ORDER BY c.entity, c.cohort"""
 
 
-def _key(entity: str, name: str) -> dg.AssetKey:
-    return dg.AssetKey(["cohorts", f"{entity}__{name}"])
+def _key(entity: str, name: str) -> list[str]:
+    return ["cohorts", f"{entity}__{name}"]
 
 
-def _spec(cohort: Cohort) -> dg.AssetSpec:
-    return dg.AssetSpec(
-        key=_key(cohort.entity, cohort.name),
-        deps=[dg.AssetKey(table.split(".")) for table in tables_in(cohort.query)],
-        group_name="cohorts",
-        description=f"```sql\n{cohort.query}\n```",
-        kinds={"duckdb", "sql"},
-        owners=OWNERS,
-        metadata={
-            "dagster/column_schema": dg.TableSchema(
-                [dg.TableColumn(f"{cohort.entity}_id", "VARCHAR", description="who is in it")]
-            ),
-            "file": f"sql/cohorts/{cohort.entity}__{cohort.name}.sql",
-        },
-    )
+def _asset(cohort: Cohort) -> dg.AssetSpec:
+    key = _key(cohort.entity, cohort.name)
+    column = dg.TableColumn(f"{cohort.entity}_id", "VARCHAR", description="who is in it")
+    return asset_of(key, cohort.query, f"sql/cohorts/{key[1]}.sql", column)
 
 
 def cohorts_told(
@@ -55,9 +43,10 @@ def cohorts_told(
         if (entity, name) not in known:
             continue
         moved = news and (entered or left)
-        if moved or instance.get_latest_materialization_event(_key(entity, name)) is None:
+        key = dg.AssetKey(_key(entity, name))
+        if moved or instance.get_latest_materialization_event(key) is None:
             yield dg.AssetMaterialization(
-                _key(entity, name),
+                key,
                 metadata={
                     "dagster/row_count": dg.MetadataValue.int(members),
                     "entered": dg.MetadataValue.int(entered if moved else 0),
@@ -66,4 +55,4 @@ def cohorts_told(
             )
 
 
-defs: dg.Definitions = dg.Definitions(assets=[_spec(cohort) for cohort in cohorts()])
+defs: dg.Definitions = dg.Definitions(assets=[_asset(cohort) for cohort in cohorts()])

@@ -1,1 +1,1 @@
-"""Bytes of a raw file to records. Knows formats and places; knows neither tables nor the rules of a source."""
+"""Bytes of a raw file to records. Knows formats and positions; knows neither tables nor the rules of a source."""

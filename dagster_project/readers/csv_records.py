@@ -135,7 +135,7 @@ def _title(cell: str) -> str:
 
 
 def read(part: FilePart, columns: Columns, note: NoteFile, *, grows: bool) -> Iterator[Record]:
-    """The rows of a CSV file in the order of their places. Raises UnreadableFile.
+    """The rows of a CSV file in the order of their positions. Raises UnreadableFile.
 
     grows: such a file may go on later; a last row that is only begun then waits (`Record.unfinished`).
     """

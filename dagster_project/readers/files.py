@@ -1,4 +1,4 @@
-"""What readers read (a part of a raw file), what they yield (records with their place), and how they fail."""
+"""What readers read (a part of a raw file), what they yield (records with their position), and how they fail."""
 
 from __future__ import annotations
 

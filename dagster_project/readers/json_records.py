@@ -51,7 +51,7 @@ class _Line:
 
 
 def read(part: FilePart, *, exact: bool) -> Iterator[Record]:
-    """All records of a JSON or Parquet file in the order of their places. Raises UnreadableFile."""
+    """All records of a JSON or Parquet file in the order of their positions. Raises UnreadableFile."""
     if part.format == "parquet":
         yield from parquet_records.read(part)
         return

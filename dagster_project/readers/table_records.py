@@ -37,7 +37,7 @@ _CELL_NAME = re.compile(rb"""\br\s*=\s*["']([A-Z]{1,3})(\d{1,7})["']""")
 
 
 def read(part: FilePart, columns: Columns, note: NoteFile, *, grows: bool = False) -> Iterator[Record]:
-    """All rows of a CSV, XLSX or ZIP file in the order of their places. Raises UnreadableFile.
+    """All rows of a CSV, XLSX or ZIP file in the order of their positions. Raises UnreadableFile.
 
     grows: a CSV file may go on later. note: is told what was changed in the file as a whole.
     """

@@ -57,7 +57,7 @@ def text(*names: str, end: str = "\n") -> str:
     return "\n".join(json.dumps(call) for call in calls(*names)) + end
 
 
-def places(warehouse: Warehouse) -> list[tuple[int, int, str]]:
+def positions(warehouse: Warehouse) -> list[tuple[int, int, str]]:
     rows = warehouse.query("SELECT * FROM raw.api_calls ORDER BY file_seq, line, element")
     return [(row["file_seq"], row["line"], row["company_id"]) for row in rows]
 
@@ -102,7 +102,7 @@ def test_the_first_loaded_by_number_wins_between_files(warehouse: Warehouse) -> 
     for path, company in (("events/b.jsonl", "late"), ("events/a.jsonl", "early")):
         warehouse.put(path, [call | {"transaction_id": "k"} for call in calls(company)])
     load(warehouse)
-    assert places(warehouse) == [(1, 1, "early")]
+    assert positions(warehouse) == [(1, 1, "early")]
 
 
 def test_the_same_bytes_under_another_name_are_no_new_file(warehouse: Warehouse) -> None:
@@ -113,7 +113,7 @@ def test_the_same_bytes_under_another_name_are_no_new_file(warehouse: Warehouse)
     result = load(warehouse)
     assert numbers(warehouse) == {1: "events/a.jsonl"}
     assert result.new_files == 0
-    assert places(warehouse) == [(1, 1, "a")]
+    assert positions(warehouse) == [(1, 1, "a")]
 
 
 def test_the_same_bytes_in_another_source_are_a_file_of_their_own(warehouse: Warehouse) -> None:
@@ -132,7 +132,7 @@ def test_a_renamed_file_is_no_new_file_and_grows_under_its_new_name(warehouse: W
     warehouse.put("events/b.jsonl", text("a", "b"))
     load(warehouse)
     assert numbers(warehouse) == {1: "events/a.jsonl", 2: "events/b.jsonl"}
-    assert places(warehouse) == [(1, 1, "a"), (2, 2, "b")]
+    assert positions(warehouse) == [(1, 1, "a"), (2, 2, "b")]
 
 
 def test_an_unreadable_file_is_loaded_once_it_has_the_right_ending(warehouse: Warehouse) -> None:
@@ -184,7 +184,7 @@ def test_a_file_that_is_moved_between_a_crash_and_the_next_run_is_loaded(
         load(warehouse)
     (warehouse.raw / "events/a.jsonl").rename(warehouse.raw / "events/z.jsonl")
     load(warehouse)
-    assert places(warehouse) == [(1, 1, "a")]
+    assert positions(warehouse) == [(1, 1, "a")]
 
 
 def test_a_removed_file_stays_loaded(warehouse: Warehouse) -> None:
@@ -192,7 +192,7 @@ def test_a_removed_file_stays_loaded(warehouse: Warehouse) -> None:
     load(warehouse)
     file.unlink()
     load(warehouse)
-    assert places(warehouse) == [(1, 1, "a")]
+    assert positions(warehouse) == [(1, 1, "a")]
 
 
 def test_an_unreadable_file_that_was_removed_is_tried_no_more(warehouse: Warehouse) -> None:
@@ -218,7 +218,7 @@ def test_other_bytes_of_the_same_size_and_time_are_seen(warehouse: Warehouse) ->
     warehouse.put("events/a.jsonl", text("b"))
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
     load(warehouse)
-    assert places(warehouse) == [(1, 1, "a"), (2, 1, "b")]
+    assert positions(warehouse) == [(1, 1, "a"), (2, 1, "b")]
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -234,7 +234,7 @@ def test_of_grown_json_lines_only_the_added_part_is_loaded(warehouse: Warehouse,
     load(warehouse)
     warehouse.put(path, text("a", "b", "c") + "\n[" + text("d", end="") + "]\n{")
     result = load(warehouse)
-    assert places(warehouse) == [(1, 1, "a"), (1, 2, "b"), (2, 3, "c"), (3, 5, "d")]
+    assert positions(warehouse) == [(1, 1, "a"), (1, 2, "b"), (2, 3, "c"), (3, 5, "d")]
     assert warehouse.query("SELECT line, waits FROM raw.rejects") == [{"line": 6, "waits": True}]
     assert result.warnings == []
     counts = warehouse.query("SELECT records, loaded FROM raw.files ORDER BY file_seq")
@@ -261,7 +261,7 @@ def test_a_file_whose_last_line_lacks_its_end_grows_behind_it(warehouse: Warehou
     load(warehouse)
     warehouse.put("events/a.jsonl", text("a", "b", "c"))
     assert load(warehouse).warnings == []
-    assert places(warehouse) == [(1, 1, "a"), (1, 2, "b"), (2, 3, "c")]
+    assert positions(warehouse) == [(1, 1, "a"), (1, 2, "b"), (2, 3, "c")]
 
 
 def test_what_goes_on_in_the_middle_of_a_line_is_a_rewritten_file(warehouse: Warehouse) -> None:
@@ -286,7 +286,7 @@ def test_a_packed_file_grows_by_another_member_or_packed_anew(warehouse: Warehou
     load(warehouse)
     warehouse.put(path, packed(text("a", "b", "c"), ending))
     load(warehouse)
-    assert places(warehouse) == [(1, 1, "a"), (2, 2, "b"), (3, 3, "c")]
+    assert positions(warehouse) == [(1, 1, "a"), (2, 2, "b"), (3, 3, "c")]
 
 
 def test_a_batch_that_was_cut_off_and_then_goes_on_is_loaded_whole(warehouse: Warehouse) -> None:
@@ -295,7 +295,7 @@ def test_a_batch_that_was_cut_off_and_then_goes_on_is_loaded_whole(warehouse: Wa
     load(warehouse)
     warehouse.put("events/a.json", whole)
     load(warehouse)
-    assert [company for _, _, company in places(warehouse)] == ["a", "b"]
+    assert [company for _, _, company in positions(warehouse)] == ["a", "b"]
 
 
 def test_a_shrunk_file_that_is_a_known_beginning_is_loaded_besides(warehouse: Warehouse) -> None:
@@ -303,7 +303,7 @@ def test_a_shrunk_file_that_is_a_known_beginning_is_loaded_besides(warehouse: Wa
     load(warehouse)
     warehouse.put("events/a.jsonl", text("a"))
     result = load(warehouse)
-    assert places(warehouse) == [(1, 1, "a"), (1, 2, "b"), (2, 1, "a")]
+    assert positions(warehouse) == [(1, 1, "a"), (1, 2, "b"), (2, 1, "a")]
     assert "events/a.jsonl" in result.warnings[0]
 
 
@@ -312,7 +312,7 @@ def test_a_rewritten_file_is_loaded_besides_the_old_one_and_named_in_a_warning(w
     load(warehouse)
     warehouse.put("events/a.jsonl", text("x", "y"))
     result = load(warehouse)
-    assert places(warehouse) == [(1, 1, "a"), (2, 1, "x"), (2, 2, "y")]
+    assert positions(warehouse) == [(1, 1, "a"), (2, 1, "x"), (2, 2, "y")]
     assert ["events/a.jsonl" in warning for warning in result.warnings] == [True]
 
 
@@ -470,7 +470,7 @@ def test_a_full_rebuild_loads_what_is_new_besides(warehouse: Warehouse) -> None:
     warehouse.put("events/a.jsonl", text("a", "b"))
     warehouse.put("events/0.jsonl", text("c"))
     load(warehouse, full=True)
-    assert places(warehouse) == [(1, 1, "a"), (2, 1, "c"), (3, 2, "b")]
+    assert positions(warehouse) == [(1, 1, "a"), (2, 1, "c"), (3, 2, "b")]
 
 
 def test_a_full_rebuild_finds_moved_files_by_their_bytes(warehouse: Warehouse) -> None:
@@ -481,7 +481,7 @@ def test_a_full_rebuild_finds_moved_files_by_their_bytes(warehouse: Warehouse) -
     (warehouse.raw / "events/b.jsonl").rename(warehouse.raw / "events/sub/0.jsonl")
     result = load(warehouse, full=True)
     assert result.replayed_files == 2
-    assert places(warehouse) == [(1, 1, "a"), (2, 1, "b")]
+    assert positions(warehouse) == [(1, 1, "a"), (2, 1, "b")]
 
 
 def test_a_full_rebuild_finds_files_that_got_another_ending(whole: Warehouse) -> None:
@@ -545,7 +545,7 @@ def test_a_full_rebuild_does_without_files_that_were_never_loaded(warehouse: War
     load(warehouse)
     broken.unlink()
     load(warehouse, full=True)
-    assert places(warehouse) == [(2, 1, "b")]
+    assert positions(warehouse) == [(2, 1, "b")]
 
 
 def test_a_grown_file_that_went_back_to_its_beginning_lacks_the_added_part(warehouse: Warehouse) -> None:
@@ -700,7 +700,7 @@ def test_a_half_written_line_is_no_reject_for_ever(warehouse: Warehouse) -> None
     assert [(row["line"], row["reason"]) for row in warehouse.table("ops.rejects")] == [(2, "bad_json")]
     warehouse.put("events/a.jsonl", text("a", "b", "c"))
     warehouse.night(AS_OF, NOW)
-    assert places(warehouse) == [(1, 1, "a"), (2, 2, "b"), (2, 3, "c")]
+    assert positions(warehouse) == [(1, 1, "a"), (2, 2, "b"), (2, 3, "c")]
     assert warehouse.table("ops.rejects") == []
     counts = [(row["records"], row["loaded"], row["rejected"]) for row in warehouse.table("ops.files")]
     assert counts == [(1, 1, 0), (2, 2, 0)]
@@ -715,7 +715,7 @@ def test_a_line_that_is_half_written_for_several_nights_is_loaded_once(warehouse
     for size in range(len(whole) - 30, len(whole) + 1, 10):
         warehouse.put("events/a.jsonl", whole[:size])
         load(warehouse)
-    assert [company for _, _, company in places(warehouse)] == ["a", "b"]
+    assert [company for _, _, company in positions(warehouse)] == ["a", "b"]
     assert warehouse.query("FROM raw.rejects") == []
 
 
@@ -724,7 +724,7 @@ def test_a_bad_last_line_that_is_left_behind_stays_rejected(warehouse: Warehouse
     load(warehouse)
     warehouse.put("events/a.jsonl", text("a") + "{bad, still\n" + text("c"))
     load(warehouse)
-    assert places(warehouse) == [(1, 1, "a"), (2, 3, "c")]
+    assert positions(warehouse) == [(1, 1, "a"), (2, 3, "c")]
     assert warehouse.query("SELECT file_seq, line FROM raw.rejects") == [{"file_seq": 2, "line": 2}]
 
 
@@ -744,10 +744,10 @@ def test_a_file_that_is_replaced_between_being_numbered_and_being_read_is_loaded
     with monkeypatch.context() as patch:
         patch.setattr(discovery, "discover", then_replace)
         load(warehouse)
-    assert places(warehouse) == [(2, 1, "b")]
+    assert positions(warehouse) == [(2, 1, "b")]
     assert warehouse.query("SELECT path FROM raw.files WHERE error LIKE '%written to%'")
     load(warehouse)
-    assert sorted(company for _, _, company in places(warehouse)) == ["b", "x", "y"]
+    assert sorted(company for _, _, company in positions(warehouse)) == ["b", "x", "y"]
 
 
 def test_a_file_that_grows_between_being_numbered_and_being_read_is_loaded_as_numbered(
@@ -764,9 +764,9 @@ def test_a_file_that_grows_between_being_numbered_and_being_read_is_loaded_as_nu
     with monkeypatch.context() as patch:
         patch.setattr(discovery, "discover", then_grow)
         load(warehouse)
-    assert places(warehouse) == [(1, 1, "a")]
+    assert positions(warehouse) == [(1, 1, "a")]
     load(warehouse)
-    assert places(warehouse) == [(1, 1, "a"), (2, 2, "b")]
+    assert positions(warehouse) == [(1, 1, "a"), (2, 2, "b")]
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -779,7 +779,7 @@ def test_what_is_no_file_is_an_unreadable_one(warehouse: Warehouse) -> None:
     os.mkfifo(warehouse.raw / "events/a.jsonl")
     (warehouse.raw / "events/loop.jsonl").symlink_to("loop.jsonl")
     load(warehouse)
-    assert places(warehouse) == [(2, 1, "b")]
+    assert positions(warehouse) == [(2, 1, "b")]
     errors = {row["path"]: row["error"] for row in warehouse.query("FROM raw.files WHERE error IS NOT NULL")}
     assert "not a file" in errors["events/a.jsonl"]
     assert "symbolic links" in errors["events/loop.jsonl"]
@@ -828,5 +828,5 @@ def test_a_folder_that_cannot_be_looked_into_is_named(
 
     monkeypatch.setattr(os, "scandir", refuse)
     result = load(warehouse)
-    assert places(warehouse) == [(1, 1, "b")]
+    assert positions(warehouse) == [(1, 1, "b")]
     assert ["events/locked" in warning for warning in result.warnings] == [True]
