@@ -474,6 +474,8 @@ def is_of_the_machine(error: duckdb.Error) -> bool:
 def _in_words(error: duckdb.Error, place: Path) -> str:
     text = _first_line(error)
     remedy = next((what for signs, what in _REMEDIES if any(s.lower() in text.lower() for s in signs)), None)
+    if place.is_dir() and (named := re.search(r'file "([^"]+\.duckdb)"', text)):
+        place = Path(named[1])  # one of the two turns out to be damaged only when it is read
     return f"{place}: {text}. What to do: {remedy or f'see to the disk, {_SAME_AGAIN}'}"
 
 
