@@ -12,7 +12,7 @@ from dagster_project.sources.loading import LoadSummary
 from dagster_project.warehouse.database import open_warehouse
 
 from .results import RESULTS, results_of
-from .steps import RETRIES, explained, told
+from .steps import RETRIES, cluster_metadata, explained, kinds_of, told
 
 OWNERS = ["team:data"]
 POOL = "duckdb"  # one writer at a time, also between runs
@@ -37,7 +37,7 @@ def _spec(source: Source) -> dg.AssetSpec:
         key=raw_key(source.table),
         group_name="raw",
         description=f"{source.about} From `raw/{source.folder}/`.",
-        kinds={"duckdb", "file"},
+        kinds={"duckdb", "file", *kinds_of(source.main.is_large)},
         owners=OWNERS,
         metadata={
             "dagster/column_schema": dg.TableSchema(
@@ -74,10 +74,13 @@ def raw_tables(context: dg.AssetExecutionContext, config: LoadConfig) -> Iterato
     for number, what in ((len(result.warnings), "warnings"), (len(result.unknown), "files left alone")):
         if number:
             context.log.warning(f"{number} {what}; the log of the process and `warehouse status` name them")
+    by_cluster = cluster_metadata(settings)
     for source in all_sources():
         if source.table in selected:
             yield dg.MaterializeResult(
-                raw_key(source.table), metadata=_account(result.summaries.get(source.folder))
+                raw_key(source.table),
+                metadata=_account(result.summaries.get(source.folder))
+                | (by_cluster if source.main.is_large else {}),
             )
 
 

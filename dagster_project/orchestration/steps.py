@@ -18,7 +18,7 @@ import dagster as dg
 from dagster_project.orchestration.log import listening
 from dagster_project.pipeline.nightly import utc_now
 from dagster_project.readers.places import PlaceError
-from dagster_project.settings import SettingsError, load_settings
+from dagster_project.settings import Settings, SettingsError, load_settings
 from dagster_project.warehouse.build import BuildError
 from dagster_project.warehouse.database import TRANSIENT, DatabaseError
 from dagster_project.warehouse.publish import note_outcome
@@ -61,6 +61,23 @@ class _RunLog(logging.Handler):
 def without_values(text: str) -> str:
     """A message without what it quotes: that may be of a record."""
     return _VALUES.sub("…", text)
+
+
+def kinds_of(is_large: bool) -> set[str]:
+    """What Dagster shows of an asset besides: who does the heavy half of large ones."""
+    return {"spark"} if is_large and load_settings().engine.kind == "spark" else set()
+
+
+def cluster_metadata(settings: Settings) -> dict[str, dg.MetadataValue]:
+    """The cluster that a step asked, and what for: the names that the cluster's own pages have for its jobs."""
+    if settings.engine.kind == "local":
+        return {}
+    from dagster_project.spark.session import operations, shown
+
+    return {
+        "cluster": dg.MetadataValue.text(shown(settings)),
+        "spark_operations": dg.MetadataValue.json(operations()),
+    }
 
 
 def told(context: dg.AssetExecutionContext, text: str) -> None:

@@ -23,7 +23,7 @@ from dagster_project.warehouse.publish import is_published, note_outcome, publis
 from .cohorts import cohorts_told
 from .raw import OWNERS, POOL, raw_key
 from .results import RESULTS, results_of
-from .steps import RETRIES, explained, failed, quiet_about_checks
+from .steps import RETRIES, cluster_metadata, explained, failed, quiet_about_checks
 
 _log = logging.getLogger(__name__)
 _RAW_ASSETS = {source.table for source in all_sources()}
@@ -176,7 +176,9 @@ def _published(connection: Connection, settings: Settings) -> dg.MaterializeResu
         publish(connection, settings)
     note_outcome(settings, nightly.utc_now())
     size = settings.analytics_file.stat().st_size
-    return dg.MaterializeResult(PUBLISHED, metadata={"bytes": size, "changed": changed})
+    return dg.MaterializeResult(
+        PUBLISHED, metadata={"bytes": size, "changed": changed, **cluster_metadata(settings)}
+    )
 
 
 def _notify(connection: Connection, settings: Settings) -> None:

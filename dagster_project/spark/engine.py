@@ -80,7 +80,7 @@ class Spark(Local):
         (name,) = model.inputs
         table = name.removeprefix("raw.")
         is_there = name.startswith("raw.") and stored.is_stored(connection, table)
-        if not is_there or stored.rows_since(connection, table, since) < SMALLEST_ROWS:
+        if not is_there or stored.rows_since(connection, table, since) < max(SMALLEST_ROWS, 1):
             return super().sums(connection, model, since, given)
         files = stored.files_of(connection, table, since)
         with telling(self.settings, f"computing {model.name}"), self._views() as views:

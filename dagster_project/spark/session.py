@@ -35,6 +35,7 @@ _SETTINGS = {
 _INSTALL = "the extra `spark` is not installed: pip install 'usage-warehouse[spark]' (docs/scale.md)"
 _AGAIN = "Run the same again: nothing is lost"
 _sessions: dict[str, Any] = {}
+_operations: dict[str, None] = {}  # what the cluster was asked for, by its own names
 
 
 def session(settings: Settings) -> Any:
@@ -56,9 +57,10 @@ def session(settings: Settings) -> Any:
         address = engine.remote
         if token:
             address = f"{address if '/' in address[5:] else address + '/'};token={token}"
-        made = SparkSession.builder.remote(address).create()
+        made: Any = SparkSession.builder.remote(address).create()
         made.client.set_retry_policies([DefaultPolicy(max_retries=_RETRIES)])
         atexit.register(_stop, made)
+        made.registerProgressHandler(_note)
         for name, wanted in _SETTINGS.items():
             made.conf.set(name, wanted)
         with tempfile.TemporaryDirectory() as folder:
@@ -72,6 +74,18 @@ def shown(settings: Settings) -> str:
     """The cluster's address, for people."""
     host, port = settings.engine.address
     return f"sc://{host}:{port}"
+
+
+def operations() -> list[str]:
+    """What the cluster was asked for since this was last called, by the names that its own pages and logs have for it."""
+    found = list(_operations)
+    _operations.clear()
+    return found
+
+
+def _note(stages: Any, inflight_tasks: int, operation_id: str | None, done: bool) -> None:
+    if operation_id:
+        _operations[operation_id] = None
 
 
 def packed(folder: Path) -> Path:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from .cluster import Cluster, missing
+from dagster_project.spark import session
+from dagster_project.standins.spark import Cluster, missing
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -21,11 +22,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def remote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A master, two workers and a Connect server, once for all tests."""
+    if os.environ["WAREHOUSE_TEST_SPARK"].startswith("sc://"):
+        pytest.skip("a cluster that runs already is left alone")
+    with Cluster(tmp_path_factory.mktemp("cluster")) as started:
+        yield started
+        session.close()
+
+
+@pytest.fixture(scope="session")
+def remote(request: pytest.FixtureRequest) -> str:
     """The address of a cluster. WAREHOUSE_TEST_SPARK may name one that runs already."""
     given = os.environ["WAREHOUSE_TEST_SPARK"]
-    if given.startswith("sc://"):
-        yield given
-        return
-    with Cluster(tmp_path_factory.mktemp("cluster")) as cluster:
-        yield cluster.remote
+    return given if given.startswith("sc://") else request.getfixturevalue("cluster").remote

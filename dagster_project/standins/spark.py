@@ -1,4 +1,4 @@
-"""A real Spark cluster on 127.0.0.1, from PySpark's own wheel: a master, two workers and a Connect server.
+"""A real Spark cluster on 127.0.0.1, from PySpark's own wheel: a master, workers and a Connect server. For tests and measuring.
 
 Each of its processes ends with the one that started it, whatever ends that.
 """
@@ -30,8 +30,7 @@ def missing() -> str | None:
     for module in ("pyspark", "grpc_status", "pandas"):
         if importlib.util.find_spec(module) is None:
             return f"the extra `spark` is not installed (no module {module}): `make test-spark` installs it"
-    java = shutil.which("java", path=os.environ.get("JAVA_HOME", "") + "/bin") or shutil.which("java")
-    if java is None:
+    if shutil.which("java") is None:
         return "there is no Java on this machine (Debian: apt-get install openjdk-17-jre-headless)"
     return None
 
@@ -46,16 +45,24 @@ def _free_port() -> int:
         return int(listening.getsockname()[1])
 
 
+def _stat(pid: int) -> list[str]:
+    """The fields of /proc/…/stat behind the command."""
+    return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+
+
+def _children() -> dict[int, list[int]]:
+    children: dict[int, list[int]] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            children.setdefault(int(_stat(int(folder.name))[1]), []).append(int(folder.name))
+    return children
+
+
 class Cluster:
-    """A context in which a cluster runs. To be started from the main thread: its processes end with the thread.
+    """A context in which a cluster runs. To be started from the main thread: its processes end with the thread."""
 
-    worker_environment: for the workers' processes and what they start, beside this one's.
-    """
-
-    def __init__(
-        self, folder: Path, workers: int = 2, *, worker_environment: dict[str, str] | None = None
-    ) -> None:
-        self._folder, self._count, self._worker_environment = folder, workers, worker_environment or {}
+    def __init__(self, folder: Path, workers: int = 2) -> None:
+        self._folder, self._count = folder, workers
         self._processes: list[tuple[str, subprocess.Popen[bytes]]] = []
         self.remote = ""
 
@@ -81,14 +88,9 @@ class Cluster:
             *("--host", "127.0.0.1", "--port", str(master), "--webui-port", "0"),
         )
         self._await_port(master)
-        for number in range(self._count):
-            self._run(
-                f"worker-{number}",
-                "org.apache.spark.deploy.worker.Worker",
-                *("--host", "127.0.0.1", "--cores", "1", "--memory", "2g", "--webui-port", "0"),
-                *("--work-dir", str(self._folder / f"work-{number}"), url),
-                **self._worker_environment,
-            )
+        self._url = url
+        for _ in range(self._count):
+            self.start_worker()
         options = {
             "spark.connect.grpc.binding.address": "127.0.0.1",
             "spark.connect.grpc.binding.port": str(connect),
@@ -111,24 +113,48 @@ class Cluster:
         self._await_port(connect)
         self.remote = f"sc://127.0.0.1:{connect}"
 
-    def _run(self, name: str, *command: str, **environment: str) -> None:
+    def start_worker(self) -> None:
+        """Another worker, of one core."""
+        number = sum(name.startswith("worker") for name, _ in self._processes)
+        self._run(
+            f"worker-{number}",
+            "org.apache.spark.deploy.worker.Worker",
+            *("--host", "127.0.0.1", "--cores", "1", "--memory", "2g", "--webui-port", "0"),
+            *("--work-dir", str(self._folder / f"work-{number}"), self._url),
+        )
+
+    def kill_worker(self) -> None:
+        """Kill a worker and all that it started."""
+        process = next(p for name, p in self._processes if name.startswith("worker") and p.poll() is None)
+        children, waiting = _children(), [process.pid]
+        while waiting:
+            pid = waiting.pop()
+            waiting += children.get(pid, [])
+            with suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        process.wait(timeout=10)
+
+    def _run(self, name: str, *command: str) -> None:
         import pyspark
 
         home = Path(pyspark.__file__).parent
+        given = {
+            "SPARK_HOME": str(home),
+            "SPARK_LOCAL_IP": "127.0.0.1",
+            "SPARK_NO_DAEMONIZE": "1",
+            "SPARK_DAEMON_MEMORY": "512m",
+            "JDK_JAVA_OPTIONS": _JVM,
+            "PYSPARK_PYTHON": sys.executable,
+        }
         self._folder.mkdir(parents=True, exist_ok=True)
         with (self._folder / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
-                [str(home / "bin/spark-class"), *command],
-                env={
-                    **os.environ,
-                    "SPARK_HOME": str(home),
-                    "SPARK_LOCAL_IP": "127.0.0.1",
-                    "SPARK_NO_DAEMONIZE": "1",
-                    "SPARK_DAEMON_MEMORY": "512m",
-                    "JDK_JAVA_OPTIONS": _JVM,
-                    "PYSPARK_PYTHON": sys.executable,
-                    **environment,
-                },
+                [
+                    "env",
+                    *(f"{name}={of}" for name, of in given.items()),
+                    str(home / "bin/spark-class"),
+                    *command,
+                ],
                 cwd=self._folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -149,6 +175,27 @@ class Cluster:
         raise RuntimeError(
             f"nothing listens on port {port} after {_SECONDS} s: {self.log('connect')[-3000:]}"
         )
+
+    def processes(self, word: str = "") -> list[int]:
+        """The numbers of its processes, and of theirs: those that have a word in their command line."""
+        found, children = [], _children()
+        waiting = [process.pid for _, process in self._processes]
+        while waiting:
+            pid = waiting.pop()
+            waiting += children.get(pid, [])
+            with suppress(OSError):
+                if word in Path(f"/proc/{pid}/cmdline").read_text(errors="replace"):
+                    found.append(pid)
+        return found
+
+    def cpu_seconds(self) -> float:
+        """What all of them have used so far."""
+        ticks = 0
+        for pid in self.processes():
+            with suppress(OSError):
+                # Its own time, and that of its children which have ended.
+                ticks += sum(map(int, _stat(pid)[11:15]))
+        return ticks / os.sysconf("SC_CLK_TCK")
 
     def log(self, name: str) -> str:
         return (self._folder / f"{name}.log").read_text(errors="replace")
