@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ from typing import Any
 import pytest
 from harness import Row, Warehouse
 
+from dagster_project import settings
 from dagster_project.models import health, queries
 from dagster_project.models.queries import Query
-from dagster_project.warehouse.models import ModelError
+from dagster_project.pipeline import nightly
+from dagster_project.warehouse.models import ModelError, read_models
 
 FIRST, SECOND = date(2026, 3, 30), date(2026, 3, 31)
 WEIGHTS = {"recency": 3, "trend": 2, "breadth": 1, "success": 2, "quota": 1}
@@ -141,6 +144,16 @@ def test_without_a_file_there_is_no_score(tmp_path: Path, monkeypatch: pytest.Mo
     profile = warehouse.one("marts.company_profiles")
     assert (profile["health_score"], profile["health"]) == (None, None)
     assert warehouse.table("marts.company_health_daily") == []
+    # In a project that has no such file the profiles have no such columns, and what HubSpot is told is null.
+    shipped = settings.project_root() / "sql"
+    shutil.copytree(shipped, root / "sql", dirs_exist_ok=True, ignore=shutil.ignore_patterns("health"))
+    models = read_models(root / "sql")
+    assert [c.name for c in models["marts.company_profiles"].columns if "health" in c.name] == []
+    monkeypatch.setattr(nightly, "models", lambda: models)
+    warehouse.night(FIRST, datetime(2026, 3, 31, 2), run_id="without")
+    assert {"health", "health_score"} & set(warehouse.one("marts.company_profiles")) == set()
+    (told,) = warehouse.query((shipped / "outbound" / "hubspot_companies.sql").read_text())
+    assert (told["company_id"], told["api_health"], told["api_health_score"]) == ("acme", None, None)
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,10 @@ that model. `by:` names the module that computes the table instead of a
 query, and `from:` what it reads. `history: true`: its rows tell what was, and cannot be computed again; they stay when
 the file changes. (With neither query nor `by:`, somebody else writes it: a destination.) `erases:` says what of a table
 whose rows stay (history, or with a `stamp:`) goes when somebody is erased: a kind of id, and an SQL expression that
-gives it, or null; or `erases: nothing`. `page:` puts the table's rows on the portal's page of each company or user (or of
-both) that they are about, by `company_id` or `user_id`; `draws:` names the measures that are drawn there, day by day.
+gives it, or null; or `erases: nothing`. A line, of the header or of the query, that ends with `-- if: sql/health/company.sql` is
+there only if that file of the users' is, with a query in it. `page:` puts the table's rows on the portal's page of each
+company or user (or of both) that they are about, by `company_id` or `user_id`; `draws:` names the measures that are drawn
+there, day by day.
 What a query reads is taken from the query itself. A query may use the functions of `functions.py`.
 """
 
@@ -143,7 +145,7 @@ def read_models(folder: Path) -> dict[str, Model]:
 
 def _read(folder: Path, name: str) -> Model:
     schema, table = name.split(".")
-    text = (folder / schema / f"{table}.sql").read_text(encoding="utf-8")
+    text = _with_files(folder.parent, (folder / schema / f"{table}.sql").read_text(encoding="utf-8"))
 
     def columns_of(other: str) -> tuple[Column, ...]:
         if other == name or not (folder / f"{other.replace('.', '/')}.sql").is_file():
@@ -151,6 +153,24 @@ def _read(folder: Path, name: str) -> Model:
         return _read(folder, other).columns
 
     return parse_model(name, text, columns_of)
+
+
+_IF = re.compile(r"[ \t]*-- if: (\S+)$")
+
+
+def _with_files(root: Path, text: str) -> str:
+    """The text without the lines that are for files which are not there, or have nothing but comments in them."""
+    lines = []
+    for line in text.splitlines():
+        found = _IF.search(line)
+        if found is None:
+            lines.append(line)
+        elif (file := root / found[1]).is_file() and any(
+            said.strip() and not said.strip().startswith("--")
+            for said in file.read_text(encoding="utf-8-sig").splitlines()
+        ):
+            lines.append(line[: found.start()])
+    return "\n".join(lines) + "\n"
 
 
 def in_order(models: Mapping[str, Model]) -> dict[str, Model]:

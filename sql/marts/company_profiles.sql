@@ -6,8 +6,8 @@
 --   company: company_id
 -- columns:
 --   * core.company_profiles
---   health_score        DOUBLE     how well it does, 0 to 1, by sql/health/company.sql; null: no score
---   health              VARCHAR    good, fair or poor
+--   health_score        DOUBLE     how well it does, 0 to 1, by sql/health/company.sql; null: no score -- if: sql/health/company.sql
+--   health              VARCHAR    good, fair or poor -- if: sql/health/company.sql
 --   cohorts             VARCHAR[]  the cohorts it is in, sorted
 --   alerts              VARCHAR[]  the alert rules that are open for it, sorted
 --   updated_at          TIMESTAMP  when this row last changed in the warehouse, UTC
@@ -20,7 +20,9 @@ WITH cohorts AS (
 ), alerts AS (
     SELECT id, list_sort(list(rule)) AS alerts FROM marts.alerts WHERE entity = 'company' AND closed_at IS NULL GROUP BY 1
 )
-SELECT p.*, h.health_score, h.health, coalesce(c.cohorts, CAST([] AS VARCHAR[])) AS cohorts,
+SELECT p.*,
+       h.health_score, h.health, -- if: sql/health/company.sql
+       coalesce(c.cohorts, CAST([] AS VARCHAR[])) AS cohorts,
        coalesce(a.alerts, CAST([] AS VARCHAR[])) AS alerts, CAST($now AS TIMESTAMP) AS updated_at
 FROM core.company_profiles AS p
 LEFT JOIN core.company_health AS h ON h.company_id = p.company_id

@@ -28,8 +28,10 @@ SELECT
     CAST(first_seen_at AS DATE) AS api_first_seen_date,
     last_seen_at AS api_last_seen_at,
     created_at AS api_signed_up_at,
-    health_score AS api_health_score,
-    health AS api_health,
+    h.health_score AS api_health_score,
+    h.health AS api_health,
     list_contains(cohorts, 'near_quota') AS api_near_quota,
     cohorts AS api_cohorts
-FROM marts.company_profiles
+FROM marts.company_profiles AS p
+-- Of its own: without sql/health/company.sql the profiles have no such columns, and it has no rows.
+LEFT JOIN core.company_health AS h USING (company_id)
