@@ -99,3 +99,13 @@ def test_a_late_claim_moves_them_and_an_erase_leaves_no_id_in_a_route(tmp_path: 
     left = {("acme", "/users/:id/orders"): (1, 0), ("acme", "/users/:id"): (1, 0), ("acme", "/plain"): (1, 0)}
     assert told(warehouse) == left
     assert told(warehouse.night(DAY, NOW, full=True, run_id="full again")) == left
+
+
+def test_a_histogram_of_many_calls_stays_small(tmp_path: Path) -> None:
+    warehouse = under(tmp_path, "all")
+    warehouse.put("events/a.jsonl", [call("/a") for _ in range(600)])
+    warehouse.night(DAY, NOW)
+    for table in ("core.api_usage_daily", "core.endpoint_usage_daily"):
+        assert [len(row["latencies"]) for row in warehouse.table(table)] == [1], table
+    (row,) = warehouse.table("marts.company_latency_daily")
+    assert (row["calls"], row["p50_ms"]) == (600, pytest.approx(100, rel=0.05))

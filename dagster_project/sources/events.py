@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 from dagster_project.readers import json_records
@@ -91,13 +92,13 @@ _QUERY = """WITH texts AS (
 SELECT key_first(key) AS key_first, key_last(key) AS key_last, event_at,
     nullif(company_id, '') AS company_id, nullif(user_id, '') AS user_id, nullif(session_token, '') AS session_token,
     status, coalesce(weight_number, 1) AS weight, coalesce(blocked_by, '') <> '' AS is_blocked,
-    CASE WHEN $keeps_routes OR status BETWEEN 400 AND 599 THEN verb END AS verb,
-    CASE WHEN $keeps_routes OR status BETWEEN 400 AND 599 THEN nullif(regexp_extract(
+    CASE WHEN {has_route} THEN verb END AS verb,
+    CASE WHEN {has_route} THEN nullif(regexp_extract(
         uri, '^(?:[A-Za-z][A-Za-z0-9+.-]*:)?(?://[^/?#]*)?([^?#]*)', 1), '') END AS route,
     nullif(anonymous_id, '') AS anonymous_id,
     CASE WHEN answered_at BETWEEN event_at AND event_at + INTERVAL 1 DAY
         THEN date_diff('microsecond', event_at, answered_at) END AS latency_us,
-    CAST($keeps_routes AS BOOLEAN) AS keeps_route,
+    {keeps_route} AS keeps_route,
     event_at IS NULL OR (answered_at IS NULL AND answered_text IS NOT NULL)
     OR late(event_at, received, $latest) OR (received_at IS NOT NULL AND received IS NULL)
     OR unsure_id(key) OR unsure_id(company_id) OR unsure_id(user_id) OR unsure_id(session_token)
@@ -106,27 +107,43 @@ SELECT key_first(key) AS key_first, key_last(key) AS key_last, event_at,
     OR coalesce(CAST(weight_number AS VARCHAR) <> weight_text OR weight_number <= 0
                 OR weight_number >= 1000000000000000, weight_text IS NOT NULL)
     OR coalesce(CAST(status AS VARCHAR) <> status_text, status_text IS NOT NULL)
-    OR (coalesce($keeps_routes OR status BETWEEN 400 AND 599, false)
+    OR (coalesce({has_route}, false)
         AND NOT (coalesce(regexp_full_match(verb, '[A-Z]+'), true) AND coalesce(regexp_matches(uri, '^(/|https?://)'), true)))
     OR {unsure_key} AS needs_slow_path
 FROM texts
 """
-READINGS = (
-    typed.Reading(
-        _FIELDS.format(headers=f'STRUCT("{TRANSACTION_HEADER}" VARCHAR)'),
-        _QUERY.format(header=f'request.headers."{TRANSACTION_HEADER}"', unsure_key="coalesce(key, '') = ''"),
-    ),
-    typed.Reading(
-        _FIELDS.format(headers="JSON"),
-        _QUERY.format(
-            header=f"request.headers ->> '{TRANSACTION_HEADER}'",
-            # Any other spelling of the header, or a second one.
-            unsure_key=f"""(coalesce(transaction_id, '') = ''
-                AND coalesce(len(string_split(lower(CAST(request.headers AS VARCHAR)), '{TRANSACTION_HEADER}')), 1)
-                    > CASE WHEN coalesce(key, '') = '' THEN 1 ELSE 2 END)""",
+
+
+@cache
+def readings(keeps_routes: bool) -> tuple[typed.Reading, ...]:
+    """How the fast path reads calls. keeps_routes: of all calls, not of failed ones only."""
+    routes = {
+        "has_route": "true" if keeps_routes else "status BETWEEN 400 AND 599",
+        "keeps_route": str(keeps_routes).lower(),
+    }
+    return (
+        typed.Reading(
+            _FIELDS.format(headers=f'STRUCT("{TRANSACTION_HEADER}" VARCHAR)'),
+            _QUERY.format(
+                header=f'request.headers."{TRANSACTION_HEADER}"',
+                unsure_key="coalesce(key, '') = ''",
+                **routes,
+            ),
         ),
-    ),
-)
+        typed.Reading(
+            _FIELDS.format(headers="JSON"),
+            _QUERY.format(
+                header=f"request.headers ->> '{TRANSACTION_HEADER}'",
+                # Any other spelling of the header, or a second one.
+                unsure_key=f"""(coalesce(transaction_id, '') = ''
+                    AND coalesce(len(string_split(lower(CAST(request.headers AS VARCHAR)), '{TRANSACTION_HEADER}')), 1)
+                        > CASE WHEN coalesce(key, '') = '' THEN 1 ELSE 2 END)""",
+                **routes,
+            ),
+        ),
+    )
+
+
 _ROUTE = re.compile(r"^(?:[A-Za-z][A-Za-z0-9+.-]*:)?(?://[^/?#]*)?([^?#]*)")
 
 
@@ -138,8 +155,7 @@ class ApiCallLoader(Loader):
         self.keeps_routes = context.settings.usage.routes == "all"
 
     def read(self, load: FileLoad) -> None:
-        given = {"keeps_routes": self.keeps_routes}
-        slow_lines = typed.read(self.connection, load, self.rows, READINGS, given)
+        slow_lines = typed.read(self.connection, load, self.rows, readings(self.keeps_routes))
         if slow_lines is None:
             records = json_records.read(load.part, exact=False)
         else:

@@ -13,6 +13,13 @@ LARGEST = 2**63 - 1
 _BASE, _LN_BASE = 1.105, 0.09984533496971612
 _LONG = 512  # from here on, the entries of one bucket are put together
 _MOST_IN_BUCKET = 2**54
+# A long histogram, with its entries of one bucket put together.
+_PUT_TOGETHER = f"""list_transform(
+        [map_entries(list_aggregate({{0}}, 'histogram'))], lambda found: list_filter(list_transform(range(256),
+            lambda bucket: bucket + 256 * CAST(least(coalesce(list_sum(list_transform(
+                list_filter(found, lambda one: one.key & 255 = bucket),
+                lambda one: CAST(one.key >> 8 AS HUGEINT) * one.value)), 0), {_MOST_IN_BUCKET}) AS BIGINT)),
+            lambda entry: entry >= 256))[1]"""
 # A sum of BIGINTs that stops at the largest one, where a cast of DuckDB's HUGEINT would be an error.
 _MEANS = {
     "saturating_sum": f"CAST(least(sum({{0}}), {LARGEST}) AS BIGINT)",
@@ -21,12 +28,12 @@ _MEANS = {
     # What a bucket stands for, in milliseconds.
     "latency_ms": f"CASE WHEN {{0}} = 0 THEN 0 ELSE round(2 * pow({_BASE}, {{0}} - 1) / {(_BASE + 1) * 1000}, 6) END",
     # Of several histograms.
-    "merged_latencies": f"""CASE WHEN coalesce(sum(len({{0}})), 0) <= {_LONG} THEN flatten(list({{0}})) ELSE list_transform(
-        [map_entries(list_aggregate(flatten(list({{0}})), 'histogram'))], lambda found: list_filter(list_transform(range(256),
-            lambda bucket: bucket + 256 * CAST(least(coalesce(list_sum(list_transform(
-                list_filter(found, lambda one: one.key & 255 = bucket),
-                lambda one: CAST(one.key >> 8 AS HUGEINT) * one.value)), 0), {_MOST_IN_BUCKET}) AS BIGINT)),
-            lambda entry: entry >= 256))[1] END""",
+    "merged_latencies": f"""CASE WHEN coalesce(sum(len({{0}})), 0) <= {_LONG} THEN flatten(list({{0}}))
+        ELSE {_PUT_TOGETHER.format("flatten(list({0}))")} END""",
+}
+# What these come to over one row.
+_ALONE = {
+    "merged_latencies": f"CASE WHEN coalesce(len({{0}}), 0) <= {_LONG} THEN {{0}} ELSE {_PUT_TOGETHER} END",
 }
 
 
@@ -52,3 +59,8 @@ def _end(query: str, start: int) -> int:
             if depth == 0:
                 return at
     raise ValueError(f"{query[start - 20 : start + 40]!r}: a parenthesis is missing")
+
+
+def of_one_row(function: str, value: str) -> str:
+    """What an aggregate of model files comes to over one row, in plain SQL."""
+    return _ALONE.get(function, "{0}").format(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from datetime import date
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from .columns import identifier, literal
 from .context import Build
 from .database import Connection
-from .functions import written_out
+from .functions import of_one_row, written_out
 from .models import Model
 from .python_models import python_model
 from .retention import DROPPED, dropped_sums
@@ -110,6 +111,18 @@ def _merge(work: Build, model: Model, whole: bool) -> bool:
     query = f"SELECT {names} FROM {sums}"
     if whole and (dropped := dropped_sums(connection, model)):
         query += f" UNION ALL SELECT {names} FROM {dropped}"
+    elif whole and _gives_grain_once(work, model):
+        # There is nothing to merge it with.
+        days = _days(connection, model.name)
+        empty(work, model)
+        columns = ", ".join(
+            of_one_row(model.merge.get(c.name, ""), identifier(c.name)) for c in model.columns
+        )
+        work.run(
+            model, f"INSERT INTO {model.name} SELECT {columns} FROM ({query}) ORDER BY {model.grain_names}"
+        )
+        _log_days(work, model, sorted({*days, *_days(connection, model.name)}))
+        return True
     work.run(model, f"CREATE OR REPLACE TEMP TABLE computed AS {query}", since)
     days = _days(connection, "computed")
     if whole:
@@ -127,6 +140,16 @@ def _merge(work: Build, model: Model, whole: bool) -> bool:
     )
     _log_days(work, model, days)
     return True
+
+
+def _gives_grain_once(work: Build, model: Model) -> bool:
+    """Whether its query gives each row of the grain once, as its end says: GROUP BY with the places of these columns."""
+    end = re.search(r"\bGROUP BY ([\d, ]+)$", model.query)
+    if end is None or re.search(r"\b(UNION|ROLLUP|CUBE|GROUPING)\b", model.query, re.IGNORECASE):
+        return False
+    described = work.connection.execute(f"DESCRIBE {model.query}", work.parameters(model)).fetchall()
+    places = {int(place) for place in end[1].split(",") if place.strip()}
+    return places == {place for place, row in enumerate(described, 1) if row[0] in model.grain}
 
 
 def _aggregate(model: Model, column: str) -> str:

@@ -19,18 +19,32 @@ WITH entries AS (
     JOIN core.attribution AS a
         ON a.day = u.day AND a.own_company_id = u.company_id AND a.own_user_id = u.user_id
         AND a.session_token = u.session_token AND a.anonymous_id = u.anonymous_id
+), companies AS (
+    SELECT day, company_id, sum(entry >> 8) AS calls, min(entry >> 8) AS least, max(entry >> 8) AS most,
+           quantile_disc(entry & 255, [0.5, 0.9, 0.99]) AS percentiles
+    FROM entries
+    GROUP BY 1, 2
 ), buckets AS (
-    SELECT day, company_id, entry & 255 AS bucket, sum(entry >> 8) AS calls FROM entries GROUP BY 1, 2, 3
+    -- Where calls stand for different numbers of calls (sampling, merged histograms), these have to be counted.
+    SELECT e.day, e.company_id, e.entry & 255 AS bucket, c.calls AS all_calls, sum(e.entry >> 8) AS calls
+    FROM entries AS e
+    JOIN companies AS c ON c.day = e.day AND c.company_id = e.company_id AND c.least < c.most
+    GROUP BY 1, 2, 3, 4
 ), ranked AS (
-    SELECT day, company_id, bucket, sum(calls) OVER (PARTITION BY day, company_id) AS calls,
+    SELECT day, company_id, bucket, all_calls,
            sum(calls) OVER (PARTITION BY day, company_id ORDER BY bucket) AS up_to
     FROM buckets
 ), percentiles AS (
+    SELECT day, nullif(company_id, '') AS company_id, calls,
+           percentiles[1] AS p50, percentiles[2] AS p90, percentiles[3] AS p99
+    FROM companies
+    WHERE least = most
+    UNION ALL
     SELECT
-        day, nullif(company_id, '') AS company_id, max(calls) AS calls,
-        min(CASE WHEN up_to * 100 >= calls * 50 THEN bucket END) AS p50,
-        min(CASE WHEN up_to * 100 >= calls * 90 THEN bucket END) AS p90,
-        min(CASE WHEN up_to * 100 >= calls * 99 THEN bucket END) AS p99
+        day, nullif(company_id, '') AS company_id, max(all_calls) AS calls,
+        min(CASE WHEN up_to * 100 >= all_calls * 50 THEN bucket END) AS p50,
+        min(CASE WHEN up_to * 100 >= all_calls * 90 THEN bucket END) AS p90,
+        min(CASE WHEN up_to * 100 >= all_calls * 99 THEN bucket END) AS p99
     FROM ranked
     GROUP BY 1, 2
 )
