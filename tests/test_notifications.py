@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 import webhook
 from harness import Row, Warehouse
+from test_definitions import materialize
 from test_erase import erased
 
 from dagster_project.destinations import notifications
 from dagster_project.destinations.notifications import Told, sending
 from dagster_project.models import cohorts
-from dagster_project.warehouse.database import open_warehouse
+from dagster_project.warehouse.database import open_published, open_warehouse
 from dagster_project.warehouse.models import ModelError
 
 DAY = date(2026, 3, 31)
@@ -214,6 +215,20 @@ def test_who_is_erased_is_told_of_no_more(tmp_path: Path, hook: webhook.Webhook)
     assert set(nights.states()) == {("acme", "entered")}
     nights.night()
     assert nights.tell() == Told()
+
+
+def test_a_run_tells_when_it_has_published_and_publishes_what_it_told(
+    tmp_path: Path, hook: webhook.Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nights = Nights(tmp_path)
+    nights.night(call("acme"))
+    monkeypatch.setenv("WAREHOUSE_DATA", str(tmp_path))
+    monkeypatch.delenv("WAREHOUSE_RAW", raising=False)
+    shown = materialize("analytics")
+    assert "acme" not in str(shown)
+    assert len(hook.texts) == 1
+    with open_published(nights.warehouse.settings) as published:
+        assert published.execute("SELECT id, state FROM ops.notifications").fetchall() == [("acme", "sent")]
 
 
 @pytest.mark.parametrize(
