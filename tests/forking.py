@@ -120,6 +120,7 @@ class _Server:
             stdout=subprocess.DEVNULL,
         )
         theirs.close()
+        self.ours.settimeout(240)  # the first answer waits for its imports
 
     def fork(self, request: Mapping[str, Any], descriptors: Sequence[int]) -> int:
         socket.send_fds(self.ours, [json.dumps(request).encode()], list(descriptors))
