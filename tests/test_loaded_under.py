@@ -106,7 +106,7 @@ def test_files_of_an_older_release_count_as_loaded_under_what_is_set_at_the_firs
 
 def test_every_setting_that_acts_while_loading_is_kept_for_the_files_that_obey_it(tmp_path: Path) -> None:
     settings = Settings(data=tmp_path, raw=tmp_path)
-    assert settings.while_loading("events") == {"privacy.hash_tokens": False}
+    assert settings.while_loading("events") == {"privacy.hash_tokens": False, "usage.routes": "failed"}
     kept = settings.while_loading("features")
     assert kept == {
         "features.accept_backdated": False,

@@ -217,6 +217,7 @@ def test_a_step_that_fails_changes_nothing_and_says_which(
     old: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = shapes(old)
+    old.close()
     step(monkeypatch, Migration("breaks", raw="CREATE TABLE raw.half (n BIGINT); SELECT * FROM raw.nowhere"))
     with pytest.raises(
         DatabaseError,

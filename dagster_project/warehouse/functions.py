@@ -27,8 +27,9 @@ _MEANS = {
     "latency_bucket": f"CASE WHEN {{0}} <= 0 THEN 0 ELSE 1 + CAST(ceil(ln({{0}}) / {_LN_BASE}) AS BIGINT) END",
     # What a bucket stands for, in milliseconds.
     "latency_ms": f"CASE WHEN {{0}} = 0 THEN 0 ELSE round(2 * pow({_BASE}, {{0}} - 1) / {(_BASE + 1) * 1000}, 6) END",
-    # Of several histograms.
-    "merged_latencies": f"""CASE WHEN coalesce(sum(len({{0}})), 0) <= {_LONG} THEN flatten(list({{0}}))
+    # Of several histograms; null where none is known, as over one.
+    "merged_latencies": f"""CASE WHEN coalesce(sum(len({{0}})), 0) = 0 THEN NULL
+        WHEN sum(len({{0}})) <= {_LONG} THEN flatten(list({{0}}))
         ELSE {_PUT_TOGETHER.format("flatten(list({0}))")} END""",
 }
 # What these come to over one row.

@@ -364,7 +364,8 @@ def test_a_link_out_of_the_raw_folder_is_named_and_not_followed(tmp_path: Path) 
         assert ["is a link to" in warning for warning in warehouse.loaded.warnings] == [True] * (not links)
 
 
-def test_a_misspelt_folder_and_ids_under_another_name_are_noticed(warehouse: Warehouse) -> None:
+def test_a_misspelt_folder_and_ids_under_another_name_are_noticed(tmp_path: Path) -> None:
+    warehouse = Warehouse(tmp_path / "data")
     call: dict[str, Any] = {"request": {"time": "2026-03-30T10:00Z"}, "companyId": "acme"}
     warehouse.put("event/a.jsonl", [call])
     warehouse.put("events/a.jsonl", [call, call, {**call, "company_id": "acme"}])
