@@ -129,7 +129,7 @@ def test_a_cohort_that_nobody_is_in_is_there(portal: TestClient) -> None:
     assert companies(portal, cohort="over_quota") == set()
     text = html.unescape(portal.get("/cohorts").text)
     assert "/companies?cohort=over_quota" in text
-    assert "Companies that have used more than the quota in their metadata" in text
+    assert "Companies that have used more than a quota in the period that goes on" in text
 
 
 def test_users_have_the_same(portal: TestClient) -> None:
