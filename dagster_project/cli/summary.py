@@ -1,4 +1,7 @@
-"""What a person sees on the screen: progress, what a run came to, what is published."""
+"""What a person sees on the screen: progress, what a run came to, what is published.
+
+Long, since every command's tables are drawn here, by the same few functions: so they look alike at every width.
+"""
 
 from __future__ import annotations
 

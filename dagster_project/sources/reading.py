@@ -2,7 +2,8 @@
 
 It knows the files, their numbers and dates, and the settings; no other batch, no table of the warehouse. So it runs in any
 process (`workers`), and its rows lie in temporary tables or Parquet files until it is decided over them (`deciding`).
-What is common to all sources - positions, rejects, repairs, unreadable files, counts - is here.
+What is common to all sources - positions, rejects, repairs, unreadable files, counts - is here, however long: what a file
+came to must be told alike whoever read it.
 """
 
 from __future__ import annotations

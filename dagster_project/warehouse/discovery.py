@@ -1,6 +1,7 @@
 """Looks at raw/: what is new, what grew, what was moved, what is gone. Numbers what is new, in `raw.files`.
 
 A path whose size and times are known is not opened; any other is read once. `raw/` is only read here.
+One module: what a path is follows from all that was looked at in the same night.
 """
 
 from __future__ import annotations

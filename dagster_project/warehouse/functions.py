@@ -23,6 +23,12 @@ _PUT_TOGETHER = f"""list_transform(
 # A sum of BIGINTs that stops at the largest one, where a cast of DuckDB's HUGEINT would be an error.
 _MEANS = {
     "saturating_sum": f"CAST(least(sum({{0}}), {LARGEST}) AS BIGINT)",
+    # A path with its numbers and hashes as `:id`. Slashes are doubled, so that neighbours do not share one, and the end has one
+    # of its own to match.
+    "folded_route": """regexp_replace(replace(regexp_replace(
+        replace(concat(coalesce({0}, ''), '/'), '/', '//'),
+        '/([0-9]+|[0-9a-fA-F-]*[0-9][0-9a-fA-F-]{{7,}})/', '/:id/', 'g'
+    ), '//', '/'), '/$', '', 'g')""",
     # Of a latency in microseconds.
     "latency_bucket": f"CASE WHEN {{0}} <= 0 THEN 0 ELSE 1 + CAST(ceil(ln({{0}}) / {_LN_BASE}) AS BIGINT) END",
     # What a bucket stands for, in milliseconds.

@@ -21,11 +21,7 @@ SELECT
     coalesce(session_token, '') AS session_token,
     coalesce(anonymous_id, '') AS anonymous_id,
     coalesce(verb, '') AS verb,
-    -- As in core.error_usage_daily.
-    regexp_replace(replace(regexp_replace(
-        replace(concat(coalesce(route, ''), '/'), '/', '//'),
-        '/([0-9]+|[0-9a-fA-F-]*[0-9][0-9a-fA-F-]{7,})/', '/:id/', 'g'
-    ), '//', '/'), '/$', '', 'g') AS route,
+    folded_route(route) AS route,
     saturating_sum(weight) AS calls,
     saturating_sum(CASE WHEN status BETWEEN 400 AND 599 THEN weight ELSE 0 END) AS errors,
     list(latency_bucket(latency_us) + 256 * least(weight, 9007199254740992)) FILTER (WHERE latency_us IS NOT NULL) AS latencies

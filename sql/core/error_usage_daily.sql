@@ -20,11 +20,7 @@ SELECT
     coalesce(session_token, '') AS session_token,
     coalesce(anonymous_id, '') AS anonymous_id,
     coalesce(verb, '') AS verb,
-    -- Slashes are doubled, so that neighbours do not share one, and the end has one of its own to match.
-    regexp_replace(replace(regexp_replace(
-        replace(concat(coalesce(route, ''), '/'), '/', '//'),
-        '/([0-9]+|[0-9a-fA-F-]*[0-9][0-9a-fA-F-]{7,})/', '/:id/', 'g'
-    ), '//', '/'), '/$', '', 'g') AS route,
+    folded_route(route) AS route,
     status,
     saturating_sum(weight) AS calls
 FROM raw.api_calls
