@@ -84,7 +84,7 @@ _QUERY = """WITH texts AS (
         response."time" AS answered_text, plain_time(response."time") AS answered_at,
         CAST(response.status AS VARCHAR) AS status_text, CAST(weight AS VARCHAR) AS weight_text,
         TRY_CAST(CAST(response.status AS VARCHAR) AS INTEGER) AS status,
-        TRY_CAST(CAST(weight AS VARCHAR) AS BIGINT) AS weight_number,
+        CASE WHEN CAST(weight AS VARCHAR) = '1' THEN 1 ELSE TRY_CAST(CAST(weight AS VARCHAR) AS BIGINT) END AS weight_number,
         coalesce(nullif(transaction_id, ''), {header}) AS key,
         request.verb AS verb, request.uri AS uri
     FROM parsed
@@ -104,8 +104,9 @@ SELECT key_first(key) AS key_first, key_last(key) AS key_last, event_at,
     OR unsure_id(key) OR unsure_id(company_id) OR unsure_id(user_id) OR unsure_id(session_token)
     OR unsure_id(anonymous_id) OR unsure_id(blocked_by)
     -- A whole number that is written as one; weights of 16 digits and more may have to be cut.
-    OR coalesce(CAST(weight_number AS VARCHAR) <> weight_text OR weight_number <= 0
-                OR weight_number >= 1000000000000000, weight_text IS NOT NULL)
+    OR CASE WHEN weight_text = '1' THEN false
+        ELSE coalesce(CAST(weight_number AS VARCHAR) <> weight_text OR weight_number <= 0
+            OR weight_number >= 1000000000000000, weight_text IS NOT NULL) END
     OR coalesce(CAST(status AS VARCHAR) <> status_text, status_text IS NOT NULL)
     OR (coalesce({has_route}, false)
         AND NOT (coalesce(regexp_full_match(verb, '[A-Z]+'), true) AND coalesce(regexp_matches(uri, '^(/|https?://)'), true)))

@@ -47,18 +47,19 @@ _SMALLEST_BUFFER = 1 << 20
 _MOST_SLOW = 0.2
 
 # unsure_id: text that is not plainly an id: it may have been a JSON value of another type, or be blank. (What looks like
-# a number only at first sight, `20261128-7`, is an id.)
+# a number only at first sight, `20261128-7`, is an id; so is a UUID, which is told without a pattern.) The usual cases come
+# first.
 # plain_time: a time in the usual forms, not before 1990; null for any other text. In the two usual ones the length leaves each
 # part all its digits.
 # late: past the last moment that is not future; $latest holds for records without `received_at`.
 _MACROS = r"""
 CREATE OR REPLACE TEMP MACRO unsure_id(t) AS CASE
-    WHEN t IS NULL THEN false
-    WHEN t < '!' THEN t <> ''
-    WHEN t >= '{' OR starts_with(t, '[') OR t IN ('true', 'false') THEN true
-    WHEN t < ':' THEN regexp_full_match(t, '-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?')
-        AND NOT regexp_full_match(t, '-?[1-9]\d{0,17}|0')
-    ELSE false END;
+    WHEN t >= 'a' THEN t >= '{' OR t = 'true' OR t = 'false'
+    WHEN t >= ':' THEN starts_with(t, '[')
+    WHEN t >= '!' THEN CASE WHEN strlen(t) = 36 AND t[9] = '-' AND t[14] = '-' THEN false
+        ELSE regexp_full_match(t, '-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?')
+            AND NOT regexp_full_match(t, '-?[1-9]\d{0,17}|0') END
+    ELSE coalesce(t <> '', false) END;
 CREATE OR REPLACE TEMP MACRO plain_time(t) AS CASE WHEN t >= '1990-01-02' THEN coalesce(
     CASE WHEN ends_with(t, 'Z') THEN CASE strlen(t)
         WHEN 24 THEN try_strptime(t, '%Y-%m-%dT%H:%M:%S.%gZ')
