@@ -6,18 +6,20 @@ Small things are done here in either case: a night without much news does not wa
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from . import stored
 from .columns import Column, names_of
-from .database import Connection
+from .database import Connection, one_thread, value
 
 if TYPE_CHECKING:
     from .models import Model
 
 _PLACE = "load_seq, line, element"
+_MANY_ROWS = 122_880  # a row group of DuckDB's
 
 
 @dataclass(frozen=True)
@@ -79,9 +81,11 @@ class Local:
     ) -> None:
         found = connection.execute(f"SELECT 1 FROM {without} LIMIT 1").fetchall()
         stands = f"ANTI JOIN {without} USING ({_PLACE})" if found else ""
-        connection.execute(
-            f"INSERT INTO raw.{table.name} SELECT {names_of(table.columns)} FROM {rows.sql} {stands} WHERE {only}"
-        )
+        many = value(connection, f"SELECT count(*) FROM {rows.sql}") >= _MANY_ROWS
+        with one_thread(connection) if many else nullcontext():
+            connection.execute(
+                f"INSERT INTO raw.{table.name} SELECT {names_of(table.columns)} FROM {rows.sql} {stands} WHERE {only}"
+            )
 
     def sums(self, connection: Connection, model: Model, since: int, given: Mapping[str, object]) -> str:
         return f"({model.query})"
