@@ -375,8 +375,9 @@ def begins_an_array_over_lines(data: bytes) -> bool:
             continue
         if not line.lstrip(b" \t\r").startswith(b"["):
             return False
+        text = line.decode("utf-8", "surrogateescape").strip(" \t\r")
         try:
-            parse_json(line)
+            decoder.raw_decode(text)  # what follows on the line is another value
         except ValueError:
             return True
         return False
