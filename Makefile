@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 export WAREHOUSE_DATA ?= data
 RAW = $(or $(WAREHOUSE_RAW),$(WAREHOUSE_DATA)/raw)
 SAMPLE_DAY := 2026-11-21
+SAMPLE_EVE := 2026-11-20
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,10 +20,18 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# The first run takes the sample for raw data. As long as that is all there is, windows end with its last day.
+# The first run takes the sample for raw data, in two nights, so that there is something that came late: the night before its
+# last day lacks that day and the files named late-*. As long as the sample is all there is, windows end with its last day.
+FIRST := $(WAREHOUSE_DATA)/sample.part
 $(WAREHOUSE_DATA)/.sample: | $(VENV)/.ready
-	@case "$(RAW)" in *://*) exit 0;; esac; if [ ! -e "$(RAW)" ]; then mkdir -p "$(dir $(RAW))" && cp -R data/sample/raw "$(RAW)" && echo $(SAMPLE_DAY) > $@ \
-		&& echo "No raw data at $(RAW) yet: took the sample."; fi
+	@case "$(RAW)" in *://*) exit 0;; esac; if [ ! -e "$(RAW)" ]; then \
+		echo "No raw data at $(RAW) yet: taking the sample. The night before its last day, without what comes late:" \
+		&& rm -rf "$(FIRST)" && mkdir -p "$(FIRST)" "$(dir $(RAW))" && cp -R data/sample/raw/. "$(FIRST)" \
+		&& rm -rf "$(FIRST)"/*/dt=$(SAMPLE_DAY) "$(FIRST)"/*/*/late-* \
+		&& said=$$(WAREHOUSE_RAW="$(FIRST)" $(BIN)/warehouse run --as-of $(SAMPLE_EVE)) \
+		&& echo "$$said" | sed '/^Rejected records/,$$d' \
+		&& cp -R data/sample/raw/. "$(FIRST)" && mv "$(FIRST)" "$(RAW)" && echo $(SAMPLE_DAY) > $@ \
+		&& echo && echo "The night of the last day, with all that is there:"; fi
 
 run: setup  ## run the nightly job on <data>/raw (at first a copy of the sample), and show what came out
 	@$(MAKE) --silent --no-print-directory $(WAREHOUSE_DATA)/.sample

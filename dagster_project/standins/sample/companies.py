@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 Record = dict[str, Any]
 Progress = Callable[[str], None]
 
-SOURCES = ("events", "actions", "companies", "users", "features", "crm/companies", "crm/contacts")
+SOURCES = (
+    "events", "actions", "companies", "users", "subscriptions", "features", "crm/companies", "crm/contacts"
+)  # fmt: skip
 
 # A clean set with more API calls than this is written in bulk.
 BULK_EVENTS = 200_000
@@ -50,7 +52,7 @@ STORIES: dict[str, str] = {
     INTEGER_ID: "its id is a JSON integer, its domain has an umlaut",
     SAMPLED: "its calls are sampled, weight 10",
     NEW_COMPANY: "signed up in the period, first call two days later",
-    CRM_TWIN: "two CRM companies have its domain",
+    CRM_TWIN: "two CRM companies have its domain; its calls of one day come in a file of their own, late",
 }
 
 LATE_TOKEN = "tok_lanternfeld_web"
@@ -65,7 +67,8 @@ CRM_ONLY = ("Oldmere Partners", "Brightkettle Cafe", "Larkmoss Estates")
 
 # The days of the stories, counted in a fortnight; a longer or shorter period stretches them (Plan.at).
 DAY_NEW, DAY_NEW_CALLS, DAY_FEATURE_CSV, DAY_IDLE_SIGNUP, DAY_SHARED = 2, 4, 5, 6, 6
-DAY_QUIET, DAY_MOVED, DAY_LATE_COMPANY, DAY_LATE_USER, DAY_BURST = 7, 8, 9, 10, 11
+DAY_QUIET, DAY_BILLED, DAY_MOVED, DAY_LATE_COMPANY, DAY_LATE_USER, DAY_BURST = 7, 7, 8, 9, 10, 11
+DAY_LATE_FILE = 3
 
 # How a day's events are stored, for the last fourteen days and again before them. Most are compressed and
 # the plain ones fall on weekends where they can, as the sample is kept in the repository.

@@ -165,6 +165,16 @@ def _update_dirt(days: Sequence[date]) -> Iterator[Dirt]:
     yield put("users", user(metadata={"phone": 2025550177}), "conflict", "phone is text, not a number")
     yield put("users", user(metadata={"prefs": ["de"]}), "conflict", "prefs is an object, not an array")
 
+    def subscription(**given: Any) -> bytes:
+        return node_json({"subscription_id": "sub_wrenloft", "company_id": CRM_TWIN, **given})
+
+    yield put(
+        "subscriptions", subscription(subscription_id=None, status="active"), "missing_id", "id is null"
+    )
+    yield put("subscriptions", subscription(current_period_end="soon"), "repaired", "an end that is no time")
+    text = {"quota_calls": "two thousand"}
+    yield put("subscriptions", subscription(metadata=text), "conflict", "quota_calls is a number, not text")
+
 
 def _feature_dirt(days: Sequence[date]) -> Iterator[Dirt]:
     def event(day: int, feature: str, **given: Any) -> Record:
@@ -192,7 +202,7 @@ def _feature_dirt(days: Sequence[date]) -> Iterator[Dirt]:
     for total, note in ((-2, "negative"), (3.5, "a fraction"), ("a few", "words"), (True, "a boolean")):
         yield line(9, "bad_total", f"total is {note}", total=total)
     yield line(9, "bad_total", "total is NaN", total=float("nan"))
-    yield row("bad_total", "5.0 as text", total="5.0")
+    yield row("repaired", "a whole number with a point", total="5.0")
     before = node_time(moment_of(days[stretch(10, len(days))] - timedelta(days=1), 50_000))
     yield line(10, "backdated", "of the day before", timestamp=before)
     before = node_time(moment_of(days[stretch(DAY_FEATURE_CSV, len(days))] - timedelta(days=3), 50_000))

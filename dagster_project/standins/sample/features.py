@@ -70,7 +70,7 @@ def feature_rows(events: Sequence[Record]) -> list[list[str]]:
         row = []
         for name in FEATURE_COLUMNS:
             value = event.get(name)
-            # An export knows whole numbers only, and 5.0 as a cell's text is no number to the warehouse.
+            # An export knows whole numbers only.
             row.append("" if value is None else str(int(value)) if name == "total" else str(value))
         if n % 3 == 0:  # some exports write a blank in place of the T
             row[6] = row[6].replace("T", " ")

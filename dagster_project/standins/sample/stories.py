@@ -12,7 +12,17 @@ import zstandard
 
 from .actions import actions_of_day
 from .calls import Call, calls_of_day, event_lines, node_event, parquet_row, parquet_schema, python_event
-from .companies import DAY_FEATURE_CSV, SOURCES, Company, Plan, Progress, format_of, late_claim_paths
+from .companies import (
+    CRM_TWIN,
+    DAY_FEATURE_CSV,
+    DAY_LATE_FILE,
+    SOURCES,
+    Company,
+    Plan,
+    Progress,
+    format_of,
+    late_claim_paths,
+)
 from .crm import (
     CRM_COMPANY_HEADER,
     CRM_CONTACT_LABELS,
@@ -26,6 +36,7 @@ from .dirt import dirt
 from .features import FEATURE_COLUMNS, csv_lines, feature_rows, features_of_day
 from .files import chunks_of, join_lines, mix_lines, write_file
 from .records import node_json, python_json
+from .subscriptions import subscription_updates_of_day, subscriptions_on_the_first_day
 from .updates import backfill, company_updates_of_day, late_claims, user_updates_of_day
 
 
@@ -73,6 +84,8 @@ def generate_stories(
     # "backfill" sorts before "dt=…", so these records come first and lock the right types.
     write_lines("companies", "backfill.jsonl", [node_json(update) for update in companies])
     write_lines("users", "backfill.jsonl", [node_json(update) for update in users])
+    known = [node_json(update) for update in subscriptions_on_the_first_day(plan)]
+    write_lines("subscriptions", "backfill.jsonl", known)
     for source, path, claim in zip(
         ("companies", "users"), late_claim_paths(days, plan.days[-1]), late_claims(), strict=True
     ):
@@ -82,6 +95,13 @@ def generate_stories(
         folder = f"dt={day}"
         calls = calls_of_day(plan, index)
         counts["events"] += len(calls)
+        if index == plan.at(DAY_LATE_FILE):
+            late = [call for call in calls if call.company_id == CRM_TWIN]
+            calls = [call for call in calls if call.company_id != CRM_TWIN]
+            write_file(
+                out / "events" / folder / "late-gateway.jsonl",
+                join_lines([line for line, _ in event_lines(late)]),
+            )
         kind = format_of(index, days)
         spoiled = extra("events", index)
         chunks = list(chunks_of(calls, rows_per_file)) or ([[]] if spoiled else [])
@@ -92,6 +112,7 @@ def generate_stories(
             ("actions", "actions", [node_json(action) for action in actions_of_day(plan, index)]),
             ("companies", "updates", company_updates_of_day(plan, index)),
             ("users", "updates", user_updates_of_day(plan, index)),
+            ("subscriptions", "updates", subscription_updates_of_day(plan, index)),
         ):
             write_lines(source, f"{folder}/{name}.jsonl", lines, extra(source, index))
         _write_features(out, plan, index, counts, extra)
