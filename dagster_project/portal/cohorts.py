@@ -30,6 +30,16 @@ CHANGES = Listing(
     facets=("entity", "cohort", "change"),
 )
 
+NOTIFICATIONS = Listing(
+    title="What webhooks were told",
+    about="Who entered or left a cohort whose file says `-- notify: entered, left`, and what became of telling a webhook of it. "
+    "Newest first.",
+    query="""SELECT changed_at, cohort, entity, id, change, state, notify_to, tries, tried_at, problem FROM ops.notifications""",
+    looks={"id": "entity", "problem": "bad"},
+    order="changed_at DESC, cohort, entity, id, change",
+    facets=("cohort", "change", "state"),
+)
+
 
 def page(ask: Ask) -> View:
     # Changes carry the clock of the run that found them, so this window is the clock's too.

@@ -28,11 +28,12 @@ _LOOKS = (
     (r"raw|sample", "raw"),
     (r"error|stopped|left_out", "bad"),
     (r"detail|message|note|about", "long"),
+    (r"(.*_)?share", "share"),
     (r"reason|what|cohort", "words"),
     (r"path|route|key|property|value|digest|correlation_id|sha256|code|run", "code"),
 )
 _LOOKS_OF_KINDS = {"number": "number", "boolean": "text", "array": "list", "object": "json", "string": "text"}
-_RIGHT = ("number", "size", "span", "trend")  # looks that stand at the right of their cell
+_RIGHT = ("number", "size", "span", "trend", "share")  # looks that stand at the right of their cell
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Column:
     def look(self) -> str:
         """How a page shows a value of it (see the macro `value` in _show.html)."""
         named = next((look for pattern, look in _LOOKS if re.fullmatch(pattern, self.name)), None)
-        if named in ("span", "size", "trend") and self.kind != "number":
+        if named in ("span", "size", "trend", "share") and self.kind != "number":
             named = None
         if self.kind == "time":
             return "day" if self.type == "DATE" else "moment"

@@ -7,7 +7,7 @@ from typing import Any
 
 from dagster_project.rendering import charts
 
-from . import names, tables, trends
+from . import alerts, health, meters, names, tables, trends
 from .asking import Ask, NotHere, View
 from .columns import Column, of_table
 from .entities import COMPANY, Entity
@@ -143,6 +143,9 @@ def page(ask: Ask, entity: Entity) -> View:
             "actions": rows(_ACTIONS, **then),
             "aliases": rows(_ALIASES, id=id_),
             "users": rows(_USERS, id=id_) if entity is COMPANY else [],
+            "metered": meters.of_company(ask, id_) if entity is COMPANY else None,
+            "health": health.of_company(ask, id_) if entity is COMPANY else None,
+            "alerts": alerts.of(ask, entity, id_),
             "memberships": rows(_MEMBERSHIPS, entity=entity.name, id=id_),
             "history": rows(_HISTORY, entity=entity.name, id=id_),
             "acknowledged": rows(_ACKNOWLEDGED, object=entity.object, key=found[entity.key], id=id_),

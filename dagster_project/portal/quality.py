@@ -25,6 +25,7 @@ SELECT (SELECT count(*) FROM marts.metadata_conflicts) AS conflicts,
        (SELECT count(*) FROM marts.alias_conflicts) AS aliases,
        (SELECT count(*) FROM marts.crm_conflicts) AS crm,
        (SELECT count(*) FROM ops.restatements) AS restatements,
+       (SELECT count(*) FROM ops.meter_adjustments) AS adjustments,
        (SELECT count(*) FROM core.check_results WHERE failures > 0 AND NOT warns) AS failing,
        (SELECT count(*) FROM core.check_results WHERE failures > 0 AND warns) AS warning,
        (SELECT count(*) FROM core.check_results) AS checks"""

@@ -96,6 +96,13 @@ def percent(value: float | None) -> str:
     return f"{'+' if value > 0 else '−' if value < 0 else '±'}{abs(value) * 100:,.0f} %"
 
 
+def portion(value: float | None) -> str:
+    """A part of a whole, in percent."""
+    if value is None:
+        return _MISSING
+    return "< 1 %" if 0 < value < 0.005 else f"{value * 100:,.0f} %"
+
+
 def outline(values: Sequence[int]) -> str:
     """Values by day as the outline of an area: a path in a box of 100 by 20, the last at the right."""
     top, step = max(values), 100 / max(len(values) - 1, 1)
@@ -178,6 +185,8 @@ def environment() -> jinja2.Environment:
         size,
         words,
         outline,
+        percent,
+        portion,
         toml,
         document,
         pretty,

@@ -11,17 +11,19 @@ from typing import Any
 
 from dagster_project.rendering.charts import Chart, highest
 
+from . import health, meters
 from .asking import Ask
 from .columns import Column, of_table, quoted
 from .entities import Entity
 from .spans import by_name
 
 _ROWS = 100
+_ELSEWHERE = [*meters.SHOWN, *health.SHOWN]  # have sections of their own
 _PAGES = """
 SELECT p.model, p.draws, p.grain, coalesce(t.comment, '') AS about FROM core.pages AS p
 LEFT JOIN duckdb_tables() AS t
     ON t.database_name = 'published' AND t.schema_name || '.' || t.table_name = p.model
-WHERE p.entity = $entity ORDER BY p.model"""
+WHERE p.entity = $entity AND NOT list_contains($elsewhere, p.model) ORDER BY p.model"""
 
 
 @dataclass(frozen=True)
@@ -37,13 +39,20 @@ class Shown:
 
 
 def about(ask: Ask, entity: Entity, id_: str, first: date, last: date) -> list[Shown]:
-    """The tables on the page of one company or user: of daily ones the days shown, of others all, at most some rows."""
+    """The tables on the page of one company or user: of daily ones the days shown, of others all, at most some rows.
+    Without those that have a section of their own, and those in which there is nothing at all.
+    """
     if not ask.rows.value(
         "SELECT count(*) FROM duckdb_tables() WHERE database_name = 'published' AND schema_name = 'core' "
         "AND table_name = 'pages'"
     ):
         return []  # published by an older release
-    return [_shown(ask, entity, id_, page, first, last) for page in ask.rows(_PAGES, entity=entity.name)]
+    return [
+        _shown(ask, entity, id_, page, first, last)
+        for page in ask.rows(_PAGES, entity=entity.name, elsewhere=_ELSEWHERE)
+        # One that is empty for everybody (what it is about is off by default, say) would be a riddle on each page.
+        if ask.rows.one(f"SELECT 1 AS is_there FROM {page['model']} LIMIT 1") is not None
+    ]
 
 
 def _shown(ask: Ask, entity: Entity, id_: str, page: dict[str, Any], first: date, last: date) -> Shown:

@@ -100,6 +100,22 @@ def fill(warehouse: Warehouse) -> None:
         ],
     )
     warehouse.put(
+        "subscriptions/a.jsonl",
+        [
+            {
+                "subscription_id": "sub-" + company,
+                "company_id": company,
+                "status": text,
+                "current_period_start": start,
+                "current_period_end": end,
+                "modified_time": start,
+                "metadata": {text[:200]: text, "quota_calls": 40},
+            }
+            for company, text in [("acme", "active"), *((text, text) for text in HOSTILE)]
+            for start, end in (("2026-02-25", "2026-03-25"), ("2026-03-25", "2026-04-25"))
+        ],
+    )
+    warehouse.put(
         "events/a.jsonl",
         [
             *(
@@ -157,6 +173,15 @@ INSERT INTO ops.hubspot_rejects (object, id, key, hubspot_id, property, value, c
 INSERT INTO ops.hubspot_changes (push, object, id, key, hubspot_id, property, old, new, state, changed_at) VALUES
     (1, 'companies', 'acme', 'acme.com', '171', 'api_calls', '3', '4', 'acknowledged', TIMESTAMP '2026-03-30 10:00'),
     (1, 'deals', 'acme', 'sub_1', '300', 'amount', NULL, '99', 'rejected', TIMESTAMP '2026-03-30 10:00');
+INSERT INTO ops.meter_adjustments (run, found_at, meter, company_id, subscription_id, period_start, period_end,
+    quantity_before, quantity_after, reason)
+    VALUES ('r', TIMESTAMP '{DAY} 12:00:00', 'calls', 'acme', 'sub-acme', DATE '2026-02-25', DATE '2026-03-24', 7, 0, 'usage');
+INSERT INTO ops.notifications (cohort, entity, id, change, changed_at, state, tries, tried_at, problem)
+    VALUES ('near_quota', 'company', 'acme', 'entered', TIMESTAMP '{DAY} 12:00:00', 'waiting', 1, TIMESTAMP '{DAY} 12:00:00',
+            '<script>window.hacked=1</script>');
+INSERT INTO marts.alerts (rule, entity, id, opened_at, closed_at, detail) VALUES
+    ('own_rule', 'company', 'acme', TIMESTAMP '{DAY} 10:00:00', NULL, '<script>window.hacked=1</script>'),
+    ('own_rule', 'company', 'acme', TIMESTAMP '2026-03-01 10:00:00', TIMESTAMP '2026-03-02 10:00:00', 'at first');
 INSERT INTO ops.hubspot_skips (object, id, key, reason) VALUES ('companies', 'calm', NULL, 'no_key');
 INSERT INTO ops.hubspot_pushes (push, started_at, ended_at, portal_id, digest, planned, acknowledged, rejected, skipped,
     unchanged, created, updated, unknown, calls, write_calls, exit_status)

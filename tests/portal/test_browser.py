@@ -146,6 +146,7 @@ def test_a_phone_never_scrolls_sideways(browser: Browser, served: Served) -> Non
         for path in (
             "/", "/companies?field=metadata.plan_name&op=set&value=", "/users", "/cohorts", "/features", "/quality",
             "/quality/rejects", "/hubspot", "/hubspot/refusals", address("/company", id=HOSTILE[7]), "/company?id=acme",
+            "/alerts", "/meters", "/meters/adjustments", "/cohorts/notifications", "/retention", "/views",
         ):  # fmt: skip
             page.goto(path)
             wide = page.evaluate("document.documentElement.scrollWidth")
@@ -324,8 +325,20 @@ _RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
 @pytest.mark.parametrize(
     ("scheme", "viewport", "paths"),
     [
-        ("light", {"width": 1200, "height": 800}, ("/", "/company?id=acme", "/quality/rejects")),
-        ("dark", PHONE, ("/users?q=ann", "/companies?field=metadata.plan_name&op=set&value=", "/hubspot")),
+        ("light", {"width": 1200, "height": 800}, ("/", "/company?id=acme", "/quality/rejects", "/meters")),
+        (
+            "dark",
+            PHONE,
+            (
+                "/users?q=ann",
+                "/companies?field=metadata.plan_name&op=set&value=",
+                "/hubspot",
+                "/alerts",
+                "/retention",
+                "/meters/adjustments",
+                "/company?id=acme",
+            ),
+        ),
     ],
 )
 def test_pages_can_be_read_by_everybody(

@@ -310,3 +310,35 @@ def test_what_a_night_noticed_is_on_the_overview(tmp_path: Path) -> None:
     portal = client(warehouse.night(publishes=True))
     assert "evnets" in page(portal, "/").text
     assert portal.get("/overview.json").json()["warnings"]
+
+
+def test_a_company_s_page_has_what_it_used_of_its_quota_and_what_moved(portal: TestClient) -> None:
+    text = " ".join(page(portal, "/company?id=acme").text.split())
+    assert "calls 2026-03-25 to 2026-04-24 sub-acme 38 40 95 % goes on, near quota" in text
+    assert "7 became 0" in text
+    assert "Own rule" in text, "an alert that is open stands at the top"
+    assert "from 2026-03-01 10:00 to 2026-03-02 10:00" in text, "and those that ended are there, too"
+    assert "Endpoint usage" not in text, "a table that is empty for everybody is on no page"
+    metered = portal.get("/company.json?id=acme").json()
+    assert metered["metered"]["periods"][0]["share"] == 0.95
+    assert metered["health"]["components"]["quota"] is not None
+
+
+def test_all_meters_are_listed_by_their_share_of_the_quota(portal: TestClient) -> None:
+    rows = list(csv.DictReader(io.StringIO(portal.get("/meters.csv?state=near").text.removeprefix(BOM))))
+    assert [(row["company_id"], row["meter"], row["used"], row["quota"]) for row in rows] == [
+        ("acme", "calls", "38", "40.0")
+    ]
+    assert "95 %" in page(portal, "/meters").text
+    moved = page(portal, "/meters/adjustments?company_id=acme").text
+    assert "−7" in moved or "-7" in moved
+    assert "waiting" in page(portal, "/cohorts/notifications").text
+
+
+def test_every_column_that_is_offered_can_be_shown(portal: TestClient) -> None:
+    for path in ("/companies", "/users"):
+        offered = re.findall(r'name="column" value="([^"]+)"', portal.get(path).text)
+        assert "calls_trend_30d" in offered
+        pairs = [("column", html.unescape(name)) for name in offered]
+        for place in range(0, len(pairs), 50):
+            assert portal.get(address(path, pairs[place : place + 50])).status_code == 200, pairs[place]

@@ -67,18 +67,18 @@ def subscriptions_on_the_first_day(plan: Plan) -> list[Record]:
         update(QUOTA_NEAR, "active", month, 30, plan="Growth", quota_calls=near, renews=True),
         update(QUOTA_OVER, "active", month, 30, plan="Growth", renews=True),
         update(GONE_QUIET, "active", month, 30, plan="Growth", renews=True),
-        update(BLOCKED, "past_due", month, 30, plan="Growth", quota_calls=5_000, renews=True),
+        update(BLOCKED, "past_due", month, 30, plan="Growth", quota_calls=20_000, renews=True),
         update(MOVED_USER_TO, "active", month, 30, plan="Free", quota_calls=_OUTGROWN, renews=True),
         update(BROKEN_ENDPOINT, "active", month, 30, plan="Scale", quota_feature_total=600, renews=True),
-        update(SAMPLED, "active", first - timedelta(days=250), 365, plan="Scale", quota_calls=100_000),
+        update(SAMPLED, "active", first - timedelta(days=250), 365, plan="Scale", quota_calls=250_000),
         update(SHARED_TOKEN_FIRST, "active", first - timedelta(days=100), 365, plan="Scale", renews=True),
         *(
             update(company_id, "active", billed - _MONTH, 30, plan=plan_name, quota_calls=quota, renews=True)
             for company_id, plan_name, quota in (
-                (CRM_TWIN, "Growth", 2_000),
-                (LATE_COMPANY_CLAIM, "Scale", 20_000),
-                (LATE_USER_CLAIM, "Growth", 2_000),
-                (INTEGER_ID, "Growth", 2_000),
+                (CRM_TWIN, "Growth", 20_000),
+                (LATE_COMPANY_CLAIM, "Scale", 250_000),
+                (LATE_USER_CLAIM, "Growth", 20_000),
+                (INTEGER_ID, "Growth", 20_000),
             )
         ),
     ]
@@ -99,12 +99,20 @@ def subscription_updates_of_day(plan: Plan, index: int) -> list[bytes]:
     if index == plan.at(DAY_NEW):
         tell(NEW_COMPANY, "trialing", day, 7, plan="Free", quota_calls=1_000, renews=False)
     if index == plan.at(DAY_NEW) + 7:
-        tell(NEW_COMPANY, "active", trial + timedelta(days=7), 30, plan="Growth", renews=True)
+        tell(
+            NEW_COMPANY,
+            "active",
+            trial + timedelta(days=7),
+            30,
+            plan="Growth",
+            quota_calls=20_000,
+            renews=True,
+        )
     if index == plan.at(DAY_IDLE_SIGNUP):
         tell(NEVER_CALLED, "trialing", day, 14, plan="Free", quota_calls=1_000, renews=False)
     if index == len(plan.days) - 1:
         # It has used more than its quota for days, and takes the next plan: an alert that closes.
-        tell(MOVED_USER_TO, "active", plan.days[0] - timedelta(days=7), 30, plan="Growth", quota_calls=5_000)
+        tell(MOVED_USER_TO, "active", plan.days[0] - timedelta(days=7), 30, plan="Growth", quota_calls=20_000)
     if index == plan.at(DAY_QUIET) + 3:
         # It need not say again what it said before.
         updates.append(
