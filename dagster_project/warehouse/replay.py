@@ -103,7 +103,14 @@ def _require(wanted: Iterable[int], found: Mapping[int, Found], connection: Conn
 
 
 def mark(connection: Connection, found: Mapping[int, Found], order: Sequence[int]) -> None:
-    """Note that these files are not loaded and are to be replayed in this order. To be called in a transaction."""
+    """Note that these files are not loaded and are to be replayed in this order. To be called in a transaction.
+
+    A file that goes on where another ended comes behind that one: a withdrawal may have had the other loaded again since.
+    """
+    grown_from = dict(
+        connection.execute("SELECT file_seq, grown_from FROM raw.files WHERE grown_from IS NOT NULL").fetchall()
+    )
+    order = _bases_first(order, grown_from)
     connection.execute(
         "CREATE OR REPLACE TEMP TABLE replay (file_seq BIGINT, position BIGINT, path VARCHAR, bytes BIGINT, sha256 VARCHAR)"
     )
@@ -115,6 +122,18 @@ def mark(connection: Connection, found: Mapping[int, Found], order: Sequence[int
     connection.execute("""UPDATE raw.files SET load_seq = NULL, replay_position = r.position, replay_path = r.path,
         replay_byte = r.bytes, replay_sha256 = r.sha256
         FROM replay r WHERE r.file_seq = files.file_seq""")
+
+
+def _bases_first(order: Sequence[int], grown_from: Mapping[int, int]) -> list[int]:
+    wanted, placed = set(order), dict[int, None]()
+    for seq in order:
+        chain: list[int] = []
+        at: int | None = seq
+        while at is not None and at in wanted and at not in placed:
+            chain.append(at)
+            at = grown_from.get(at)
+        placed.update(dict.fromkeys(reversed(chain)))
+    return list(placed)
 
 
 def locate(

@@ -215,6 +215,22 @@ def test_a_duplicate_that_lost_to_a_withdrawn_record_counts(warehouse: Warehouse
     assert companies(warehouse) == ["y", "z"]
 
 
+def test_a_file_that_a_withdrawal_loads_again_has_its_later_part_behind_it_in_a_full_rebuild(
+    warehouse: Warehouse,
+) -> None:
+    """It is loaded again last, though what it grew by stays as it is."""
+    warehouse.put("events/a.jsonl", lines("x"))
+    warehouse.put("events/b.jsonl", lines("x", "y"))
+    night(warehouse, 1)
+    warehouse.put("events/b.jsonl", lines("x", "y", "z"))
+    night(warehouse, 2)
+    assert [file.path for file in withdraw(warehouse, "events/a.jsonl").again] == ["events/b.jsonl"]
+    for day, full in ((3, False), (4, True), (5, True)):
+        night(warehouse, day, full=full)
+        assert [(f["records"], f["loaded"]) for f in warehouse.table("ops.files")[1:]] == [(2, 2), (1, 1)]
+        assert companies(warehouse) == ["x", "y", "z"]
+
+
 def test_what_went_on_from_a_withdrawn_file_is_loaded_whole(warehouse: Warehouse) -> None:
     warehouse.put("events/a.jsonl", unkeyed("a"))
     night(warehouse, 1)
