@@ -1969,6 +1969,130 @@ def restatements(nights: Sequence[Night], settings: OracleSettings = DEFAULTS) -
     return rows
 
 
+def monday(day: date) -> date:
+    return day - timedelta(days=day.weekday())
+
+
+def retention_weekly(nights: Sequence[Night], as_of: date, settings: OracleSettings = DEFAULTS) -> list[Row]:
+    """Of the companies that were first active in a week, how many were in each week since."""
+    loaded = load(nights, settings)
+    claims = claims_of(loaded.updates)
+    active = [(company_of(e, claims)[0], e.at.date()) for e in [*loaded.calls, *loaded.actions]]
+    active += [(f.account_id, f.at.date()) for f in loaded.features]
+    weeks: dict[str, set[date]] = {}
+    for company, day in active:
+        if company is not None and day <= as_of:
+            weeks.setdefault(company, set()).add(monday(day))
+    rows = []
+    for first in {min(own) for own in weeks.values()}:
+        cohort = [own for own in weeks.values() if min(own) == first]
+        week, since = first, 0
+        while week <= as_of:
+            came = sum(week in own for own in cohort)
+            rows.append(
+                {
+                    "first_week": first,
+                    "weeks_since": since,
+                    "companies": len(cohort),
+                    "active_companies": came,
+                    "share": came / len(cohort),
+                    "is_over": week + timedelta(days=6) <= as_of,
+                }
+            )
+            week, since = week + timedelta(days=7), since + 1
+    return rows
+
+
+def number_in(metadata: dict[str, Json] | None, key: str) -> float | None:
+    found = (metadata or {}).get(key)
+    if isinstance(found, str):
+        try:
+            return float(found)
+        except ValueError:
+            return None
+    return float(found) if isinstance(found, int | float) and not isinstance(found, bool) else None
+
+
+def health(tables: Mapping[str, list[Row]], as_of: date) -> dict[str, float]:
+    """company -> its score by sql/health/company.sql, from its profile and its days, as `expected` has them."""
+    scores = {}
+    for profile in tables["marts.company_profiles"]:
+        company = profile["company_id"]
+        month = [
+            day
+            for day in tables["marts.company_usage_daily"]
+            if day["company_id"] == company and in_window(day["day"], as_of, 30)
+        ]
+        calls = sum(day["calls"] for day in month)
+        errors = sum(day["errors_4xx"] + day["errors_5xx"] for day in month)
+        quota = number_in(profile["metadata"], "plan_quota_calls_30d")
+        last = profile["days_since_last_seen"]
+        parts = [
+            (3, max(0, 1 - last / 30) if last is not None else 0),
+            (2, None if profile["calls_trend_30d"] is None else 0.5 + profile["calls_trend_30d"]),
+            (1, profile["features_used_30d"] / 5 if profile["features_used_30d"] > 0 else None),
+            (2, 1 - 5 * errors / calls if calls else None),
+            (1, profile["calls_30d"] / quota if quota is not None and quota > 0 else None),
+        ]
+        counted = [(weight, min(1, max(0, part))) for weight, part in parts if part is not None]
+        scores[company] = sum(weight * part for weight, part in counted) / sum(
+            weight for weight, _ in counted
+        )
+    return scores
+
+
+def alerts(tables: Mapping[str, list[Row]], metered: Sequence[Row], as_of: date) -> set[tuple[str, str]]:
+    """(rule, company) of what the rules in sql/alerts/ find, but for the one on latency (latency_doubled)."""
+    found = set()
+    for profile in tables["marts.company_profiles"]:
+        company = profile["company_id"]
+
+        def total(
+            measure: str,
+            first: int,
+            last: int,
+            company: str = company,
+            usage: Sequence[Row] = tables["marts.company_usage_daily"],
+        ) -> int:
+            """Of days that lie so many days before the as-of day."""
+            days = [
+                d for d in usage if d["company_id"] == company and first <= (as_of - d["day"]).days <= last
+            ]
+            return sum(day[measure] for day in days)
+
+        now, before = total("calls", 0, 6), total("calls", 7, 34) / 4
+        if before >= 20 and now < before / 2:
+            found.add(("calls_fell_by_half", company))
+        if now >= 20 and total("errors_5xx", 0, 6) * 20 >= now:
+            found.add(("server_errors", company))
+        last = profile["days_since_last_seen"]
+        if profile["active_days_30d"] >= 10 and last is not None and last >= 3:
+            found.add(("gone_silent", company))
+    for row in metered:
+        if not row["is_closed"] and row["quota"] is not None and row["quantity"] > row["quota"]:
+            found.add(("quota_exceeded", row["company_id"]))
+    return found
+
+
+def latency_doubled(
+    nights: Sequence[Night], as_of: date, settings: OracleSettings = DEFAULTS
+) -> dict[str, float]:
+    """company -> how many times as long its calls of the last 7 days took as those of the four weeks before: the means of
+    each day's p90, by timed calls. Of those only with 50 timed calls in both."""
+    sums: dict[str, dict[bool, list[float]]] = {}
+    for (day, company), (timed, _, exact) in latencies(nights, settings).items():
+        age = (as_of - day).days
+        if company is not None and timed > 0 and 0 <= age < 35:
+            so_far = sums.setdefault(company, {}).setdefault(age < 7, [0, 0])
+            so_far[0] += timed
+            so_far[1] += timed * (exact[90] or 0)
+    return {
+        company: (now[1] / now[0]) / (before[1] / before[0])
+        for company, own in sums.items()
+        if (now := own.get(True, [0, 0]))[0] >= 50 and (before := own.get(False, [0, 0]))[0] >= 50
+    }
+
+
 def subscription_days(loaded: Loaded) -> list[tuple[str, str, date, date]]:
     """(company, subscription, first day, last day) of each period that a subscription ever had."""
     found = []

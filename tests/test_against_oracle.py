@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,16 @@ from oracle import (
     DEFAULTS,
     Night,
     OracleSettings,
+    alerts,
     endpoint_usage,
     expected,
+    health,
     latencies,
     latency_p90_ms_7d,
     meter_adjustments,
     meter_usage,
     restatements,
+    retention_weekly,
 )
 from raw_traffic import AS_OF, FEATURE_SETTINGS, claim_nights, feature_nights, metadata_nights, nights
 from soak import budget
@@ -130,7 +134,7 @@ def assert_endpoints(warehouse: Warehouse, traffic: Sequence[Night], oracle: Ora
         assert near(row["p90_ms"], exact[key][2]), (row, exact[key])
 
 
-def assert_latencies(warehouse: Warehouse, traffic: Sequence[Night]) -> None:
+def assert_latencies(warehouse: Warehouse, traffic: Sequence[Night], as_of: date = AS_OF) -> None:
     exact = latencies(traffic)
     rows = warehouse.table("marts.company_latency_daily")
     assert {(row["day"], row["company_id"]) for row in rows} == set(exact)
@@ -139,7 +143,7 @@ def assert_latencies(warehouse: Warehouse, traffic: Sequence[Night]) -> None:
         assert (row["calls"], row["untimed_calls"]) == (timed, untimed), row
         for percent, wanted in percentiles.items():
             assert near(row[f"p{percent}_ms"], wanted), (row, percentiles)
-    week = latency_p90_ms_7d(traffic, AS_OF)
+    week = latency_p90_ms_7d(traffic, as_of)
     for row in warehouse.table("marts.company_profiles"):
         assert near(row["latency_p90_ms_7d"], week.get(row["company_id"])), (row, week)
 
@@ -159,13 +163,40 @@ def assert_meters(warehouse: Warehouse, traffic: Sequence[Night]) -> None:
     assert comparable(warehouse.table("ops.meter_adjustments"), columns) == comparable(wanted, columns)
 
 
+def assert_judged(
+    warehouse: Warehouse, traffic: Sequence[Night], tables: dict[str, list[Row]], as_of: date = AS_OF
+) -> None:
+    """Retention, health and what alert rules find, which follow from the other tables."""
+    assert_same(warehouse, {"marts.company_retention_weekly": retention_weekly(traffic, as_of)})
+    scores = health(tables, as_of)
+    profiles = {row["company_id"]: row for row in warehouse.table("marts.company_profiles")}
+    kept = {
+        row["company_id"]: row for row in warehouse.table("marts.company_health_daily") if row["day"] == as_of
+    }
+    assert scores.keys() == profiles.keys() == kept.keys()
+    for company, score in scores.items():
+        found = profiles[company]["health_score"]
+        assert abs(found - score) < 1e-4, (company, found, score)
+        assert kept[company]["health_score"] == found
+        word = "good" if found >= 0.7 else "fair" if found >= 0.4 else "poor"
+        assert (profiles[company]["health"], kept[company]["health"]) == (word, word)
+    is_open = {
+        (row["rule"], row["id"])
+        for row in warehouse.table("marts.alerts")
+        if row["closed_at"] is None and row["rule"] != "latency_doubled"
+    }
+    assert is_open == alerts(tables, meter_usage(traffic, as_of), as_of)
+
+
 @WAYS
 @settings(QUICK, max_examples=budget(3, 500))
 @given(traffic=nights())
 def test_all_tables(smallest: int, traffic: list[Night]) -> None:
     oracle = OracleSettings(routes="all")
     with ran(traffic, oracle, smallest=smallest) as warehouse:
-        assert_same(warehouse, expected(traffic, AS_OF))
+        tables = expected(traffic, AS_OF)
+        assert_same(warehouse, tables)
+        assert_judged(warehouse, traffic, tables)
         assert_latencies(warehouse, traffic)
         assert_meters(warehouse, traffic)
         assert_endpoints(warehouse, traffic, oracle)

@@ -62,8 +62,8 @@ def subscription(name: str, company: str, first: str, end: str, **metadata: Any)
 class Nights:
     """A warehouse and, beside it, all that it was given."""
 
-    def __init__(self, folder: Path) -> None:
-        self.warehouse = Warehouse(folder)
+    def __init__(self, folder: Path, **sections: Any) -> None:
+        self.warehouse = Warehouse(folder, **sections)
         self.nights: list[Night] = []
         self.as_of: list[date] = []
 
