@@ -108,7 +108,9 @@ def mark(connection: Connection, found: Mapping[int, Found], order: Sequence[int
     A file that goes on where another ended comes behind that one: a withdrawal may have had the other loaded again since.
     """
     grown_from = dict(
-        connection.execute("SELECT file_seq, grown_from FROM raw.files WHERE grown_from IS NOT NULL").fetchall()
+        connection.execute(
+            "SELECT file_seq, grown_from FROM raw.files WHERE grown_from IS NOT NULL"
+        ).fetchall()
     )
     order = _bases_first(order, grown_from)
     connection.execute(
