@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
@@ -87,10 +87,11 @@ def build(
             # All tables are there before the first is computed: some are read as they were before.
             if tables.ensure(connection, model, standing.get(model.name, [])):
                 states.pop(model.name, None)
-        _require_columns(work)
+        groups = _groups(models, _with_companions(selected, models))
+        _require_columns(work, [model for group in groups for model in group])
         notes = Notes()
         built: dict[str, Built] = {}
-        for group in _groups(models, _with_companions(selected, models)):
+        for group in groups:
             _log.debug("building %s", group[0].name)
             built |= _bring_up_to_date(work, group, notes)
         built = _check_all(work, built, results, notes)
@@ -124,10 +125,10 @@ def _with_companions(selected: set[str] | None, models: Mapping[str, Model]) -> 
     return selected | together if selected is not None and selected & together else selected
 
 
-def _require_columns(work: Build) -> None:
+def _require_columns(work: Build, models: Iterable[Model]) -> None:
     """Queries and headers agree: looked at before anything is computed, where one of them, or what it reads, is new."""
     new = {model.name for model in work.models.values() if work.is_new_code(model)}
-    for model in work.models.values():
+    for model in models:
         if model.query and new & {model.name, *model.inputs}:
             tables.require_columns(work, model)
 
