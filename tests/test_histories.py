@@ -198,6 +198,21 @@ class History:
                 LOADED
             ).fetchall()  # opening the databases again takes as long as a night
 
+    def tables(self) -> dict[str, list[tuple[object, ...]]]:
+        """What was computed from it, but for what tells of the past."""
+        found = {}
+        with open_warehouse(self.warehouse.settings) as connection:
+            for model in nightly.models().values():
+                if model.schema in ("core", "marts") and not model.is_history:
+                    columns = ", ".join(
+                        c.name for c in model.columns if c.name not in ("updated_at", "load_seq")
+                    )
+                    rows = connection.execute(
+                        f"SELECT CAST(t AS VARCHAR) FROM (SELECT {columns} FROM {model.name}) AS t"
+                    )
+                    found[model.name] = sorted(rows.fetchall())
+        return found
+
     def withdraw(self, how: str) -> Sequence[int]:
         """Take `one` file back, or all that are `gone`. Nothing, where it cannot be: others are wanted for it, and gone."""
         with open_warehouse(self.warehouse.settings) as connection:
@@ -250,5 +265,9 @@ def test_a_history_of_a_folder(seed: int, tmp_path: Path) -> None:
     history.night("gone")
     history.night()
     assert history.found() == history.expected(), f"seed {seed}, withdrawn"
+    nights = history.tables() if history.builds_all else None
     history.run(history.now, full=True)
     assert history.found() == history.expected(), f"seed {seed}, full"
+    if nights is not None:
+        full = history.tables()
+        assert [name for name in full if full[name] != nights[name]] == [], f"seed {seed}, full"
