@@ -13,6 +13,10 @@ from contextlib import suppress
 from pathlib import Path
 
 _MERGED = ".warehouse"
+# Folders to drop files into. (That sources are found in `sources/` is what this must not know; a test holds them together.)
+_SOURCES = (
+    "events", "actions", "companies", "users", "subscriptions", "features", "crm/companies", "crm/contacts"
+)  # fmt: skip
 _UNUSED_DAYS, _HALF_DONE_DAYS = 30, 1
 _EXPLAINED = {
     "cohorts": """# Cohorts of your own
@@ -87,7 +91,8 @@ def make(shipped: Path, folder: Path, *, sample: bool) -> None:
         if sample:
             shutil.copytree(shipped / "data" / "sample" / "raw", folder / "data" / "raw")
         else:
-            (folder / "data" / "raw").mkdir(parents=True)
+            for source in _SOURCES:
+                (folder / "data" / "raw" / source).mkdir(parents=True)
     except OSError as error:
         raise ProjectError(f"cannot make {folder}: {error.strerror}") from error
 

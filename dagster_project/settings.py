@@ -546,12 +546,25 @@ def without_passwords(text: str) -> str:
     return _SECRET_VALUE.sub(r"\1***", _USERINFO.sub("***@", text))
 
 
+def _require_a_project(file: Path) -> None:
+    """An installed package that is run anywhere would begin a warehouse there, which nobody wants who forgot a `cd`."""
+    told = ("WAREHOUSE_PROJECT", "WAREHOUSE_DATA", "WAREHOUSE_CONFIG")
+    here = project_folder()
+    if not _SHIPPED.is_dir() or any(map(os.environ.get, told)) or file.exists() or (here / "data").exists():
+        return
+    raise SettingsError(
+        f"There is no project here: neither {here} nor a folder above it has a warehouse.toml. Go to your project, make one "
+        "with `warehouse new FOLDER`, or set WAREHOUSE_DATA to a data folder"
+    )
+
+
 def load_settings() -> Settings:
     """Read `WAREHOUSE_CONFIG` (default `warehouse.toml`) and the `WAREHOUSE_*` variables.
 
     Raises SettingsError on a file that cannot be read, unknown keys and wrong values.
     """
     configured, file = os.environ.get("WAREHOUSE_CONFIG"), _file()
+    _require_a_project(file)
     values: dict[str, Any] = {}
     if configured and not file.is_file():
         raise SettingsError(f"WAREHOUSE_CONFIG = {configured!r}: no such file; name a TOML file or unset it")

@@ -13,6 +13,7 @@ import pytest
 
 from dagster_project import projects
 from dagster_project.settings import project_root
+from dagster_project.sources import all_sources
 
 ROOT = project_root()
 BESIDE = ("sql", "deploy", "docs", "data/sample", "dagster_project")
@@ -99,6 +100,17 @@ def test_an_installed_package_runs_a_project_of_its_own_with_own_files_over_ship
     assert "never_called" not in members
     assert "gone_quiet" in members, "what comes with the release counts, too"
     assert not list(installed.rglob("*.duckdb")), "nothing is written into the package"
+    nowhere = tmp_path / "nowhere"
+    nowhere.mkdir()
+    assert "warehouse new FOLDER" in command(installed, nowhere, "run", status=2)
+    assert not list(nowhere.iterdir()), "who forgot to go to the project has not begun another"
+
+
+def test_a_new_project_has_a_folder_for_each_source(tmp_path: Path) -> None:
+    projects.make(ROOT, tmp_path / "mine", sample=False)
+    made = tmp_path / "mine/data/raw"
+    assert all((made / source.folder).is_dir() for source in all_sources())
+    assert not [path for path in made.rglob("*") if path.is_file()]
 
 
 def test_what_was_merged_before_is_removed_once_nobody_uses_it(tmp_path: Path) -> None:

@@ -88,8 +88,11 @@ def show_run(settings: Settings, outcome: Outcome) -> None:
             )
         _console.print(table)
     else:
+        place = raw_place(settings).name
         _console.print(
-            f"Nothing new below {raw_place(settings).name}: {loaded.known_files} files are loaded already."
+            f"Nothing new below {place}: {loaded.known_files} files are loaded already."
+            if loaded.known_files
+            else f"Nothing to load below {place} yet: put files into its folders events, companies, users and so on."
         )
     changed = sum(table.changed for table in outcome.built.values())
     _console.print(f"{changed} of {len(outcome.built)} tables changed." if changed else "No table changed.")
