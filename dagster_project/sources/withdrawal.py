@@ -74,7 +74,10 @@ def look(connection: Connection, place: Place, names: Sequence[str], *, gone: bo
     chosen = _named(connection, loaded, names)
     if gone:
         there = replay.locate(connection, place, folders, [file.file_seq for file in loaded])
-        chosen |= {f.file_seq for f in loaded if f.file_seq not in there} - _replaced(connection, loaded)
+        lost, before = {f.file_seq for f in loaded if f.file_seq not in there}, None
+        while chosen != before:  # an export that a withdrawn one had replaced stands again, and may be gone as well
+            before = chosen
+            chosen = chosen | (lost - _replaced(connection, loaded, chosen))
     plan = Withdrawal([file for file in loaded if file.file_seq in chosen])
     again: set[int] = set()
     for source in all_sources():
@@ -140,11 +143,16 @@ def _named(connection: Connection, loaded: Iterable[Loaded], names: Sequence[str
     return chosen
 
 
-def _replaced(connection: Connection, loaded: Iterable[Loaded]) -> set[int]:
-    """Exports that a newer one replaced: nothing of them shows."""
+def _replaced(connection: Connection, loaded: Iterable[Loaded], chosen: Collection[int]) -> set[int]:
+    """Exports that a newer one replaced, which is not taken back itself: nothing of them shows."""
     replacing = {source.folder for source in all_sources() if source.replaces}
-    stand = {row[0] for row in connection.execute("SELECT loaded_seq FROM raw.paths").fetchall()}
-    return {f.file_seq for f in loaded if f.source in replacing and f.file_seq not in stand}
+    rest = [f for f in loaded if f.file_seq not in chosen]
+    newest = {f.path: f.file_seq for f in sorted(rest, key=lambda f: f.file_seq)}
+    stand = {
+        newest.get(path) if seq in chosen else seq
+        for path, seq in connection.execute("SELECT path, loaded_seq FROM raw.paths").fetchall()
+    }
+    return {f.file_seq for f in rest if f.source in replacing and f.file_seq not in stand}
 
 
 def _again(

@@ -198,7 +198,8 @@ class Files:
                     growth = Growth(base, prefix.line_at, prefix.lines, cuts_base=True)
                 days = {received_date(at) for at in self.standing[base.file_seq]} or {base.received_date}
                 at_path = 2 * (base.file_seq == held) or int(base.path == path)
-                rank = (growth.start_byte, base.is_loaded, at_path, day in days, -base.file_seq)
+                was_loaded = base.is_loaded or base.replay_path is not None  # this run loads it again
+                rank = (growth.start_byte, was_loaded, at_path, day in days, -base.file_seq)
                 found.append((rank, growth))
         return max(found, key=lambda one: one[0], default=(None, None))[1]
 

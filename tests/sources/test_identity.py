@@ -231,6 +231,39 @@ def test_a_file_that_a_withdrawal_loads_again_has_its_later_part_behind_it_in_a_
         assert companies(warehouse) == ["x", "y", "z"]
 
 
+def test_what_is_to_be_loaded_again_may_go_on_in_a_file_of_the_same_night(warehouse: Warehouse) -> None:
+    """Rather than in one that holds the same, and half a record behind it, which is no part of what was loaded."""
+    warehouse.put("events/dt=2026-03-30/a.jsonl", lines("x"))
+    warehouse.put("events/old/b.jsonl", lines("x", "w"))
+    night(warehouse, 1)
+    file = warehouse.put("events/old/b.jsonl", lines("x", "w") + '{"company_id": "half')
+    night(warehouse, 2)
+    file.unlink()
+    warehouse.put("events/dt=2026-03-31/b.jsonl", lines("x", "w") + '{"company_id": "half')
+    warehouse.put("events/c.jsonl", lines("x", "w", "y"))
+    withdraw(warehouse, "1")
+    night(warehouse, 3)
+    assert companies(warehouse) == ["w", "x", "y"]
+    assert warehouse.one("ops.files", file_seq=4)["note"] == "goes on where file 2 ended"
+    assert [(r["file_seq"], r["reason"]) for r in warehouse.table("ops.rejects")] == [(3, "bad_json")]
+
+
+def test_exports_that_a_withdrawn_one_had_replaced_are_withdrawn_with_it_where_they_are_gone(
+    warehouse: Warehouse,
+) -> None:
+    header = "Record ID,Company name,Company Domain Name\n"
+    for day, name in enumerate(("one", "two", "three"), 1):
+        file = warehouse.put("crm/companies/export.csv", f"{header}1,{name},{name}.example\n")
+        night(warehouse, day)
+    file.unlink()
+    warehouse.put("crm/companies/other.csv", f"{header}1,four,four.example\n")
+    night(warehouse, 4)
+    assert [file.file_seq for file in withdraw(warehouse, gone=True).files] == [1, 2, 3]
+    night(warehouse, 5)
+    night(warehouse, 6, full=True)
+    assert [row["name"] for row in warehouse.query("FROM raw.crm_companies")] == ["four"]
+
+
 def test_what_went_on_from_a_withdrawn_file_is_loaded_whole(warehouse: Warehouse) -> None:
     warehouse.put("events/a.jsonl", unkeyed("a"))
     night(warehouse, 1)
