@@ -290,3 +290,34 @@ def test_a_run_with_nothing_to_publish_leaves_the_file_alone(warehouse: Warehous
         assert is_published(connection, warehouse.settings)
         publish(connection, warehouse.settings)
         assert is_published(connection, warehouse.settings)
+
+
+@pytest.mark.parametrize("name", ["raw.duckdb", "warehouse.duckdb"])
+@pytest.mark.parametrize("left", ["first header", "all but the first header", "nulls"])
+def test_a_database_whose_making_the_power_ended_is_made_anew(tmp_path: Path, name: str, left: str) -> None:
+    """In a first night. A file that is no database stays, and so does one that was published."""
+    file = tmp_path / name
+    with duckdb.connect(str(file)):
+        pass
+    whole = file.read_bytes()
+    assert len(whole) == 3 * 4096
+    cut = {
+        "first header": whole[:4096],
+        "all but the first header": bytes(4096) + whole[4096:],
+        "nulls": bytes(len(whole)),
+    }[left]
+    file.write_bytes(cut)
+    warehouse = Warehouse(tmp_path, new=True)
+    (tmp_path / "analytics.duckdb").write_bytes(b"published")
+    with pytest.raises(DatabaseError), open_warehouse(warehouse.settings):
+        pass
+    assert file.read_bytes() == cut
+    (tmp_path / "analytics.duckdb").unlink()
+    with open_warehouse(warehouse.settings) as connection:
+        assert connection.execute(
+            "SELECT count(*) FROM duckdb_databases() WHERE NOT internal"
+        ).fetchall() == [(2,)]
+    file.write_text("my notes")
+    with pytest.raises(DatabaseError), open_warehouse(warehouse.settings):
+        pass
+    assert file.read_text() == "my notes"

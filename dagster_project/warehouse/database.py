@@ -59,6 +59,7 @@ _REMEDIES = (
     (_DAMAGED, _DAMAGED_REMEDY),
 )
 _LOCKED = "Could not set lock on file"
+_HEADERS = 3 * 4096  # bytes of a DuckDB file without any block
 
 
 class DatabaseError(Exception):
@@ -381,7 +382,7 @@ def _connect(settings: Settings) -> Connection:
             mended = _cut_torn_log(file, error)
             if connection is not None:
                 connection.close()
-            if mended:
+            if mended or _remove_unfinished(settings, file):
                 continue
             if _LOCKED not in str(error):
                 raise DatabaseError(_in_words(error, file)) from error
@@ -417,6 +418,31 @@ def _cut_torn_log(file: Path, error: duckdb.Error) -> bool:
     _log.info(
         "%s: cut off its end, which had not reached the disk; as it was: %s.damaged", log.name, log.name
     )
+    return True
+
+
+def _remove_unfinished(settings: Settings, file: Path) -> bool:
+    """Remove a database whose making the power ended, before anything was published: it holds nothing yet.
+
+    Returns whether to open again. A file that is no database, or was one, stays.
+    """
+    log = _log_of(file)
+    try:
+        if (
+            settings.analytics_file.exists()
+            or file.stat().st_size > _HEADERS
+            or (log.exists() and log.stat().st_size)
+        ):
+            return False
+        with file.open("rb+") as held:
+            fcntl.lockf(held, fcntl.LOCK_EX | fcntl.LOCK_NB)  # as DuckDB does: another run may be making it
+            first = held.read(4096)
+            if first.strip(b"\0") and first[8:12] != b"DUCK":
+                return False
+            file.unlink()
+    except OSError:
+        return False
+    _log.info("%s was not finished when the power went, and holds nothing: it is made anew", file.name)
     return True
 
 
