@@ -4,7 +4,7 @@ What analysts open follows in the same step, when everything before it went well
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from hashlib import sha256
 from typing import Any
@@ -23,10 +23,11 @@ from dagster_project.warehouse.publish import is_published, note_outcome, publis
 from .cohorts import cohorts_told
 from .raw import OWNERS, POOL, raw_key
 from .results import RESULTS, results_of
-from .steps import RETRIES, cluster_metadata, explained, failed, quiet_about_checks
+from .steps import RETRIES, cluster_metadata, explained, failed, kinds_of, quiet_about_checks
 
 _log = logging.getLogger(__name__)
 _RAW_ASSETS = {source.table for source in all_sources()}
+_LARGE = {f"raw.{table.name}" for source in all_sources() for table in source.tables if table.is_large}
 
 
 class BuildConfig(dg.Config):
@@ -56,7 +57,7 @@ def _spec(model: Model) -> dg.AssetSpec:
         deps=_deps(model),
         group_name=model.schema,
         description=f"{model.about}\n\n**Grain:** {', '.join(model.grain) or 'none'}",
-        kinds={"duckdb", "python" if model.by else "sql"},
+        kinds={"duckdb", "python" if model.by else "sql", *kinds_of(_sums_up_large(model))},
         owners=OWNERS,
         code_version=model.code,
         skippable=True,
@@ -67,6 +68,11 @@ def _spec(model: Model) -> dg.AssetSpec:
             "file": f"sql/{model.schema}/{model.table}.sql",
         },
     )
+
+
+def _sums_up_large(model: Model) -> bool:
+    """Whether a cluster may be asked for what it is computed from."""
+    return model.rebuild == "merge" and not _LARGE.isdisjoint(model.inputs)
 
 
 def _check_specs(model: Model) -> list[dg.AssetCheckSpec]:
@@ -137,8 +143,9 @@ def tables(
                     run_id=context.run.run_id,
                     selected=selected,
                 )
+                by_cluster = cluster_metadata(settings)
                 told = [
-                    _result(connection, built[name])
+                    _result(connection, built[name], by_cluster)
                     for name in nightly.models()
                     if name in selected and (built[name].changed or not everything)
                 ]
@@ -154,7 +161,7 @@ def tables(
                     for materialization in cohorts_told(connection, context.instance, news=news):
                         context.log_event(materialization)
                 if PUBLISHED in context.selected_asset_keys:
-                    told.append(_published(connection, settings))
+                    told.append(_published(connection, settings, by_cluster))
                     _notify(connection, settings)
         except ChecksFailed as error:
             for result in error.results:
@@ -168,7 +175,9 @@ def tables(
     yield from rechecked
 
 
-def _published(connection: Connection, settings: Settings) -> dg.MaterializeResult[Any]:
+def _published(
+    connection: Connection, settings: Settings, by_cluster: Mapping[str, dg.MetadataValue]
+) -> dg.MaterializeResult[Any]:
     """Publish, where anything changed. Told of every night: freshness is counted from it."""
     changed = not is_published(connection, settings)
     if changed:
@@ -176,9 +185,7 @@ def _published(connection: Connection, settings: Settings) -> dg.MaterializeResu
         publish(connection, settings)
     note_outcome(settings, nightly.utc_now())
     size = settings.analytics_file.stat().st_size
-    return dg.MaterializeResult(
-        PUBLISHED, metadata={"bytes": size, "changed": changed, **cluster_metadata(settings)}
-    )
+    return dg.MaterializeResult(PUBLISHED, metadata={"bytes": size, "changed": changed, **by_cluster})
 
 
 def _notify(connection: Connection, settings: Settings) -> None:
@@ -190,7 +197,9 @@ def _notify(connection: Connection, settings: Settings) -> None:
         publish(connection, settings)
 
 
-def _result(connection: Connection, built: Built) -> dg.MaterializeResult[Any]:
+def _result(
+    connection: Connection, built: Built, by_cluster: Mapping[str, dg.MetadataValue]
+) -> dg.MaterializeResult[Any]:
     metadata: dict[str, dg.MetadataValue] = {
         "dagster/row_count": dg.MetadataValue.int(built.rows),
         "changed": dg.MetadataValue.bool(built.changed),
@@ -198,6 +207,8 @@ def _result(connection: Connection, built: Built) -> dg.MaterializeResult[Any]:
     if built.changed:
         # Tables of one module are computed together: each says what all of them took.
         metadata["build_seconds"] = dg.MetadataValue.float(built.seconds)
+        if _sums_up_large(nightly.models()[built.model]):
+            metadata |= by_cluster  # of all of them: each sum is several operations
         lineage = _lineage(connection, built.model)
         if lineage:
             metadata["dagster/column_lineage"] = dg.MetadataValue.column_lineage(
