@@ -102,11 +102,18 @@ def _remote(text: str) -> str:
 
 
 def _storage(text: str) -> str:
-    """A folder that all machines of a cluster see, or '' for none. Raises ValueError."""
-    if text and (not text.startswith("/") or set(text) & set("*?[]{}'\"")):
+    """A folder or bucket that all machines of a cluster see, or '' for none. Raises ValueError."""
+    odd = set(text) & set("*?[]{}'\"")
+    if text.startswith("s3://"):
+        if odd or not re.fullmatch(r"s3://[A-Za-z0-9][A-Za-z0-9._-]*(/[^/]+)*/?", text):
+            raise ValueError(
+                "must be s3://bucket or s3://bucket/folder, without credentials (the environment has them, here and on the "
+                "cluster's workers) and without any of * ? [ ] { } and quotes in it"
+            )
+    elif text and (not text.startswith("/") or odd):
         raise ValueError(
-            "must be the absolute path of a folder that this machine and all of the cluster's see (a network file system, "
-            "a bucket that is mounted), without any of * ? [ ] { } and quotes in it"
+            "must be s3://bucket/folder, or the absolute path of a folder that this machine and all of the cluster's see (a "
+            "network file system, a bucket that is mounted), without any of * ? [ ] { } and quotes in it"
         )
     return text
 
@@ -620,12 +627,18 @@ def _raw(data: Path) -> Path | str:
             "WAREHOUSE_RAW holds credentials: leave them out; they are taken from the environment "
             "(AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, say)"
         )
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    if url.scheme == "s3" and endpoint and "endpoint_override" not in url.query:
-        # pyarrow would ask Amazon for the bucket's region first.
-        own = {"endpoint_override": urlsplit(endpoint).netloc, "scheme": urlsplit(endpoint).scheme}
-        url = url._replace(query="&".join(filter(None, [url.query, urlencode(own)])))
+    if url.scheme == "s3" and (own := own_store()) and "endpoint_override" not in url.query:
+        url = url._replace(query="&".join(filter(None, [url.query, own])))
     return url.geturl()
+
+
+def own_store() -> str:
+    """Where `s3://` is, where that is not Amazon's, as pyarrow takes it behind an address's `?`; else ''."""
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    if not endpoint:
+        return ""
+    # pyarrow would ask Amazon for the bucket's region first.
+    return urlencode({"endpoint_override": urlsplit(endpoint).netloc, "scheme": urlsplit(endpoint).scheme})
 
 
 def _explain(file: str, error: Any) -> str:
@@ -635,8 +648,8 @@ def _explain(file: str, error: Any) -> str:
     is_unknown = error["type"] == "extra_forbidden"
     # A secret that was put here by mistake is not repeated on a screen or in a log.
     told = f"{key} {error['input']}"  # of an unknown section, all that is in it
-    may_hold_one = is_unknown or key == "engine.remote"
-    hides = may_hold_one and re.search("token|secret|password|key", told, re.IGNORECASE)
+    may_hold_one = is_unknown or key in ("engine.remote", "engine.storage")
+    hides = may_hold_one and re.search("token|secret|password|key|@", told, re.IGNORECASE)
     given = "***" if hides else repr(error["input"])
     if is_unknown:
         section: Any = Settings

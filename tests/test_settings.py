@@ -63,6 +63,8 @@ WRONG: list[tuple[str, str, str, tuple[str, ...]]] = [
     ("engine", "remote", '"spark.example:15002"', ("sc://spark.example:15002",)),
     ("engine", "remote", '"sc://h:15002/;token=abcdef"', ("***", "WAREHOUSE_SPARK_TOKEN")),
     ("engine", "storage", '"here"', ("'here'", "absolute path")),
+    ("engine", "storage", '"gs://bucket"', ("'gs://bucket'", "s3://bucket/folder, or the absolute path")),
+    ("engine", "storage", '"s3://AKIA:hush@bucket/x"', ("***", "without credentials")),
     ("metadata", "on_conflict", '"drop"', ("'drop'", "drop_value", "reject_update")),
     ("metadata", "lock_scope", '"company"', ("'company'", "organization", "entity")),
     ("metadata", "pins", '{ phone = "text" }', ("phone", "'text'", "string", "boolean")),

@@ -18,8 +18,10 @@ from test_against_oracle import every_table
 from dagster_project.pipeline import erase, nightly
 from dagster_project.readers.places import place_at
 from dagster_project.sources import withdrawal
-from dagster_project.warehouse import backup, stored
-from dagster_project.warehouse.database import DatabaseError, open_warehouse
+from dagster_project.sources.features import FEATURE_EVENTS
+from dagster_project.warehouse import backup, database, stored
+from dagster_project.warehouse.database import DatabaseError, open_warehouse, parser, transaction
+from dagster_project.warehouse.migrations import MIGRATIONS, Migration
 
 NOWHERE = "sc://127.0.0.1:1"
 DAY = date(2026, 3, 31)
@@ -72,6 +74,10 @@ def lives(warehouse: Warehouse) -> Iterator[str]:
 def rows(warehouse: Warehouse) -> dict[str, list[str]]:
     with open_warehouse(warehouse.settings) as connection:
         return {t: sorted(map(str, connection.execute(f"FROM raw.{t}").fetchall())) for t in RAW}
+
+
+def files_below(folder: Path) -> set[Path]:
+    return {file for file in folder.rglob("*.parquet") if file.is_file()}
 
 
 def without_names(found: dict[str, list[str]]) -> dict[str, list[str]]:
@@ -144,6 +150,51 @@ def test_many_small_files_become_one(tmp_path: Path, monkeypatch: pytest.MonkeyP
         "SELECT count(*) AS n, sum(rows) AS r FROM raw.stored WHERE table_name = 'api_calls'"
     ) == [{"n": 1, "r": 3}]
     assert len(rows(warehouse)["api_calls"]) == 3
+
+
+def test_tables_in_files_of_an_older_release_are_upgraded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those in the database are, whether they have rows or not; and a step that fails leaves all as it was."""
+    alike = [Warehouse(tmp_path / "here"), in_files(tmp_path / "there")]
+    for warehouse in alike:
+        put(warehouse, 0)
+        warehouse.night(DAY, NIGHT)
+        warehouse.put("events/more.jsonl", [call(77)])  # a second file of calls
+        (warehouse.raw / "features/received=2026-03-11/0.jsonl").unlink()
+        warehouse.night(DAY, NIGHT + timedelta(days=1))
+        with open_warehouse(warehouse.settings) as connection, transaction(connection):
+            stored.delete(connection, FEATURE_EVENTS)
+    before, listed = rows(alike[1]), files_below(tmp_path / "there/storage")
+    changes = """ALTER TABLE IF EXISTS raw.api_calls ADD COLUMN IF NOT EXISTS more BIGINT DEFAULT 7;
+        ALTER TABLE IF EXISTS raw.feature_events ADD COLUMN other VARCHAR;
+        UPDATE raw.api_calls SET more = status WHERE company_id = 'c1';
+        ALTER TABLE raw.api_calls ALTER status SET DATA TYPE VARCHAR USING 's' || status;
+        ALTER TABLE raw.action_keys RENAME key_last TO last; ALTER TABLE raw.files ADD COLUMN taken BIGINT;
+        DELETE FROM raw.actions;"""
+    with monkeypatch.context() as patched:
+        broken = Migration("breaks", raw=f"{changes} ALTER TABLE raw.api_calls RENAME nothing TO something")
+        patched.setattr(database, "MIGRATIONS", (*MIGRATIONS, broken))
+        with pytest.raises(DatabaseError, match="cannot be upgraded"), open_warehouse(alike[1].settings):
+            pass
+    assert rows(alike[1]) == before
+    assert files_below(tmp_path / "there/storage") == listed
+
+    monkeypatch.setattr(database, "MIGRATIONS", (*MIGRATIONS, Migration("changes", raw=changes)))
+    assert rows(alike[1]) == rows(alike[0]) != before
+    for warehouse in alike:
+        assert {row["more"] for row in warehouse.query("SELECT more FROM raw.api_calls")} == {7, 200}
+        assert warehouse.query("DESCRIBE raw.feature_events")[-1]["column_name"] == "other"
+    assert not listed & files_below(tmp_path / "there/storage/api_calls")
+    assert alike[1].query("SELECT count(*) AS n FROM raw.stored WHERE table_name = 'api_calls'") == [{"n": 2}]
+
+
+def test_every_step_can_be_taken_on_tables_in_files() -> None:
+    large = "|".join(RAW)
+    for step in MIGRATIONS:
+        for statement in parser().extract_statements(step.raw):
+            if re.search(rf"\braw\.({large})\b", statement.query):
+                assert stored.CHANGES.match(statement.query), f"{step.about}: {statement.query}"
 
 
 def test_a_folder_that_is_not_there_or_another_warehouses_is_refused(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from dagster_project.readers.files import FilePart
 from dagster_project.rendering.progress import Steps
 from dagster_project.settings import Settings, token_key
 from dagster_project.spark.engine import engine_of
-from dagster_project.warehouse import loaded_under, registry, stored, tails
+from dagster_project.warehouse import loaded_under, registry, storage, stored, tails
 from dagster_project.warehouse.columns import comments, definitions
 from dagster_project.warehouse.database import Connection, DatabaseError, append_rows, transaction
 
@@ -135,7 +135,7 @@ def load(
             for table in loader.staging:
                 table.clear()
             for rows in done.rows:
-                rows.unlink(missing_ok=True)
+                storage.remove(rows)
             summary = summaries.setdefault(files.source.folder, LoadSummary())
             for one in (*done.unreadable, *done.loads):
                 summary.add(one)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import pickle
-import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
@@ -20,6 +19,7 @@ from uuid import uuid4
 from dagster_project.settings import Settings
 from dagster_project.spark.session import session, telling
 from dagster_project.warehouse.database import in_memory
+from dagster_project.warehouse.storage import Storage, storage_at
 
 from . import all_sources
 from .reading import Batch, LoadContext, Read, read
@@ -41,17 +41,18 @@ class SparkReaders:
 
     def __init__(self, settings: Settings, size: int) -> None:
         self.settings, self.count = settings, int(size >= SMALLEST_BYTES)
-        self._folder = Path(settings.engine.storage) / INCOMING / uuid4().hex
+        self._storage = storage_at(settings.engine.storage)
+        self._folder = self._storage.file(INCOMING, uuid4().hex)
 
     def __enter__(self) -> SparkReaders:
         if self.count:
-            self._folder.mkdir(parents=True)
+            self._storage.make_room(f"{self._folder}/rows")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._storage.remove_below(self._folder)
 
     def read(self, batches: Iterable[Batch]) -> Iterator[Read]:
         """What was read of each batch, in their order. Raises DatabaseError where the cluster failed."""
@@ -64,7 +65,7 @@ class SparkReaders:
             shares = [pickle.dumps(batch) for batch in asked]
             # `range` gives a task a row; a table that is divided does not.
             answers = spark.range(0, len(shares), 1, len(shares)).mapInArrow(
-                partial(_read_shares, shares, str(self._folder)), _ANSWER
+                partial(_read_shares, shares, self._storage, self._folder), _ANSWER
             )
             parts: list[bytes] = []
             taken = 0
@@ -80,7 +81,7 @@ class SparkReaders:
         if isinstance(answer, Read) and not answer.unreadable:
             return answer
         # A file that cannot be read, or a machine that cannot read it? Only what this one finds counts.
-        here = read_share(batch, self._folder)
+        here = read_share(batch, self._storage, self._folder)
         if isinstance(answer, str) or len(here.unreadable) < len(answer.unreadable):
             _log.warning(
                 "the cluster could not read %s (%s): it was read here",
@@ -95,14 +96,16 @@ class SparkReaders:
 # ---------------------------------------------------------------------------------------------------------
 
 
-def _read_shares(shares: Sequence[bytes], folder: str, rows: Iterable[Any]) -> Iterator[Any]:
+def _read_shares(
+    shares: Sequence[bytes], storage: Storage, folder: str, rows: Iterable[Any]
+) -> Iterator[Any]:
     """What a task does: read the shares whose numbers it is handed."""
     import pyarrow as pa
 
     for batch in rows:
         for number in batch.column(0).to_pylist():
             try:
-                answer: Read | str = read_share(pickle.loads(shares[number]), Path(folder))
+                answer: Read | str = read_share(pickle.loads(shares[number]), storage, folder)
             except Exception as error:  # whatever it is, this machine's trouble is not the files'
                 answer = f"{type(error).__name__}: {error}"
             whole = pickle.dumps(answer)
@@ -117,8 +120,8 @@ def _read_shares(shares: Sequence[bytes], folder: str, rows: Iterable[Any]) -> I
                 )
 
 
-def read_share(batch: Batch, folder: Path) -> Read:
-    """Read a share of files; leave its rows in the folder, under names of their own."""
+def read_share(batch: Batch, storage: Storage, folder: str) -> Read:
+    """Read a share of files; leave its rows in a folder there, under names of their own."""
     source = next(source for source in all_sources() if source.folder == batch.source)
     with (
         tempfile.TemporaryDirectory() as scratch,
@@ -127,7 +130,10 @@ def read_share(batch: Batch, folder: Path) -> Read:
         loader = source.loader(LoadContext(connection, batch.settings))
         done = read(loader, batch, 1)
         for table in loader.staging:
-            rows = folder / f"{table.name}-{uuid4().hex}.parquet"
-            table.write(rows)
+            rows = f"{folder}/{table.name}-{uuid4().hex}.parquet"
+            written = Path(scratch) / "rows.parquet" if storage.is_bucket else Path(rows)
+            table.write(written)
+            if storage.is_bucket:
+                storage.take_in(written, rows)
             done.rows.append(rows)
     return done

@@ -186,7 +186,7 @@ class StagingTable:
         self.has_macros = False
         self._rows: list[tuple[Any, ...]] = []
         self._files: dict[int, FileLoad] = {}
-        self._staged: list[tuple[Path, int]] = []
+        self._staged: list[tuple[Path | str, int]] = []
         connection.execute(f"CREATE OR REPLACE TEMP TABLE {self.name} ({definitions(self.columns)})")
 
     def add(self, row: tuple[Any, ...]) -> None:
@@ -214,7 +214,7 @@ class StagingTable:
         self._drop_table(load)
         self._files.pop(load.load_seq, None)
 
-    def write(self, file: Path) -> None:
+    def write(self, file: Path | str) -> None:
         """Write all rows to a Parquet file."""
         self.flush()
         columns = ", ".join(
@@ -226,7 +226,7 @@ class StagingTable:
             f"COPY (SELECT {columns} FROM {self.all}) TO '{quoted(str(file))}' (FORMAT parquet)"
         )
 
-    def stage(self, file: Path, shift: int) -> None:
+    def stage(self, file: Path | str, shift: int) -> None:
         """Count in the rows of a Parquet file. shift: from the load_seq in there to the one that they are loaded under."""
         self._staged.append((file, shift))
 
@@ -341,7 +341,7 @@ class Read:
 
     loads: list[FileLoad] = field(default_factory=list)
     unreadable: list[FileLoad] = field(default_factory=list)
-    rows: list[Path] = field(default_factory=list)
+    rows: list[Path | str] = field(default_factory=list)
 
 
 def read(

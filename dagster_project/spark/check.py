@@ -15,6 +15,7 @@ import duckdb
 
 from dagster_project.settings import Settings
 from dagster_project.warehouse.database import DatabaseError
+from dagster_project.warehouse.storage import remove, storage_at
 
 from .probe import look
 from .session import session, shown, telling
@@ -52,30 +53,45 @@ def _findings(settings: Settings) -> Iterator[Finding]:
             False,
             f"its version is {theirs}, the client's is {ours}: they should be the same (pip install 'pyspark=={spark.version}')",
         )
-    storage = Path(settings.engine.storage)
-    if not storage.is_dir():
-        yield Finding(False, f"storage: there is no folder {storage} on this machine: mount or make it")
+    place = storage_at(settings.engine.storage)
+    storage, mark = place.address, place.file(f"check-{uuid4().hex}")
+    try:
+        if not place.is_there():
+            yield Finding(
+                False,
+                f"storage: there is no bucket for {storage}: make it"
+                if place.is_bucket
+                else f"storage: there is no folder {storage} on this machine: mount or make it",
+            )
+            return
+        place.write(mark, b"seen")
+    except (OSError, ValueError) as error:
+        yield Finding(False, f"storage: {storage} cannot be written to from this machine: {error}")
         return
-    mark = storage / f"check-{uuid4().hex}"
-    mark.write_text("seen", encoding="utf-8")
+    left = [f"{mark}-{number}" for number in range(_TASKS)]
     try:
         answers = [
             json.loads(row.answer)
             for row in spark.range(0, _TASKS, 1, _TASKS)
-            .mapInArrow(partial(look, str(mark), str(settings.raw), _MODULES), "answer string")
+            .mapInArrow(partial(look, place, mark, str(settings.raw), _MODULES), "answer string")
             .collect()
         ]
-        left = [Path(f"{mark}-{number}") for number in range(_TASKS)]
-        unseen = [file for file in left if not file.exists()]
-        for file in left:
-            file.unlink(missing_ok=True)
+        unseen = [file for file in left if not place.has(file)]
     finally:
-        mark.unlink(missing_ok=True)
+        for file in (mark, *left):
+            remove(file)
     hosts = sorted({answer["host"] for answer in answers})
     yield Finding(True, f"its workers answer: {', '.join(hosts)}")
     yield from _of_python(answers)
     blind = sorted({answer["host"] for answer in answers if not answer["reads"]})
-    if blind:
+    if blind and place.is_bucket:
+        said = next((a["wrong"] for a in answers if a["wrong"]), "it is empty there")
+        yield Finding(
+            False,
+            f"storage: {storage} cannot be read on {', '.join(blind)} ({said}): give the workers' Python credentials, in its "
+            "environment or by the machine's role",
+        )
+    elif blind:
         yield Finding(False, f"storage: {storage} is not seen on {', '.join(blind)}: mount it there, too")
     elif unseen or any(not answer["writes"] for answer in answers):
         said = next((a["wrong"] for a in answers if a["wrong"]), "not seen here")

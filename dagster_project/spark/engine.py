@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 from dagster_project.settings import Settings
@@ -14,7 +13,9 @@ from dagster_project.warehouse.columns import Column, definitions, identifier, n
 from dagster_project.warehouse.database import Connection
 from dagster_project.warehouse.engine import Engine, Local, Rows
 from dagster_project.warehouse.models import Model
+from dagster_project.warehouse.storage import Bucket, storage_at
 
+from . import objects
 from .session import session, telling
 
 _log = logging.getLogger(__name__)
@@ -63,16 +64,16 @@ class Spark(Local):
             super().insert(connection, table, rows, without, only)
             return
         place = ("load_seq", "line", "element")
-        folder = Path(stored.new_file(connection, table.name)).with_suffix("")
+        folder = stored.new_file(connection, table.name).removesuffix(".parquet")
         with telling(self.settings, f"writing raw.{table.name}"), self._views() as views:
             taken = dict.fromkeys([*(column.name for column in table.columns), *place])
             views["incoming"] = self._relation(connection, rows, list(taken))
             views["refused"] = self._relation(connection, Rows(without), place)
-            self._run(
+            stands = self._run(
                 f"SELECT {_names(table.columns)} FROM incoming LEFT ANTI JOIN refused "
                 f"USING ({', '.join(place)}) WHERE {only}"
-            ).write.parquet(_address(folder), compression="zstd")
-        written = sorted(str(file) for file in folder.glob("*.parquet"))
+            )
+            written = self._written(stands, folder)
         if written:
             stored.add(connection, table.name, written)
 
@@ -84,8 +85,8 @@ class Spark(Local):
             return super().sums(connection, model, since, given)
         files = stored.files_of(connection, table, since)
         with telling(self.settings, f"computing {model.name}"), self._views() as views:
-            spark = session(self.settings)
-            views[table] = spark.read.parquet(*map(_address, files))
+            described = connection.execute(f"DESCRIBE raw.{table}").fetchall()
+            views[table] = self._of_files(files, [name for name, *_ in described])
             from .sql import carried
 
             found = self._run(carried(model.query, {name: table}, given))
@@ -109,9 +110,9 @@ class Spark(Local):
         if rows.files:
             by_shift: dict[int, list[str]] = {}
             for file, shift in rows.files:
-                by_shift.setdefault(shift, []).append(_address(file))
+                by_shift.setdefault(shift, []).append(str(file))
             parts = [
-                spark.read.parquet(*files).selectExpr(
+                self._of_files(files, taken).selectExpr(
                     *(
                         f"load_seq + {shift} AS load_seq" if name == "load_seq" else f"`{name}`"
                         for name in taken
@@ -127,7 +128,7 @@ class Spark(Local):
         if rows.sql.startswith("raw.") and stored.is_stored(connection, table):
             files = stored.files_of(connection, table)
             if files:
-                return spark.read.parquet(*map(_address, files)).select(*taken)
+                return self._of_files(files, taken)
         # All else is small: slots, names, what is refused.
         query = f"SELECT {', '.join(names)} FROM {rows.sql}"
         small = connection.sql(query).to_arrow_table()
@@ -136,6 +137,21 @@ class Spark(Local):
         kinds = connection.execute(f"DESCRIBE {query}").fetchall()
         nulls = ", ".join(f"CAST(NULL AS {_KINDS.get(kind, kind)}) AS `{name}`" for name, kind, *_ in kinds)
         return spark.sql(f"SELECT {nulls} WHERE false")
+
+    def _of_files(self, files: Sequence[str], taken: Sequence[str]) -> Any:
+        """Columns of Parquet files, as a relation of the cluster's."""
+        spark, place = session(self.settings), storage_at(files[0])
+        if isinstance(place, Bucket):
+            return objects.read(spark, place, files, taken)
+        return spark.read.parquet(*map(place.of_cluster, files)).select(*taken)
+
+    def _written(self, rows: Any, folder: str) -> list[str]:
+        """Let the cluster write rows to a folder that is not there yet. Returns the files."""
+        place = storage_at(folder)
+        if isinstance(place, Bucket):
+            return objects.write(rows, place, folder)
+        rows.write.parquet(place.of_cluster(folder), compression="zstd")
+        return [file for file in place.files(folder) if file.endswith(".parquet")]
 
     def _fetch(self, connection: Connection, found: Any, columns: Sequence[Column], table: str) -> None:
         """What the cluster gives, as a temporary table."""
@@ -163,7 +179,3 @@ class _Views(dict[str, Any]):
 
 def _names(columns: Sequence[Column]) -> str:
     return ", ".join(f"`{column.name}`" for column in columns)
-
-
-def _address(file: Path | str) -> str:
-    return f"file://{file}"

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 
-def look(mark: str, raw: str, modules: Sequence[str], rows: Iterable[Any]) -> Iterator[Any]:
-    """What a worker finds."""
+def look(place: Any, mark: str, raw: str, modules: Sequence[str], rows: Iterable[Any]) -> Iterator[Any]:
+    """What a worker finds. place: the storage, in which a mark was left."""
     import pyarrow as pa
 
     missing = []
@@ -29,15 +29,16 @@ def look(mark: str, raw: str, modules: Sequence[str], rows: Iterable[Any]) -> It
                 "python": platform.python_version(),
                 "duckdb": version,
                 "missing": missing,
-                "reads": Path(mark).exists(),
+                "reads": False,
                 "raw": Path(raw).exists(),
                 "writes": False,
                 "wrong": None,
             }
-            if found["reads"]:
-                try:
-                    Path(f"{mark}-{number}").write_text("seen", encoding="utf-8")
+            try:
+                found["reads"] = place.has(mark)
+                if found["reads"]:
+                    place.write(f"{mark}-{number}", b"seen")
                     found["writes"] = True
-                except OSError as error:
-                    found["wrong"] = str(error)
+            except (OSError, ValueError) as error:
+                found["wrong"] = str(error)
             yield pa.RecordBatch.from_pydict({"answer": [json.dumps(found)]})

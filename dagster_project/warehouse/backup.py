@@ -20,6 +20,7 @@ from . import stored
 from .database import hold, in_memory, open_warehouse, quoted, require_known_version, version_of_copy
 from .durable import keep_private, put_in_place, require_files, sync
 from .publish import publish
+from .storage import copy, storage_at
 
 _log = logging.getLogger(__name__)
 _LIST = "backup.json"
@@ -49,19 +50,19 @@ def make(settings: Settings, folder: Path) -> int:
                 _log.debug("copying %s", file.name)
                 _copy(file, part / file.name)
             copies = [part / file.name for file in _files(settings)]
-            for copy in copies:
-                version_of_copy(copy)
+            for copied in copies:
+                version_of_copy(copied)
             # Large tables that lie in files which a cluster sees.
             for name, stored_file in stored.copied_names(connection).items():
                 _log.debug("copying %s", name)
                 copies.append(part / name)
                 copies[-1].parent.mkdir(parents=True, exist_ok=True)
-                _copy(stored_file, copies[-1])
-        listed = {copy.relative_to(part).as_posix(): _hash(copy) for copy in copies}
+                copy(stored_file, copies[-1])
+        listed = {copied.relative_to(part).as_posix(): _hash(copied) for copied in copies}
         made = {"made_at": datetime.now(UTC).isoformat(timespec="seconds"), "sha256": listed}
         (part / _LIST).write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
-        for copy in (*copies, part / _LIST):
-            sync(copy)
+        for copied in (*copies, part / _LIST):
+            sync(copied)
         _end(part, folder)
     except (OSError, subprocess.CalledProcessError) as error:
         raise BackupError(
@@ -72,7 +73,7 @@ def make(settings: Settings, folder: Path) -> int:
     return sum((folder / name).stat().st_size for name in listed)
 
 
-def _stored(folder: Path) -> dict[str, Path]:
+def _stored(folder: Path) -> dict[str, str]:
     """The files of a backup that lay where a cluster sees them, and where that was."""
     with in_memory("250MB", folder) as connection:
         connection.execute(f"ATTACH '{quoted(str(folder / 'raw.duckdb'))}' AS raw (READ_ONLY)")
@@ -120,10 +121,10 @@ def restore(settings: Settings, folder: Path) -> None:
                 _log.debug("copying %s", file.name)
                 _copy(folder / file.name, part)
             for name, stored_file in _stored(folder).items():
-                if not stored_file.exists():
+                place = storage_at(stored_file)
+                if not place.has(stored_file):
                     _log.debug("copying %s", name)
-                    stored_file.parent.mkdir(parents=True, exist_ok=True)
-                    _copy(folder / name, stored_file)
+                    place.take_in(folder / name, stored_file)
             for file, part in parts.items():
                 # What was not yet written into the database that goes; it would be applied to the one that comes.
                 file.with_name(f"{file.name}.wal").unlink(missing_ok=True)

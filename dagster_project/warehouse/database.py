@@ -306,6 +306,9 @@ def _open(settings: Settings) -> Connection:
             connection.execute(f"SET threads = {settings.warehouse.threads}")
         make_private(*(f for file in _databases(settings) for f in (file, _log_of(file))))
         _remove_leftovers(settings)
+        from . import stored  # which needs this module
+
+        stored.attach(connection)
         _upgrade(connection, "raw", settings.raw_file.name)
         _upgrade(connection, "warehouse", settings.warehouse_file.name)
     except BaseException:
@@ -328,6 +331,8 @@ def _upgrade(connection: Connection, database: str, file: str) -> None:
         tables = "SELECT count(*) FROM duckdb_tables() WHERE database_name = ?"
         version = 0 if value(connection, tables, [database]) else newest
     require_known_version(file, version)
+    from . import stored  # which needs this module
+
     with transaction(connection):
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {at.rpartition('.')[0]}")
         connection.execute(f"CREATE TABLE IF NOT EXISTS {at} (version BIGINT)")
@@ -337,12 +342,13 @@ def _upgrade(connection: Connection, database: str, file: str) -> None:
             _log.info("upgrading %s to schema version %d: %s", file, number, step.about)
             if step.only_with and not value(
                 connection,
-                "SELECT count(*) FROM duckdb_tables() WHERE database_name = ? AND table_name = ?",
+                "SELECT (SELECT count(*) FROM duckdb_tables() WHERE database_name = $1 AND table_name = $2)"
+                " + (SELECT count(*) FROM duckdb_views() WHERE database_name = $1 AND view_name = $2)",
                 [database, step.only_with],
             ):
                 continue
             try:
-                connection.execute(getattr(step, database))
+                stored.upgrade(connection, getattr(step, database))
             except duckdb.Error as error:
                 raise DatabaseError(
                     f"{file} cannot be upgraded to schema version {number} ({step.about}): {error}; it is as it was"

@@ -28,7 +28,7 @@ class Rows:
     load_seq in there a number is added."""
 
     sql: str
-    files: Sequence[tuple[Path, int]] = field(default=())
+    files: Sequence[tuple[Path | str, int]] = field(default=())
 
 
 class Engine(Protocol):

@@ -17,6 +17,9 @@ from dataclasses import dataclass
 class Migration:
     """about: for the person who reads the log. raw, warehouse: SQL for each database, '' for none.
 
+    Where large tables lie in files, an ALTER TABLE, UPDATE or DELETE of one is done file by file (`stored.upgrade`): so it says
+    what becomes of a row by that row alone.
+
     A database may lack a table (it is made when it is first needed): write ALTER TABLE IF EXISTS. only_with: a table of the
     database without which the step has nothing to do.
     """

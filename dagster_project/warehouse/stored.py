@@ -1,4 +1,4 @@
-"""Raw tables that lie as Parquet files in a folder which a cluster sees, and not in `raw.duckdb`.
+"""Raw tables that lie as Parquet files in a folder or bucket that a cluster sees, and not in `raw.duckdb`.
 
 `raw.stored` says of which files such a table consists; the table itself is a view on them, so whoever reads it sees no
 difference. A file has a name that never comes again, and is never written to once it is named there: what changes rows puts
@@ -12,16 +12,18 @@ from __future__ import annotations
 
 import json
 import logging
-import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Protocol
 from uuid import uuid4
 
 from .columns import Column, definitions, identifier, names_of
 from .database import Connection, DatabaseError, quoted, transaction, value
-from .durable import sync
+from .storage import Storage, copy, storage_at
 
 if TYPE_CHECKING:
     from dagster_project.settings import Settings
@@ -37,6 +39,8 @@ INCOMING = "incoming"
 # Small files become one: when so many of a table were written by as many loads.
 _MOST_SMALL_FILES, _SMALL_ROWS = 32, 1_000_000
 _ROWS_A_FILE = 4_000_000
+# What may change a table of an older release: a statement changes the rows of one table, each by itself.
+CHANGES = re.compile(r"\s*(?:ALTER TABLE(?: IF EXISTS)?|UPDATE|DELETE FROM) raw\.(\w+)\b")
 
 
 class Table(Protocol):
@@ -48,10 +52,10 @@ class Table(Protocol):
     def columns(self) -> Sequence[Column]: ...
 
 
-def folder(connection: Connection) -> Path | None:
+def place(connection: Connection) -> Storage | None:
     """Where such tables lie; None: in `raw.duckdb`, as all others do."""
     kept = value(connection, "SELECT folder FROM raw.storage") if _is_prepared(connection) else None
-    return None if kept is None else Path(kept)
+    return None if kept is None else storage_at(kept)
 
 
 def is_stored(connection: Connection, table: str) -> bool:
@@ -73,13 +77,13 @@ def files_of(connection: Connection, table: str, since: int = 0) -> list[str]:
     return [file for (file,) in found]
 
 
-def copied_names(connection: Connection) -> dict[str, Path]:
+def copied_names(connection: Connection) -> dict[str, str]:
     """All files, by the names that they have in a backup."""
-    if folder(connection) is None:
+    if place(connection) is None:
         return {}
     found = connection.execute("SELECT table_name, file FROM raw.stored ORDER BY ALL").fetchall()
     # Where a cluster wrote, a file's name is its folder's as well.
-    return {f"stored/{table}/{Path(file).parent.name}-{Path(file).name}": Path(file) for table, file in found}
+    return {f"stored/{table}/{'-'.join(file.split('/')[-2:])}": file for table, file in found}
 
 
 def rows_since(connection: Connection, table: str, since: int) -> int:
@@ -170,16 +174,17 @@ def write(connection: Connection, table: Table, rows: str) -> None:
 
 def new_file(connection: Connection, table: str) -> str:
     """A name that never comes again."""
-    where = folder(connection)
+    where = place(connection)
     assert where is not None
-    (where / table).mkdir(exist_ok=True)
-    return str(where / table / f"{uuid4().hex}.parquet")
+    file = where.file(table, f"{uuid4().hex}.parquet")
+    where.make_room(file)
+    return file
 
 
 def add(connection: Connection, table: str, files: Sequence[str]) -> None:
     """Count files in that were written for a table. `show` is to follow."""
     for file in files:
-        sync(Path(file))
+        storage_at(file).keep(file)
     connection.execute(
         f"""INSERT INTO raw.stored
         SELECT ?, filename, count(*), min(load_seq), max(load_seq)
@@ -230,6 +235,56 @@ def _compact(connection: Connection, table: Table) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------
+# Tables of an older release
+# ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _AsItIs:
+    """A table with the columns that it happens to have."""
+
+    name: str
+    columns: Sequence[Column]
+
+
+def upgrade(connection: Connection, step: str) -> None:
+    """Take a step of `migrations`, in a transaction. Statements that change a table in files are done file by file."""
+    of_files: dict[str, list[str]] = {}
+    for statement in connection.extract_statements(step):
+        changed = CHANGES.match(statement.query)
+        if changed and is_stored(connection, changed[1]):
+            of_files.setdefault(changed[1], []).append(statement.query)
+        else:
+            connection.execute(statement.query)
+    for table, statements in of_files.items():
+        _rewrite(connection, table, statements)
+
+
+def _rewrite(connection: Connection, name: str, statements: Sequence[str]) -> None:
+    """Put files with changed rows and columns in the place of all that a table has."""
+    before = _as_it_is(connection, name)
+    files = files_of(connection, name)
+    connection.execute("DELETE FROM raw.stored WHERE table_name = ?", [name])
+    connection.execute(f"DROP VIEW raw.{name}")
+    # Without a row the statements are still needed for the columns.
+    for few in [[file] for file in files] or [[]]:
+        connection.execute(f"CREATE TABLE raw.{name} ({definitions(before.columns)})")
+        if few:
+            connection.execute(f"INSERT INTO raw.{name} {_reading(before, few)}")
+        for statement in statements:
+            connection.execute(statement)
+        now = _as_it_is(connection, name)
+        write(connection, now, f"raw.{name}")
+        connection.execute(f"DROP TABLE raw.{name}")
+    _show(connection, now)
+
+
+def _as_it_is(connection: Connection, name: str) -> _AsItIs:
+    described = connection.execute(f"DESCRIBE raw.{name}").fetchall()
+    return _AsItIs(name, [Column(column, kind, "") for column, kind, *_ in described])
+
+
+# ---------------------------------------------------------------------------------------------------------
 # From one machine to a cluster's folder, and back
 # ---------------------------------------------------------------------------------------------------------
 
@@ -244,16 +299,18 @@ def agree(
 
     Raises DatabaseError, with nothing changed.
     """
-    wanted = Path(settings.engine.storage) if settings.engine.kind == "spark" else None
-    there = folder(connection)
+    wanted = storage_at(settings.engine.storage) if settings.engine.kind == "spark" else None
+    there = place(connection)
     if wanted is not None:
-        _require_folder(wanted, settings)
+        _require_place(wanted, settings)
+        wanted.attach(connection)
     missing = [t for t in tables if wanted is not None and not is_stored(connection, t.name)]
-    if wanted == there and not missing:
+    is_there = (wanted and wanted.address) == (there and there.address)
+    if is_there and not missing:
         return None
     with transaction(connection):
-        if there is not None and wanted is not None and there != wanted:
-            _move_files(connection, there, wanted)
+        if there is not None and wanted is not None and not is_there:
+            _move_files(connection, wanted)
         connection.execute("DELETE FROM raw.storage")
         if wanted is None:
             for table in tables:
@@ -262,13 +319,13 @@ def agree(
             connection.execute("DELETE FROM raw.stored")
             done = "the raw tables lie in raw.duckdb again"
         else:
-            connection.execute("INSERT INTO raw.storage VALUES (?)", [str(wanted)])
+            connection.execute("INSERT INTO raw.storage VALUES (?)", [wanted.address])
             for table in tables:
                 if is_stored(connection, table.name):
                     _show(connection, table)
                 else:
                     _take_over(connection, table)
-            done = f"the large raw tables lie in {wanted} now"
+            done = f"the large raw tables lie in {wanted.address} now"
     tidy(connection)
     _log.info("%s", done)
     return done
@@ -306,57 +363,59 @@ def _give_back(connection: Connection, table: Table, make: Callable[[Table], Non
         connection.execute(f"INSERT INTO raw.{table.name} {_reading(table, files)}")
 
 
-def _move_files(connection: Connection, there: Path, wanted: Path) -> None:
-    """Copy the files to another folder; the old ones are left for whoever looks there."""
-    import shutil
+def _move_files(connection: Connection, wanted: Storage) -> None:
+    """Copy the files to another place; the old ones are left for whoever looks there."""
+    with TemporaryDirectory() as scratch:
+        local = Path(scratch) / "moving"
+        for table, file in connection.execute("SELECT table_name, file FROM raw.stored").fetchall():
+            target = wanted.file(table, file.rpartition("/")[2])
+            copy(file, local)
+            wanted.take_in(local, target)
+            connection.execute("UPDATE raw.stored SET file = ? WHERE file = ?", [target, file])
 
-    for table, file in connection.execute("SELECT table_name, file FROM raw.stored").fetchall():
-        target = wanted / table / Path(file).name
-        target.parent.mkdir(exist_ok=True)
-        shutil.copyfile(file, target)
-        connection.execute("UPDATE raw.stored SET file = ? WHERE file = ?", [str(target), file])
 
-
-def _require_folder(wanted: Path, settings: Settings) -> None:
-    """Raises DatabaseError where the folder is not there, or another warehouse's."""
-    if not wanted.is_dir():
-        raise DatabaseError(
-            f"[engine] storage = '{wanted}': there is no such folder. Is it mounted? Make it, on a file system that all "
-            "machines of the cluster see"
-        )
-    owner = wanted / _OWNER
+def _require_place(wanted: Storage, settings: Settings) -> None:
+    """Raises DatabaseError where it is not there, or another warehouse's."""
+    what = f"[engine] storage = '{wanted.address}'"
+    owner = wanted.file(_OWNER)
     here = str(settings.data.resolve())
     try:
-        if owner.exists():
-            other = json.loads(owner.read_text(encoding="utf-8")).get("data")
+        if not wanted.is_there():
+            raise DatabaseError(
+                f"{what}: there is no such {'bucket' if wanted.is_bucket else 'folder. Is it mounted?'}. Make it, where all "
+                "machines of the cluster see it"
+            )
+        if wanted.has(owner):
+            other = json.loads(wanted.read(owner)).get("data")
             if other != here:
                 raise DatabaseError(
-                    f"[engine] storage = '{wanted}' belongs to the warehouse in {other}, and this one is in {here}: name "
+                    f"{what} belongs to the warehouse in {other}, and this one is in {here}: name "
                     f"another folder; or, if the warehouse was moved, remove {owner}"
                 )
         else:
-            owner.write_text(json.dumps({"data": here}) + "\n", encoding="utf-8")
+            wanted.write(owner, (json.dumps({"data": here}) + "\n").encode())
     except (OSError, ValueError, AttributeError) as error:
         raise DatabaseError(f"{owner} cannot be read or written: {error}") from error
 
 
+def attach(connection: Connection) -> None:
+    """Let DuckDB read the tables where they lie. Raises DatabaseError."""
+    where = place(connection)
+    if where is not None:
+        try:
+            where.attach(connection)
+        except OSError as error:
+            raise DatabaseError(f"{where.address}, where the large raw tables lie: {error}") from error
+
+
 def tidy(connection: Connection) -> None:
     """Remove the files that no row names. With the lock held, nobody else needs them."""
-    where = folder(connection)
-    if where is None or not (where / _OWNER).is_file():
+    where = place(connection)
+    if where is None:
         return
-    named = {file for (file,) in connection.execute("SELECT file FROM raw.stored").fetchall()}
-    for path, _, files in os.walk(where, topdown=False):
-        left = len(files)
-        for name in files:
-            file = os.path.join(path, name)
-            if file not in named and Path(path) != where:
-                with suppress(OSError):
-                    os.unlink(file)
-                    left -= 1
-        if not left and Path(path).parent != where and Path(path) != where:
-            with suppress(OSError):
-                os.rmdir(path)
+    with suppress(OSError):
+        if where.has(where.file(_OWNER)):
+            where.tidy({file for (file,) in connection.execute("SELECT file FROM raw.stored").fetchall()})
 
 
 def _is_prepared(connection: Connection) -> bool:

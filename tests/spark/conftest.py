@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from object_store import object_store
 
 from dagster_project.spark import session
 from dagster_project.standins.spark import Cluster, missing
@@ -22,7 +24,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def store() -> Iterator[Any]:
+    """An object store, and a client for it. The cluster's workers have its credentials, too."""
+    with object_store() as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory, store: Any) -> Iterator[Cluster]:
     """A master, two workers and a Connect server, once for all tests."""
     if os.environ["WAREHOUSE_TEST_SPARK"].startswith("sc://"):
         pytest.skip("a cluster that runs already is left alone")
