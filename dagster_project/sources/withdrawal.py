@@ -75,7 +75,8 @@ def look(connection: Connection, place: Place, names: Sequence[str], *, gone: bo
     if gone:
         there = replay.locate(connection, place, folders, [file.file_seq for file in loaded])
         lost, before = {f.file_seq for f in loaded if f.file_seq not in there}, None
-        while chosen != before:  # an export that a withdrawn one had replaced stands again, and may be gone as well
+        # An export that a withdrawn one had replaced stands again, and may be gone as well.
+        while chosen != before:
             before = chosen
             chosen = chosen | (lost - _replaced(connection, loaded, chosen))
     plan = Withdrawal([file for file in loaded if file.file_seq in chosen])
