@@ -30,6 +30,7 @@ from dagster_project.warehouse.publish import publish
 _END = date(2026, 11, 21)
 _DAYS = 100
 _USERS = 3  # a company
+_A_PAGE = 50  # rows of a list of companies
 
 # Figures follow the row's own numbers by dice(sides, number, throw), so they are the same each time.
 # {first}: the first day; {days}, {companies}.
@@ -92,6 +93,31 @@ _FILL = {
         FROM range({companies}) AS s(c) WHERE dice(10, c, 10) = 0""",
     "marts.cohort_changes": """
         SELECT cohort, entity, id, entered_at AS changed_at, 'entered' AS change FROM marts.cohort_members""",
+    "marts.company_latency_daily": """
+        SELECT day, company_id, calls, 0 AS untimed_calls, 80.0 AS p50_ms, 100.0 + calls AS p90_ms, 900.0 AS p99_ms
+        FROM marts.company_usage_daily ORDER BY rowid""",
+    "marts.company_health_daily": """
+        SELECT day, company_id, calls / 400 AS health_score, 'good' AS health,
+               CAST('{{"recency":1.0,"trend":null}}' AS JSON) AS components
+        FROM marts.company_usage_daily ORDER BY rowid""",
+    "marts.subscriptions": """
+        SELECT 'sub_' || c AS subscription_id, 'cmp_' || c AS company_id, 'active' AS status,
+               TIMESTAMP '{last} 00:00:00' - INTERVAL 9 DAY AS current_period_start,
+               TIMESTAMP '{last} 00:00:00' + INTERVAL 21 DAY AS current_period_end,
+               CAST('{{"plan":"Growth"}}' AS JSON) AS metadata, TIMESTAMP '{last} 02:00:00' AS updated_at
+        FROM range({companies}) AS s(c)""",
+    "marts.meter_usage": """
+        SELECT *, quantity / quota AS share FROM (
+            SELECT ['calls', 'feature_total'][1 + CAST(m AS INTEGER)] AS meter, 'cmp_' || c AS company_id,
+                   'sub_' || c AS subscription_id, DATE '{last}' - CAST(9 + 30 * p AS INTEGER) AS period_start,
+                   DATE '{last}' + CAST(20 - 30 * p AS INTEGER) AS period_end, dice(9000, c, p) AS quantity,
+                   10000.0 AS quota, p > 0 AS is_closed
+            FROM range({companies}) AS s(c), range(2) AS t(m), range(4) AS u(p))
+        ORDER BY meter, company_id, period_start""",
+    "marts.alerts": """
+        SELECT 'gone_silent' AS rule, 'company' AS entity, 'cmp_' || c AS id, TIMESTAMP '{last} 02:00:00' AS opened_at,
+               CASE WHEN dice(2, c, 21) = 0 THEN TIMESTAMP '{last} 03:00:00' END AS closed_at, 'last seen 3 days ago' AS detail
+        FROM range({companies}) AS s(c) WHERE dice(20, c, 20) = 0""",
     "ops.hubspot_ledger": """
         SELECT 77 AS portal_id, 'companies' AS object, 'c' || c || '.example' AS key,
                CAST(500000 + c AS VARCHAR) AS hubspot_id,
@@ -128,7 +154,7 @@ _FILL = {
 _PAGES = {
     "overview": "/",
     "companies": "/companies",
-    "companies, page 1,000": "/companies?page=1000",
+    "companies, the last page": "/companies?page={last_page}",
     "companies, search": "/companies?q=Company+4711",
     "companies, email of a user": "/companies?q=u4711%40",
     "companies, metadata key": "/companies?field=metadata.plan_name&op=is&value=Growth&sort=company_name",
@@ -141,6 +167,9 @@ _PAGES = {
     "one user": "/user?id=usr_4711",
     "cohorts": "/cohorts",
     "cohort changes": "/cohorts/changes?cohort=gone_quiet",
+    "alerts": "/alerts?state=open",
+    "meters": "/meters",
+    "meters, near their quota": "/meters?state=near&period=goes+on",
     "features": "/features",
     "features, a year": "/features?days=365",
     "one feature": "/feature?feature=Feature+7",
@@ -194,10 +223,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 publish(connection, settings)
         size = settings.analytics_file.stat().st_size / 1e6
         print(f"{given.companies:,} companies, {given.companies * given.days:,} company days, {size:,.0f} MB")
-        _measure(settings, given.times)
+        _measure(settings, given.times, given.companies)
 
 
-def _measure(settings: Settings, times: int) -> None:
+def _measure(settings: Settings, times: int, companies: int) -> None:
     portal = subprocess.Popen(
         [sys.executable, "-m", "dagster_project.cli", "portal", "--port", "0"],
         env={**os.environ, "WAREHOUSE_DATA": str(settings.data), "PYTHONUNBUFFERED": "1"},
@@ -209,7 +238,8 @@ def _measure(settings: Settings, times: int) -> None:
         base = portal.stdout.readline().partition("Portal: ")[2].partition("/  ")[0]
         table = Table("page", "first ms", "then ms", "greatest ms")
         for name, path in _PAGES.items():
-            first, *others = [1000 * _ask(base + path) for _ in range(times + 1)]
+            address = base + path.format(last_page=max(companies // _A_PAGE, 1))
+            first, *others = [1000 * _ask(address) for _ in range(times + 1)]
             table.add_row(name, *(f"{n:,.0f}" for n in (first, statistics.median(others), max(others))))
         Console(width=100).print(table)
     finally:
