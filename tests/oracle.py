@@ -613,7 +613,8 @@ def without_tail(path: str, content: bytes, loaded: bytes) -> tuple[bytes, RawRe
             return content, None
         first = loaded.count(b"\n")
         lines = content[len(loaded) :].split(b"\n")
-        _, cut = read_json_lines([line.removesuffix(b"\r") for line in lines], 1)
+        begins = [] if loaded else [without_bom(lines[0])]  # a file's, and the line's
+        _, cut = read_json_lines([line.removesuffix(b"\r") for line in (begins + lines[len(begins) :])], 1)
         if cut is None:
             return content, None
         start = len(content) - len(b"\n".join(lines[cut:]))
