@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import random
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -175,15 +175,22 @@ def loaded(warehouse: Warehouse) -> dict[str, set[tuple[Any, ...]]]:
 def test_slots_and_event_ids_are_as_the_rules_say(
     tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(workers, "SMALLEST_BYTES", 0)
+    count = 1 + seed % 2 if seed % 5 == 0 else 1  # processes take long to start
+    assert_by_the_rules(tmp_path, seed, monkeypatch, {"workers": count})
+
+
+def assert_by_the_rules(
+    folder: Path, seed: int, monkeypatch: pytest.MonkeyPatch, engine: Mapping[str, Any]
+) -> None:
+    """Load three nights of random events, and hold what became of them against the rules. engine: who does it."""
     chance = random.Random(seed)
     limits = {f"{kind}_limit": chance.choice([1, 2, 3, 5, 9, 256]) for kind in ("feature", "module")}
     plain = Plain(**limits)
-    count = 1 + seed % 2 if seed % 5 == 0 else 1  # processes take long to start
-    monkeypatch.setattr(workers, "SMALLEST_BYTES", 0)
     monkeypatch.setattr(typed, "SMALLEST_BYTES", chance.choice([0, 2000, 1 << 60]))
     monkeypatch.setattr(loading, "_BATCH_FILES", chance.choice([1, 2, 500]))
     monkeypatch.setattr(loading, "_SHARE_FILES", chance.choice([1, 50]))
-    warehouse = Warehouse(tmp_path, features=limits, engine={"workers": count})
+    warehouse = Warehouse(folder, features=limits, engine=engine)
     ids = [f"id{n}" for n in range(chance.choice([2, 20, 200]))]
     names = {field: [f"{field[0]}{n}" for n in range(chance.choice([1, 4, 12, 300]))] for field in NAMES}
     for field in NAMES:
