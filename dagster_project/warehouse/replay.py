@@ -212,7 +212,12 @@ class _Search:
                 self.found[file.file_seq] = Found(there[0], there[1].bytes, there[1].sha256)
                 continue
             for length, sha256 in _begins(file):
-                at = beginnings.get((file.source, length, sha256)) or descends.get(file.file_seq)
+                at = beginnings.get((file.source, length, sha256))
+                if file.tail == "rejected" and length == file.bytes:  # with the record that has no end
+                    if at is None and only_changed:
+                        break  # one that was not looked at may hold it
+                elif at is None:
+                    at = descends.get(file.file_seq)
                 if at is None and not length:
                     at = next((p for p, (source, _) in self.listed.items() if source == file.source), None)
                 if at is not None:
@@ -255,6 +260,8 @@ def _begins(file: File) -> list[tuple[int, str]]:
     """What a content must begin with to hold all that was loaded of a file."""
     assert file.bytes is not None
     assert file.sha256 is not None
-    if file.end_sha256 is not None and file.end_byte is not None:
-        return [(file.end_byte, file.end_sha256)]
-    return [(file.bytes, file.sha256)]
+    whole = [(file.bytes, file.sha256)]
+    if file.end_sha256 is None or file.end_byte is None:
+        return whole
+    # A record without an end, behind that, is rejected again where it still stands.
+    return [*(whole if file.tail == "rejected" else []), (file.end_byte, file.end_sha256)]

@@ -248,6 +248,24 @@ def test_what_is_to_be_loaded_again_may_go_on_in_a_file_of_the_same_night(wareho
     assert [(r["file_seq"], r["reason"]) for r in warehouse.table("ops.rejects")] == [(3, "bad_json")]
 
 
+def test_a_row_that_was_refused_for_having_no_end_is_refused_again_by_a_full_rebuild(
+    warehouse: Warehouse,
+) -> None:
+    """The file stands as the beginning of another, which went on from where it had ended before the half row."""
+    warehouse.put("features/a.csv", HEADER + rows("one"))
+    night(warehouse, 1)
+    warehouse.put("features/a.csv", HEADER + rows("one") + "two,u,f")
+    night(warehouse, 2)
+    warehouse.put("features/a.csv", HEADER + rows("other"))
+    warehouse.put("features/b.csv", HEADER + rows("one", "two"))
+    for day, full in ((3, False), (4, False), (5, True), (6, False)):
+        night(warehouse, day, full=full)
+        assert accounts(warehouse) == ["one", "other", "two"]
+        assert warehouse.one("ops.files", file_seq=4)["note"] == "goes on where file 1 ended"
+        assert [(r["file_seq"], r["reason"]) for r in warehouse.table("ops.rejects")] == [(2, "bad_csv_row")]
+        assert warehouse.one("ops.files", file_seq=2)["rejected"] == 1
+
+
 def test_exports_that_a_withdrawn_one_had_replaced_are_withdrawn_with_it_where_they_are_gone(
     warehouse: Warehouse,
 ) -> None:
