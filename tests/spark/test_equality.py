@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from harness import Warehouse, on_cluster
+from soak import LONG
 
 from benchmarks import data
 from dagster_project.settings import project_root
@@ -124,7 +125,10 @@ def life(warehouse: Warehouse, folder: Path, nights: list[list[Path]]) -> Iterat
     yield "full rebuild"
 
 
-@pytest.mark.parametrize("make", [sample, benchmark])
+_ONLY_LONG = pytest.mark.skipif(not LONG, reason="make soak: it takes some minutes")
+
+
+@pytest.mark.parametrize("make", [pytest.param(sample, marks=_ONLY_LONG), benchmark])
 def test_a_cluster_comes_to_the_same_tables(
     make: Callable[[Path], list[list[Path]]], tmp_path: Path, remote: str
 ) -> None:
