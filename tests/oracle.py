@@ -441,8 +441,10 @@ def read_json_lines(lines: list[bytes], first_line: int) -> tuple[list[RawRecord
                 index, column = here + over, end - rest[:end].rfind("\n") - 1
                 break
         number = first_line + here
-        if values == []:
+        if values == []:  # commas: a value may follow them
             values = [BAD_JSON]
+            if here == len(texts) - 1 and begun == 0 and cut is None:
+                cut = here
         if len(values) == 1 and isinstance(values[0], list):
             values = values[0]
         records += [RawRecord(number, n, value) for n, value in enumerate(values, 1)]
