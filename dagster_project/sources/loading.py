@@ -284,12 +284,18 @@ def _account(
         "grown_from BIGINT, end_byte BIGINT, end_line BIGINT, end_sha256 VARCHAR, tail VARCHAR, loaded_under VARCHAR)"
     )
     append_rows(connection, "counted", [_counted(one, kept) for one in loads])
-    connection.execute("""UPDATE raw.files SET load_seq = c.load_seq, records = c.records, loaded = c.loaded,
-        duplicates = c.duplicates, rejected = c.rejected, repaired = c.repaired, error = NULL,
+    # A half row that was refused, and stands nowhere any more when its file is loaded again, stays refused.
+    half_row = (
+        "CAST(files.tail = 'rejected' AND files.replay_byte < files.bytes AND c.tail IS NULL AS INTEGER)"
+    )
+    connection.execute(f"""UPDATE raw.files SET load_seq = c.load_seq, loaded = c.loaded,
+        records = c.records + coalesce({half_row}, 0), rejected = c.rejected + coalesce({half_row}, 0),
+        duplicates = c.duplicates, repaired = c.repaired, error = NULL,
         start_byte = c.start_byte, start_line = c.start_line, grown_from = c.grown_from,
         end_line = CASE WHEN c.end_line IS NOT NULL THEN c.end_line WHEN c.end_byte = files.bytes THEN files.lines
                    ELSE files.end_line END,
-        end_byte = c.end_byte, end_sha256 = coalesce(c.end_sha256, files.end_sha256), tail = c.tail,
+        end_byte = c.end_byte, end_sha256 = coalesce(c.end_sha256, files.end_sha256),
+        tail = CASE WHEN {half_row} = 1 THEN 'rejected' ELSE c.tail END,
         loaded_under = c.loaded_under,
         replay_position = NULL, replay_path = NULL, replay_byte = NULL, replay_sha256 = NULL
         FROM counted c WHERE c.file_seq = files.file_seq""")

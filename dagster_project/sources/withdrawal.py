@@ -208,10 +208,11 @@ def carry_out(connection: Connection, plan: Withdrawal, now: datetime) -> None:
             "DELETE FROM raw.lookalikes WHERE load_seq IN (SELECT unnest(?::BIGINT[]))", [loads]
         )
         both = [file.file_seq for file in (*plan.files, *plan.again)]
-        for table in ("rejects", "repairs"):
-            connection.execute(
-                f"DELETE FROM raw.{table} WHERE file_seq IN (SELECT unnest(?::BIGINT[]))", [both]
-            )
+        with replay.half_rows_kept(connection, plan.found):
+            for table in ("rejects", "repairs"):
+                connection.execute(
+                    f"DELETE FROM raw.{table} WHERE file_seq IN (SELECT unnest(?::BIGINT[]))", [both]
+                )
         for seq, growth in plan.bases.items():
             base = growth.base.file_seq if growth else None
             connection.execute(

@@ -6,7 +6,8 @@ the order, with the numbers and in the parts in which it was loaded before.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from dagster_project.readers.contents import Content, read_content
@@ -70,10 +71,11 @@ def forget_loaded(
         for name in (*sums, "raw.lookalikes"):
             connection.execute(f"DELETE FROM {name}")
         # What was said of an export that a newer one replaced stays said.
-        for listed in ("rejects", "repairs"):
-            connection.execute(
-                f"DELETE FROM raw.{listed} WHERE file_seq NOT IN (SELECT unnest(?::BIGINT[]))", [replaced]
-            )
+        with half_rows_kept(connection, found):
+            for listed in ("rejects", "repairs"):
+                connection.execute(
+                    f"DELETE FROM raw.{listed} WHERE file_seq NOT IN (SELECT unnest(?::BIGINT[]))", [replaced]
+                )
         if value(connection, "SELECT fingerprint FROM raw.token_key") != fingerprint:
             bump(connection, ["erased"])  # the tokens as they were
         note_token_key(connection, fingerprint)
@@ -124,6 +126,20 @@ def mark(connection: Connection, found: Mapping[int, Found], order: Sequence[int
     connection.execute("""UPDATE raw.files SET load_seq = NULL, replay_position = r.position, replay_path = r.path,
         replay_byte = r.bytes, replay_sha256 = r.sha256
         FROM replay r WHERE r.file_seq = files.file_seq""")
+
+
+@contextmanager
+def half_rows_kept(connection: Connection, found: Mapping[int, Found]) -> Iterator[None]:
+    """Rejects may be deleted: those of half rows which stand nowhere any more stay, as they cannot be read again."""
+    shorter = connection.execute("SELECT file_seq, bytes FROM raw.files WHERE tail = 'rejected'").fetchall()
+    gone = [seq for seq, size in shorter if seq in found and found[seq].bytes < size]
+    connection.execute(
+        """CREATE OR REPLACE TEMP TABLE half_rows AS SELECT r.* FROM raw.rejects AS r JOIN raw.files AS f USING (file_seq)
+        WHERE r.line = f.end_line + 1 AND f.file_seq IN (SELECT unnest(?::BIGINT[]))""",
+        [gone],
+    )
+    yield
+    connection.execute("INSERT INTO raw.rejects FROM half_rows; DROP TABLE half_rows")
 
 
 def _bases_first(order: Sequence[int], grown_from: Mapping[int, int]) -> list[int]:

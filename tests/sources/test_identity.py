@@ -266,6 +266,31 @@ def test_a_row_that_was_refused_for_having_no_end_is_refused_again_by_a_full_reb
         assert warehouse.one("ops.files", file_seq=2)["rejected"] == 1
 
 
+def test_a_refused_half_row_that_stands_nowhere_any_more_stays_refused(warehouse: Warehouse) -> None:
+    """What was loaded of its file still stands, so that a full rebuild or a withdrawal loads that again."""
+    warehouse.put("features/0.csv", HEADER + "zero,u,f,2026-03-30,1\n")
+    warehouse.put("features/a.csv", HEADER + rows("one"))
+    night(warehouse, 1)
+    warehouse.put("features/a.csv", HEADER + rows("one") + "two,u,f")
+    night(warehouse, 2)
+    night(warehouse, 3)
+    warehouse.put("features/a.csv", HEADER + rows("one"))
+    for day, full in ((4, False), (5, True), (6, False), (7, True)):
+        night(warehouse, day, full=full)
+        assert accounts(warehouse) == ["one", "zero"]
+        assert [(r["file_seq"], r["line"], r["reason"]) for r in warehouse.table("ops.rejects")] == [
+            (3, 3, "bad_csv_row")
+        ]
+        account = warehouse.one("ops.files", file_seq=3)
+        assert (account["records"], account["loaded"], account["rejected"]) == (1, 0, 1)
+    # Where the file goes on after all, it was no record.
+    warehouse.put("features/b.csv", HEADER + rows("one") + "two,u,f,2026-03-30,1\n")
+    night(warehouse, 8)
+    withdraw(warehouse, "2")
+    night(warehouse, 9)
+    assert accounts(warehouse) == ["one", "two", "zero"]
+
+
 def test_exports_that_a_withdrawn_one_had_replaced_are_withdrawn_with_it_where_they_are_gone(
     warehouse: Warehouse,
 ) -> None:
