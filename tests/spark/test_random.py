@@ -19,9 +19,7 @@ from soak import LONG
 from sources.test_feature_slots import assert_by_the_rules
 from test_against_oracle import (
     QUICK,
-    assert_endpoints,
-    assert_latencies,
-    assert_meters,
+    assert_as_the_contract_has_it,
     assert_same,
     ran,
     write,
@@ -51,10 +49,7 @@ def did(remote: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
 def test_all_tables_are_as_the_contract_has_them(traffic: list[Night]) -> None:
     oracle = OracleSettings(routes="all")
     with ran(traffic, oracle) as warehouse:
-        assert_same(warehouse, expected(traffic, AS_OF))
-        assert_latencies(warehouse, traffic)
-        assert_meters(warehouse, traffic)
-        assert_endpoints(warehouse, traffic, oracle)
+        assert_as_the_contract_has_it(warehouse, traffic, oracle)
 
 
 @SEEDS
