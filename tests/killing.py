@@ -58,11 +58,21 @@ class Ended:
 
 
 def night(
-    settings: Settings, as_of: date, now: datetime, run_id: str, full: bool = False, moment: Moment = NEVER
+    settings: Settings,
+    as_of: date,
+    now: datetime,
+    run_id: str,
+    full: bool = False,
+    moment: Moment = NEVER,
+    prepare: Callable[[Counts], None] | None = None,
 ) -> Ended:
-    """Run a night. Raises AssertionError where it ended in another way than well or killed as asked."""
+    """Run a night. Raises AssertionError where it ended in another way than well or killed as asked.
+
+    prepare: called first in the night's process; it may set further boundaries.
+    """
     ours, theirs = _processes.Pipe(duplex=False)
-    process = _processes.Process(target=_night, args=(theirs, settings, as_of, now, run_id, full, moment))
+    given = (theirs, settings, as_of, now, run_id, full, moment, prepare)
+    process = _processes.Process(target=_night, args=given)
     process.start()
     theirs.close()
     if moment.seconds:
@@ -82,9 +92,18 @@ def night(
 
 
 def _night(
-    told: Pipe, settings: Settings, as_of: date, now: datetime, run_id: str, full: bool, moment: Moment
+    told: Pipe,
+    settings: Settings,
+    as_of: date,
+    now: datetime,
+    run_id: str,
+    full: bool,
+    moment: Moment,
+    prepare: Callable[[Counts], None] | None,
 ) -> None:
-    counts = _Counts(moment)
+    counts = Counts(moment)
+    if prepare is not None:
+        prepare(counts)
     duckdb.connect = partial(_watched, duckdb.connect, counts)
     for module, name in ((os, "replace"), (os, "fsync")):
         setattr(module, name, counts.boundary(getattr(module, name)))
@@ -104,7 +123,7 @@ def _night(
     told.send(Ended(False, counts.statements, counts.boundaries, time.monotonic() - start))
 
 
-class _Counts:
+class Counts:
     """Counts what happens, and kills this process when the moment has come."""
 
     def __init__(self, moment: Moment) -> None:
@@ -131,7 +150,7 @@ class _Counts:
         return called
 
 
-def _watched(connect: Callable[..., Any], counts: _Counts, *args: Any, **kwargs: Any) -> Any:
+def _watched(connect: Callable[..., Any], counts: Counts, *args: Any, **kwargs: Any) -> Any:
     connection = connect(*args, **kwargs)
     connection.execute(
         "SET python_scan_all_frames = true"
@@ -142,7 +161,7 @@ def _watched(connect: Callable[..., Any], counts: _Counts, *args: Any, **kwargs:
 class _Watched:
     """A connection whose statements are counted."""
 
-    def __init__(self, connection: Any, counts: _Counts) -> None:
+    def __init__(self, connection: Any, counts: Counts) -> None:
         self._connection, self._counts = connection, counts
 
     def execute(self, query: str, *args: Any, **kwargs: Any) -> Any:
@@ -154,6 +173,12 @@ class _Watched:
 
     def cursor(self) -> _Watched:
         return _Watched(self._connection.cursor(), self._counts)
+
+    def __enter__(self) -> _Watched:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         self._counts.boundary(self._connection.close)()
