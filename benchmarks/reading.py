@@ -11,7 +11,7 @@ from itertools import groupby
 from pathlib import Path
 
 from dagster_project.pipeline.nightly import utc_now
-from dagster_project.readers.places import LocalFolder
+from dagster_project.readers.raw_storage import LocalFolder
 from dagster_project.settings import Settings, load_settings
 from dagster_project.sources import all_sources, loading
 from dagster_project.sources.reading import Batch

@@ -31,7 +31,7 @@ from dagster_project.readers import json_records, table_records
 from dagster_project.readers.contents import read_content
 from dagster_project.readers.csv_records import Columns
 from dagster_project.readers.files import FilePart, UnreadableFile
-from dagster_project.readers.places import LocalFile
+from dagster_project.readers.raw_storage import LocalFile
 
 CORPUS = Path(__file__).parent / "corpus"
 FORMATS = ("jsonl", "json", "csv", "jsonl.gz", "csv.zst", "xlsx", "zip", "parquet")

@@ -224,7 +224,7 @@ class History:
             names = [str(self.folder.random.choice(loaded)[0])] if how == "one" else []
             try:
                 plan = withdrawal.look(
-                    connection, nightly.raw_place(self.warehouse.settings), names, gone=how == "gone"
+                    connection, nightly.raw_storage(self.warehouse.settings), names, gone=how == "gone"
                 )
             except withdrawal.CannotWithdraw:
                 return ()

@@ -73,7 +73,7 @@ class Nights:
         written = {path: self.warehouse.put(path, lines).read_bytes() for path, lines in files.items()}
         if withdrawn:
             with open_warehouse(self.warehouse.settings) as connection:
-                place = nightly.raw_place(self.warehouse.settings)
+                place = nightly.raw_storage(self.warehouse.settings)
                 plan = withdrawal.look(connection, place, [str(seq) for seq in withdrawn], gone=False)
                 withdrawal.carry_out(connection, plan, at)
         self.nights.append(Night(at, written, (), withdrawn))

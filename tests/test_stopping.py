@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dagster_project.readers.places import ObjectStore, PlaceError
+from dagster_project.readers.raw_storage import ObjectStore, RawStorageError
 from dagster_project.settings import SettingsError, load_settings, without_passwords
 
 # As Dagster does: a handler of its own, whose exception a step takes for its own failure and tries again.
@@ -76,6 +76,6 @@ def test_an_address_is_shown_without_its_password(
 def test_what_a_store_says_is_shown_without_passwords(tmp_path: Path) -> None:
     store = ObjectStore("s3://user:hunter22@bucket/raw?secret_key=hunter22", tmp_path)
     error = store._explained(OSError("cannot reach s3://user:hunter22@bucket/raw?secret_key=hunter22"))
-    assert isinstance(error, PlaceError)
+    assert isinstance(error, RawStorageError)
     assert "hunter22" not in f"{store.name} {error}"
     assert "bucket/raw" in store.name

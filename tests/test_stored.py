@@ -16,7 +16,7 @@ from harness import Row, Warehouse, on_cluster
 from test_against_oracle import every_table
 
 from dagster_project.pipeline import erase, nightly
-from dagster_project.readers.places import place_at
+from dagster_project.readers.raw_storage import raw_storage_at
 from dagster_project.sources import withdrawal
 from dagster_project.sources.features import FEATURE_EVENTS
 from dagster_project.warehouse import backup, database, stored
@@ -62,7 +62,10 @@ def lives(warehouse: Warehouse) -> Iterator[str]:
     yield "erase"
     with open_warehouse(warehouse.settings) as connection:
         plan = withdrawal.look(
-            connection, place_at(warehouse.raw, warehouse.folder / "tmp"), ["events/0.jsonl"], gone=False
+            connection,
+            raw_storage_at(warehouse.raw, warehouse.folder / "tmp"),
+            ["events/0.jsonl"],
+            gone=False,
         )
         withdrawal.carry_out(connection, plan, NIGHT + timedelta(days=2))
     warehouse.night(DAY, NIGHT + timedelta(days=2))

@@ -36,7 +36,7 @@ def explained(command: F) -> F:
 
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
-        from dagster_project.readers.places import PlaceError
+        from dagster_project.readers.raw_storage import RawStorageError
         from dagster_project.sources import require_known_retention
         from dagster_project.warehouse.database import DatabaseError
         from dagster_project.warehouse.models import ModelError
@@ -50,7 +50,7 @@ def explained(command: F) -> F:
                 command(settings, *args, **kwargs)
         except RunFailed as error:
             _fail(f"Error: {error}", 1)
-        except (SettingsError, Failed, DatabaseError, ModelError, PlaceError) as error:
+        except (SettingsError, Failed, DatabaseError, ModelError, RawStorageError) as error:
             wrong_settings = isinstance(error, SettingsError)
             if sleeps:
                 _alert(settings, str(error))

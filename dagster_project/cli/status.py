@@ -14,8 +14,8 @@ from typing import Any, Literal
 import duckdb
 
 from dagster_project.orchestration.launch import LastRun, last_run
-from dagster_project.pipeline.nightly import raw_place, utc_now
-from dagster_project.readers.places import PlaceError
+from dagster_project.pipeline.nightly import raw_storage, utc_now
+from dagster_project.readers.raw_storage import RawStorageError
 from dagster_project.settings import Settings
 from dagster_project.sources import all_sources
 from dagster_project.warehouse import discovery, loaded_under
@@ -161,8 +161,8 @@ def _folders_in_trouble(view: Look) -> Iterator[Finding]:
     """Folders that cannot be read, and files that no source reads."""
     folders = [source.as_folder for source in all_sources()]
     try:
-        listing = raw_place(view.settings).listing()
-    except PlaceError as error:
+        listing = raw_storage(view.settings).listing()
+    except RawStorageError as error:
         yield Finding("error", "raw_unreadable", "The raw files cannot be read", (str(error),))
         return
     if listing.troubles:
@@ -195,7 +195,7 @@ def _unreadable_files(view: Look) -> Iterator[Finding]:
             "files_unreadable",
             f"{len(rows):,} files could not be read: nothing of them is loaded",
             tuple(line for (line,) in rows),
-            "put a whole version in their place, or move them away; each run tries again",
+            "put a whole version in their storage, or move them away; each run tries again",
         )
 
 
@@ -203,15 +203,15 @@ def _raw_is_gone(view: Look) -> Iterator[Finding]:
     """Raw files were loaded from where there is nothing now."""
     files = next(iter(view.ask("SELECT count(*) FROM ops.files WHERE records > 0")), (0,))[0]
     try:
-        place = raw_place(view.settings)
-        if not files or place.is_there():
+        storage = raw_storage(view.settings)
+        if not files or storage.is_there():
             return
-    except PlaceError:
+    except RawStorageError:
         return  # told of already
     yield Finding(
         "error",
         "raw_gone",
-        f"{place.name} is not there, but {files:,} files were loaded from it: no run does anything",
+        f"{storage.name} is not there, but {files:,} files were loaded from it: no run does anything",
         command="mount the disk, or set WAREHOUSE_RAW right, then: warehouse run",
     )
 

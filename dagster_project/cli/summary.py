@@ -22,7 +22,7 @@ from rich.table import Table
 
 from dagster_project.orchestration.launch import Outcome
 from dagster_project.orchestration.log import listening
-from dagster_project.pipeline.nightly import raw_place
+from dagster_project.pipeline.nightly import raw_storage
 from dagster_project.rendering import answers, csv_text
 from dagster_project.settings import Settings, shipped_root
 from dagster_project.warehouse.database import Connection, open_published
@@ -88,7 +88,7 @@ def show_run(settings: Settings, outcome: Outcome) -> None:
             )
         _console.print(table)
     else:
-        place = raw_place(settings).name
+        place = raw_storage(settings).name
         _console.print(
             f"Nothing new below {place}: {loaded.known_files} files are loaded already."
             if loaded.known_files
@@ -427,7 +427,8 @@ def show_erased(settings: Settings, erasure: Erasure) -> None:
     _console.print("Erased, and published without them. ops.erasures has the record.")
     if erasure.files:
         _attend(
-            f"files below {raw_place(settings).name} still hold records of erased ones; they stay out when they are loaded again:"
+            f"files below {raw_storage(settings).name} still hold records of erased ones; they stay out when they are loaded "
+            "again:"
         )
         for path in erasure.files:
             _console.print(f"    {_safe(path)}")

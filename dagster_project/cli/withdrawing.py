@@ -33,21 +33,21 @@ def withdraw(settings: Settings, names: tuple[str, ...], gone: bool, yes: bool) 
 
     if not names and not gone:
         raise click.UsageError("name files by path, folder/ or file_seq, or say --gone")
-    place = nightly.raw_place(settings)
+    storage = nightly.raw_storage(settings)
     try:
         with summary.progress(), open_warehouse(settings) as connection:
             registry.prepare(connection)
             loading.prepare(connection, all_sources())
             nightly.settle(connection, settings)
-            nightly.require_raw(connection, place)
-            plan = withdrawal.look(connection, place, names, gone=gone)
+            nightly.require_raw(connection, storage)
+            plan = withdrawal.look(connection, storage, names, gone=gone)
         summary.show_withdrawal(plan)
         if not plan.files:
             return
         if not yes and not (sys.stdin.isatty() and click.confirm("Withdraw these files?")):
             raise Failed("nothing was withdrawn. To do it, run the command again with --yes")
         with summary.progress(), open_warehouse(settings) as connection:
-            plan = withdrawal.look(connection, place, names, gone=gone)
+            plan = withdrawal.look(connection, storage, names, gone=gone)
             withdrawal.carry_out(connection, plan, nightly.utc_now())
     except withdrawal.CannotWithdraw as error:
         raise Failed(str(error)) from error

@@ -173,7 +173,7 @@ class _Locks:
                 _insert(self.connection, table, more)
                 changed.add(table)
         if self.changed:
-            # A lock stays as it is, but a pin's first place is found later. It is the whole organisation's.
+            # A lock stays as it is, but a pin's first position is found later. It is the whole organisation's.
             pinned = [key for (_, _, key), lock in self.changed.items() if lock[1]]
             self.connection.execute(
                 "DELETE FROM marts.metadata_schema WHERE entity_id = '' AND list_contains(?::VARCHAR[], key)",
@@ -192,14 +192,14 @@ class _Locks:
         value: Any,
         path: str | None,
         scope: tuple[str, str],
-        place: tuple[int, int],
+        position: tuple[int, int],
         conflicts: list[tuple[Any, ...]],
         made: dict[LockKey, Lock],
     ) -> None:
         """Walk a value in document order: lock what is new, list what does not fit (and leave out what is in it)."""
         if isinstance(value, list):
             for index, item in enumerate(value):
-                self._learn(item, f"{path}[{index}]", scope, place, conflicts, made)
+                self._learn(item, f"{path}[{index}]", scope, position, conflicts, made)
             return
         if not isinstance(value, dict):
             return
@@ -213,14 +213,14 @@ class _Locks:
             if _is_empty(inner) and expected in (None, *_CONTAINERS):
                 continue  # it locks nothing, and stands for an empty value of the other kind
             if expected is None:
-                made[lock_key] = (actual, False, *place)
+                made[lock_key] = (actual, False, *position)
             elif expected != actual:
                 text = json.dumps(inner, ensure_ascii=False, separators=(",", ":"))
                 conflicts.append((key, where, expected, actual, text))
                 continue
             elif key in self.pins and (self.locks[lock_key][2] is None and lock_key not in made):
-                made[lock_key] = (expected, True, *place)
-            self._learn(inner, where, scope, place, conflicts, made)
+                made[lock_key] = (expected, True, *position)
+            self._learn(inner, where, scope, position, conflicts, made)
 
     def kept(
         self, value: Any, scope: tuple[str, str], conflicts: frozenset[str], path: str | None = None

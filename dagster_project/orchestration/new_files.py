@@ -7,7 +7,7 @@ import json
 
 import dagster as dg
 
-from dagster_project.pipeline.nightly import raw_place
+from dagster_project.pipeline.nightly import raw_storage
 from dagster_project.settings import load_settings
 from dagster_project.sources import all_sources
 from dagster_project.warehouse import discovery
@@ -24,7 +24,7 @@ from .jobs import NIGHTLY, SYNC, UNFINISHED, sync_job
 def new_files_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     """Start a sync for what lies there now, once it has not changed between two looks and no run is to come."""
     folders = [source.as_folder for source in all_sources()]
-    now = discovery.fingerprint(raw_place(load_settings()), folders)
+    now = discovery.fingerprint(raw_storage(load_settings()), folders)
     before = json.loads(context.cursor) if context.cursor else {}
     if now == before.get("started"):
         return dg.SkipReason("nothing new")

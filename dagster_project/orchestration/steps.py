@@ -17,7 +17,7 @@ import dagster as dg
 
 from dagster_project.orchestration.log import listening
 from dagster_project.pipeline.nightly import utc_now
-from dagster_project.readers.places import PlaceError
+from dagster_project.readers.raw_storage import RawStorageError
 from dagster_project.settings import Settings, SettingsError, load_settings
 from dagster_project.warehouse.build import BuildError
 from dagster_project.warehouse.database import TRANSIENT, DatabaseError
@@ -29,8 +29,8 @@ from .orphans import hold
 from .results import Results
 
 _log = logging.getLogger(__name__)
-_FOR_PEOPLE = (DatabaseError, BuildError, MissingFiles, PlaceError, RetentionError, SettingsError)
-_OF_THE_MACHINE = (DatabaseError, PlaceError, RetentionError, SettingsError)  # no record speaks in them
+_FOR_PEOPLE = (DatabaseError, BuildError, MissingFiles, RawStorageError, RetentionError, SettingsError)
+_OF_THE_MACHINE = (DatabaseError, RawStorageError, RetentionError, SettingsError)  # no record speaks in them
 # What DuckDB and others quote, and addresses.
 _VALUES = re.compile(r"'(?:[^']|'')*'|\"[^\"]*\"|[^\s'\"]+@[^\s'\"]+")
 
@@ -108,7 +108,7 @@ def explained(context: dg.AssetExecutionContext, results: Results) -> Iterator[N
     except Exception as error:  # without this, Dagster would try all of them again
         text = str(error) if isinstance(error, _FOR_PEOPLE) else f"{type(error).__name__}: {error}"
         limit = int(context.run.tags.get(RETRIES_TAG, RETRIES.max_retries))
-        heals = isinstance(error, (*TRANSIENT, PlaceError)) and context.retry_number < limit
+        heals = isinstance(error, (*TRANSIENT, RawStorageError)) and context.retry_number < limit
         stored = text if isinstance(error, _OF_THE_MACHINE) else without_values(text)
         if isinstance(error, MissingFiles):
             stored = "files that were loaded are gone from raw/; `warehouse run --full` names each"

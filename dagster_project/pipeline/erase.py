@@ -134,7 +134,7 @@ def carry_out(connection: Connection, settings: Settings, erasure: Erasure) -> N
         with transaction(connection):
             forgetting.forget(connection, nightly.models(), erasure.theirs.ids)
     _build(connection, settings, erasure)
-    files = nightly.raw_place(settings).listing().files
+    files = nightly.raw_storage(settings).listing().files
     erasure.files = [
         row[0]
         for row in connection.execute(

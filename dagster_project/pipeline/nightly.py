@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import cache, partial
 
-from dagster_project.readers.places import Place, PlaceError, place_at
+from dagster_project.readers.raw_storage import RawStorage, RawStorageError, raw_storage_at
 from dagster_project.rendering.progress import Steps
 from dagster_project.settings import Settings, project_root, token_key
 from dagster_project.sources import all_sources, loading, require_known_retention, retained_tables
@@ -67,17 +67,17 @@ def models() -> Mapping[str, Model]:
     return read_models(project_root() / "sql")
 
 
-def raw_place(settings: Settings) -> Place:
+def raw_storage(settings: Settings) -> RawStorage:
     """Where the raw files lie."""
-    return place_at(settings.raw, settings.data / "tmp", settings.warehouse.raw_links)
+    return raw_storage_at(settings.raw, settings.data / "tmp", settings.warehouse.raw_links)
 
 
-def require_raw(connection: Connection, place: Place) -> None:
-    """Raises PlaceError where raw/ is not there although files were loaded from it: an unmounted disk, a typo."""
+def require_raw(connection: Connection, storage: RawStorage) -> None:
+    """Raises RawStorageError where raw/ is not there although files were loaded from it: an unmounted disk, a typo."""
     files = value(connection, "SELECT count(*) FROM raw.files WHERE load_seq IS NOT NULL")
-    if files and not place.is_there():
-        raise PlaceError(
-            f"{place.name} is not there, but {files:,} files were loaded from it: is the disk mounted, and is "
+    if files and not storage.is_there():
+        raise RawStorageError(
+            f"{storage.name} is not there, but {files:,} files were loaded from it: is the disk mounted, and is "
             "WAREHOUSE_RAW right? Nothing was touched"
         )
 
@@ -113,9 +113,9 @@ def load_new_files(
     fingerprint = keyed_hash(key, "the key's own fingerprint")[:16] if key else None
     result = LoadResult()
     waited = tails.waiting(connection)
-    place = raw_place(settings)
-    require_raw(connection, place)
-    place.tidy()
+    storage = raw_storage(settings)
+    require_raw(connection, storage)
+    storage.tidy()
     loaded_under.note_unknown(connection, settings)
     if not (full and apply_settings):
         registry.require_token_key(connection, fingerprint)
@@ -123,7 +123,7 @@ def load_new_files(
         _say_what_stays(connection, settings, apply_settings)
         result.replayed_files = replay.forget_loaded(
             connection,
-            place,
+            storage,
             folders,
             [table for source in sources for table in source.tables],
             retention.tables(connection),
@@ -133,7 +133,7 @@ def load_new_files(
         _log.info("full rebuild: %d files are loaded again", result.replayed_files)
     else:
         _drop_old_rows(connection, settings, now.date())
-    found = discovery.discover(connection, place, folders, now)
+    found = discovery.discover(connection, storage, folders, now)
     result.new_files, result.known_files = found.new_files, found.known_files
     result.warnings = [f"{w.message}. {w.help}" if w.help else w.message for w in found.warnings]
     result.unknown = found.unknown

@@ -12,7 +12,7 @@ from itertools import islice
 from typing import IO, Any
 
 from .files import PACKED, UnreadableFile, format_of, open_content
-from .places import RawFile
+from .raw_storage import RawFile
 
 # Given the head of a content, the lengths of the beginnings that are of interest.
 Lengths = Callable[[str], Collection[int]]

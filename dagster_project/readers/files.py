@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 import zstandard
 
 if TYPE_CHECKING:
-    from .places import RawFile
+    from .raw_storage import RawFile
 
 BOM = b"\xef\xbb\xbf"
 PACKED = (".gz", ".zst")  # endings of formats that are unpacked
@@ -111,7 +111,7 @@ class FilePart:
 
 @dataclass(slots=True)
 class Record:
-    """One record at its place. value is what was read, or None where `bad` says why nothing could be.
+    """One record at its position. value is what was read, or None where `bad` says why nothing could be.
 
     raw gives the record's text as it came, when it is needed. is_table: that are the cells of a row, those that hold
     credentials hidden. unfinished: how many bytes at the end of the file it takes

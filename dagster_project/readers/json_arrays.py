@@ -68,7 +68,7 @@ class _Window:
         behind = len(self.text[self.at :].encode("utf-8", "surrogateescape"))
         return self._read_bytes - behind - len(self._decoder.getstate()[0])
 
-    def place(self) -> int:
+    def position(self) -> int:
         """How many characters precede what is looked at, counted from 1."""
         return self.before + self.at + 1
 
@@ -80,7 +80,7 @@ def elements(read: Callable[[int], bytes]) -> Iterator[Element]:
     window = _Window(read)
     yield from _elements(window)
     if window.mark():
-        raise BadJson(f"text after the array at character {window.place()}")
+        raise BadJson(f"text after the array at character {window.position()}")
 
 
 def end_of_array(read: Callable[[int], bytes]) -> int:
@@ -123,7 +123,7 @@ def _elements(window: _Window) -> Iterator[Element]:
             if not mark:
                 raise Unfinished("the array does not end")
             if mark != ",":
-                raise BadJson(f"the array does not go on or end at character {window.place() - 1}")
+                raise BadJson(f"the array does not go on or end at character {window.position() - 1}")
 
 
 def _element(window: _Window, glued: bool = False) -> Element:
@@ -181,7 +181,7 @@ def _readable(text: str) -> str:
 
 def _too_long(window: _Window, wrong: BadJson, glued: bool) -> Element:
     """Go to where the element ends, without keeping it. Raises BadJson where it is not long but wrong."""
-    begin, kept = window.place(), window.text[window.at : window.at + _KEPT]
+    begin, kept = window.position(), window.text[window.at : window.at + _KEPT]
     depth = 0
     while True:
         match = (_BRACKET if depth else _MARK).search(window.text, window.at)
@@ -202,7 +202,7 @@ def _too_long(window: _Window, wrong: BadJson, glued: bool) -> Element:
         else:
             window.at -= 1
             break
-    if window.place() - begin <= LONGEST_RECORD:
+    if window.position() - begin <= LONGEST_RECORD:
         raise wrong
     return Element(_readable(kept), too_long=True)
 

@@ -105,7 +105,7 @@ _COLUMNS = Columns(
         "received_at",
     ),
 )
-_NOWHERE = (2**63 - 1,) * 3  # a place behind all others
+_NOWHERE = (2**63 - 1,) * 3  # a position behind all others
 # Whole numbers as text; data frames write them as floats.
 _TEXT_TOTAL = re.compile(r"(\d+)(?:\.0+)?", re.ASCII)
 
@@ -244,7 +244,7 @@ class FeatureLoader(Loader):
             load.close()
 
     def _take_slots(self) -> tuple[dict[str, set[str]], tuple[int, int, int]]:
-        """Which names are tracked in the end, also in a table; and behind which place modules are full."""
+        """Which names are tracked in the end, also in a table; and behind which position modules are full."""
         slots: dict[str, set[str]] = {kind: set() for kind in _SLOTS}
         for kind, name in self.connection.execute("SELECT kind, name FROM raw.feature_slots").fetchall():
             slots[kind].add(name)
@@ -253,7 +253,7 @@ class FeatureLoader(Loader):
         full = (0, 0, 0) if len(slots["module"]) >= limits["module"] else _NOWHERE
         self.new_slots = []
         taken: set[tuple[int, int]] = set()
-        for *place, module, feature, key_first, key_last in candidates:
+        for *position, module, feature, key_first, key_last in candidates:
             wanted = {"module": module, "feature": feature}
             new = {kind: name for kind, name in wanted.items() if name and name not in slots[kind]}
             # None is taken unless both are to be had; what is refused does not take its event id.
@@ -263,9 +263,9 @@ class FeatureLoader(Loader):
                 taken.add((key_first, key_last))
             for kind, name in new.items():
                 slots[kind].add(name)
-                self.new_slots.append((kind, name, place[0]))
+                self.new_slots.append((kind, name, position[0]))
             if "module" in new and len(slots["module"]) >= limits["module"]:
-                full = (place[0], place[1], place[2])
+                full = (position[0], position[1], position[2])
         self.connection.execute("CREATE OR REPLACE TEMP TABLE feature_slots (kind VARCHAR, name VARCHAR)")
         append_rows(
             self.connection, "feature_slots", [(kind, name) for kind in _SLOTS for name in slots[kind]]
@@ -288,7 +288,7 @@ class FeatureLoader(Loader):
         ).fetchall()
 
     def _standing_notes(self) -> dict[int, list[tuple[int, int, list[tuple[str, str]]]]]:
-        """What was changed in records that count, by file and in the order of their places."""
+        """What was changed in records that count, by file and in the order of their positions."""
         decide(
             self.engine,
             self.connection,
@@ -332,18 +332,18 @@ def _records(load: FileLoad, lines: set[int] | None, note: NoteFile = lambda *_:
     return json_records.read_lines(load.part, lines, exact=False)
 
 
-def _look_again(load: FileLoad, places: Collection[tuple[int, int]]) -> list[Record]:
+def _look_again(load: FileLoad, positions: Collection[tuple[int, int]]) -> list[Record]:
     """Records as they came, in their order. The file gets an error where they are not there any more."""
-    if not places:
+    if not positions:
         return []
     found = []
     try:
         with load.part.local_copy():
-            lines = {line for line, _ in places} if load.by_line else None
+            lines = {line for line, _ in positions} if load.by_line else None
             for record in _records(load, lines):
-                if (record.line, record.element) in places and isinstance(record.value, dict):
+                if (record.line, record.element) in positions and isinstance(record.value, dict):
                     found.append(record)
-            if len(found) < len(places):
+            if len(found) < len(positions):
                 raise UnreadableFile("it was written to while it was read")
     except (UnreadableFile, OSError) as error:
         load.error = str(error)

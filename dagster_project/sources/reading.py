@@ -60,7 +60,7 @@ class FileLoad:
     alike: LookAlikes = field(default_factory=LookAlikes)
     rejects: list[tuple[Any, ...]] = field(default_factory=list)
     repairs: list[tuple[Any, ...]] = field(default_factory=list)
-    # Fields in which whole numbers are written as floats: the place of the first, and how many there are.
+    # Fields in which whole numbers are written as floats: the position of the first, and how many there are.
     _whole_floats: dict[str, tuple[int, int, int]] = field(default_factory=dict)
 
     def redacted(self, text: str) -> str:
@@ -112,7 +112,7 @@ class FileLoad:
         self.repair_at(record.line, record.element, repairs)
 
     def repair_at(self, line: int, element: int, repairs: Iterable[tuple[str, str]]) -> None:
-        """The same of the record at a place."""
+        """The same of the record at a position."""
         rows = []
         for what, detail in repairs:
             if what == WHOLE_FLOAT:
@@ -199,7 +199,7 @@ class StagingTable:
         self._rows = []
 
     def table_of(self, load: FileLoad) -> str:
-        """The name of a file's own table: the columns without the place, then `needs_slow_path`; a row a line."""
+        """The name of a file's own table: the columns without the position, then `needs_slow_path`; a row a line."""
         return f"{self.name}_{load.load_seq}"
 
     def adopt(self, load: FileLoad) -> None:
@@ -248,7 +248,7 @@ class StagingTable:
     @property
     def tables(self) -> list[str]:
         """The tables that hold its rows, but for those in Parquet files. Values in them may be changed; rows keep their
-        places."""
+        positions."""
         return [self.name, *(self.table_of(load) for load in self._files.values())]
 
     @property

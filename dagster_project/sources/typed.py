@@ -76,7 +76,7 @@ class Reading:
     """One way to read a source's files. fields: of the record's STRUCT.
 
     query: a SELECT from `parsed` (the records' fields, in the order of the lines) of the columns of the source's
-    `StagingTable` behind the place, and last `needs_slow_path`: the line is to be read by itself. It may use $latest, the
+    `StagingTable` behind the position, and last `needs_slow_path`: the line is to be read by itself. It may use $latest, the
     last moment that is not future, and what the source gives. keeps_lines: `parsed` has the text of each `line` besides;
     a line that is not strict JSON is null then, and `fields` are a JSON structure. macros: that the query uses.
     gain: how many times more it saves than reading API calls so does: it pays for files so much smaller.
@@ -255,7 +255,7 @@ def _survey(part: FilePart) -> tuple[int, set[int], list[tuple[int, bytes]], int
                 parse(line)
             except (ValueError, RuntimeError, UnicodeDecodeError):
                 if number == 1 or line.strip(b" \t\r\n") == b"":
-                    # A BOM, an array over many lines, a blank line: places would not be what DuckDB counts.
+                    # A BOM, an array over many lines, a blank line: positions would not be what DuckDB counts.
                     return None
                 flagged.add(number)
                 unsure = line

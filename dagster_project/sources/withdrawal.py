@@ -13,7 +13,7 @@ from datetime import datetime
 from functools import partial
 
 from dagster_project.readers.contents import read_content
-from dagster_project.readers.places import Place, RawFile
+from dagster_project.readers.raw_storage import RawFile, RawStorage
 from dagster_project.warehouse import numbered, registry, replay, retention, stored, tails
 from dagster_project.warehouse.database import Connection, transaction, value
 from dagster_project.warehouse.identity import Files, Growth, grows
@@ -56,10 +56,10 @@ class Withdrawal:
     whole: set[str] = field(default_factory=set)
 
 
-def look(connection: Connection, place: Place, names: Sequence[str], *, gone: bool) -> Withdrawal:
+def look(connection: Connection, storage: RawStorage, names: Sequence[str], *, gone: bool) -> Withdrawal:
     """What a withdrawal would take back. names: paths below raw/, or numbers of files. gone: all whose content is gone.
 
-    Raises CannotWithdraw and PlaceError, with nothing touched.
+    Raises CannotWithdraw and RawStorageError, with nothing touched.
     """
     loaded = [
         Loaded(*row)
@@ -69,11 +69,11 @@ def look(connection: Connection, place: Place, names: Sequence[str], *, gone: bo
             ORDER BY load_seq""").fetchall()
     ]
     folders = [source.as_folder for source in all_sources()]
-    if replay.locate(connection, place, folders, [file.file_seq for file in loaded if not file.load_seq]):
+    if replay.locate(connection, storage, folders, [file.file_seq for file in loaded if not file.load_seq]):
         raise CannotWithdraw("files wait to be loaded again: run `warehouse run` first")
     chosen = _named(connection, loaded, names)
     if gone:
-        there = replay.locate(connection, place, folders, [file.file_seq for file in loaded])
+        there = replay.locate(connection, storage, folders, [file.file_seq for file in loaded])
         lost, before = {f.file_seq for f in loaded if f.file_seq not in there}, None
         # An export that a withdrawn one had replaced stands again, and may be gone as well.
         while chosen != before:
@@ -84,7 +84,7 @@ def look(connection: Connection, place: Place, names: Sequence[str], *, gone: bo
     for source in all_sources():
         again |= _again(connection, source, [f for f in loaded if f.source == source.folder], chosen, plan)
     plan.again = [file for file in loaded if file.file_seq in again]
-    plan.found = replay.locate(connection, place, folders, [file.file_seq for file in plan.again])
+    plan.found = replay.locate(connection, storage, folders, [file.file_seq for file in plan.again])
     missing = [file.path for file in plan.again if file.file_seq not in plan.found]
     if missing:
         raise CannotWithdraw(
@@ -93,7 +93,7 @@ def look(connection: Connection, place: Place, names: Sequence[str], *, gone: bo
         )
     orphans = [file for file in plan.again if file.grown_from in chosen]
     if orphans:
-        listed = place.listing().files
+        listed = storage.listing().files
         for file in orphans:
             at = plan.found[file.file_seq].path
             plan.bases[file.file_seq] = _other_base(connection, file, at, listed[at], chosen)

@@ -24,7 +24,7 @@ from types import TracebackType
 from typing import Any
 
 from dagster_project.readers.files import FilePart
-from dagster_project.readers.places import LocalFile
+from dagster_project.readers.raw_storage import LocalFile
 from dagster_project.settings import Settings
 from dagster_project.warehouse.database import DatabaseError, in_memory
 

@@ -53,30 +53,30 @@ def _findings(settings: Settings) -> Iterator[Finding]:
             False,
             f"its version is {theirs}, the client's is {ours}: they should be the same (pip install 'pyspark=={spark.version}')",
         )
-    place = storage_at(settings.engine.storage)
-    storage, mark = place.address, place.file(f"check-{uuid4().hex}")
+    storage = storage_at(settings.engine.storage)
+    address, mark = storage.address, storage.file(f"check-{uuid4().hex}")
     try:
-        if not place.is_there():
+        if not storage.is_there():
             yield Finding(
                 False,
-                f"storage: there is no bucket for {storage}: make it"
-                if place.is_bucket
-                else f"storage: there is no folder {storage} on this machine: mount or make it",
+                f"storage: there is no bucket for {address}: make it"
+                if storage.is_bucket
+                else f"storage: there is no folder {address} on this machine: mount or make it",
             )
             return
-        place.write(mark, b"seen")
+        storage.write(mark, b"seen")
     except (OSError, ValueError) as error:
-        yield Finding(False, f"storage: {storage} cannot be written to from this machine: {error}")
+        yield Finding(False, f"storage: {address} cannot be written to from this machine: {error}")
         return
     left = [f"{mark}-{number}" for number in range(_TASKS)]
     try:
         answers = [
             json.loads(row.answer)
             for row in spark.range(0, _TASKS, 1, _TASKS)
-            .mapInArrow(partial(look, place, mark, str(settings.raw), _MODULES), "answer string")
+            .mapInArrow(partial(look, storage, mark, str(settings.raw), _MODULES), "answer string")
             .collect()
         ]
-        unseen = [file for file in left if not place.has(file)]
+        unseen = [file for file in left if not storage.has(file)]
     finally:
         for file in (mark, *left):
             remove(file)
@@ -84,22 +84,22 @@ def _findings(settings: Settings) -> Iterator[Finding]:
     yield Finding(True, f"its workers answer: {', '.join(hosts)}")
     yield from _of_python(answers)
     blind = sorted({answer["host"] for answer in answers if not answer["reads"]})
-    if blind and place.is_bucket:
+    if blind and storage.is_bucket:
         said = next((a["wrong"] for a in answers if a["wrong"]), "it is empty there")
         yield Finding(
             False,
-            f"storage: {storage} cannot be read on {', '.join(blind)} ({said}): give the workers' Python credentials, in its "
+            f"storage: {address} cannot be read on {', '.join(blind)} ({said}): give the workers' Python credentials, in its "
             "environment or by the machine's role",
         )
     elif blind:
-        yield Finding(False, f"storage: {storage} is not seen on {', '.join(blind)}: mount it there, too")
+        yield Finding(False, f"storage: {address} is not seen on {', '.join(blind)}: mount it there, too")
     elif unseen or any(not answer["writes"] for answer in answers):
         said = next((a["wrong"] for a in answers if a["wrong"]), "not seen here")
         yield Finding(
-            False, f"storage: what workers write to {storage} does not arrive ({said}): make it writable"
+            False, f"storage: what workers write to {address} does not arrive ({said}): make it writable"
         )
     else:
-        yield Finding(True, f"storage: all see {storage} and can write to it")
+        yield Finding(True, f"storage: all see {address} and can write to it")
     blind = sorted({answer["host"] for answer in answers if not answer["raw"]})
     if isinstance(settings.raw, Path) and blind:
         yield Finding(

@@ -63,15 +63,15 @@ class Spark(Local):
         if not rows.files:
             super().insert(connection, table, rows, without, only)
             return
-        place = ("load_seq", "line", "element")
+        position = ("load_seq", "line", "element")
         folder = stored.new_file(connection, table.name).removesuffix(".parquet")
         with telling(self.settings, f"writing raw.{table.name}"), self._views() as views:
-            taken = dict.fromkeys([*(column.name for column in table.columns), *place])
+            taken = dict.fromkeys([*(column.name for column in table.columns), *position])
             views["incoming"] = self._relation(connection, rows, list(taken))
-            views["refused"] = self._relation(connection, Rows(without), place)
+            views["refused"] = self._relation(connection, Rows(without), position)
             stands = self._run(
                 f"SELECT {_names(table.columns)} FROM incoming LEFT ANTI JOIN refused "
-                f"USING ({', '.join(place)}) WHERE {only}"
+                f"USING ({', '.join(position)}) WHERE {only}"
             )
             written = self._written(stands, folder)
         if written:
@@ -140,18 +140,18 @@ class Spark(Local):
 
     def _of_files(self, files: Sequence[str], taken: Sequence[str]) -> Any:
         """Columns of Parquet files, as a relation of the cluster's."""
-        spark, place = session(self.settings), storage_at(files[0])
-        if isinstance(place, Bucket):
-            return objects.read(spark, place, files, taken)
-        return spark.read.parquet(*map(place.of_cluster, files)).select(*taken)
+        spark, storage = session(self.settings), storage_at(files[0])
+        if isinstance(storage, Bucket):
+            return objects.read(spark, storage, files, taken)
+        return spark.read.parquet(*map(storage.of_cluster, files)).select(*taken)
 
     def _written(self, rows: Any, folder: str) -> list[str]:
         """Let the cluster write rows to a folder that is not there yet. Returns the files."""
-        place = storage_at(folder)
-        if isinstance(place, Bucket):
-            return objects.write(rows, place, folder)
-        rows.write.parquet(place.of_cluster(folder), compression="zstd")
-        return [file for file in place.files(folder) if file.endswith(".parquet")]
+        storage = storage_at(folder)
+        if isinstance(storage, Bucket):
+            return objects.write(rows, storage, folder)
+        rows.write.parquet(storage.of_cluster(folder), compression="zstd")
+        return [file for file in storage.files(folder) if file.endswith(".parquet")]
 
     def _fetch(self, connection: Connection, found: Any, columns: Sequence[Column], table: str) -> None:
         """What the cluster gives, as a temporary table."""

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 
-def look(place: Any, mark: str, raw: str, modules: Sequence[str], rows: Iterable[Any]) -> Iterator[Any]:
-    """What a worker finds. place: the storage, in which a mark was left."""
+def look(storage: Any, mark: str, raw: str, modules: Sequence[str], rows: Iterable[Any]) -> Iterator[Any]:
+    """What a worker finds. storage: the storage, in which a mark was left."""
     import pyarrow as pa
 
     missing = []
@@ -35,9 +35,9 @@ def look(place: Any, mark: str, raw: str, modules: Sequence[str], rows: Iterable
                 "wrong": None,
             }
             try:
-                found["reads"] = place.has(mark)
+                found["reads"] = storage.has(mark)
                 if found["reads"]:
-                    place.write(f"{mark}-{number}", b"seen")
+                    storage.write(f"{mark}-{number}", b"seen")
                     found["writes"] = True
             except (OSError, ValueError) as error:
                 found["wrong"] = str(error)

@@ -121,10 +121,10 @@ def restore(settings: Settings, folder: Path) -> None:
                 _log.debug("copying %s", file.name)
                 _copy(folder / file.name, part)
             for name, stored_file in _stored(folder).items():
-                place = storage_at(stored_file)
-                if not place.has(stored_file):
+                storage = storage_at(stored_file)
+                if not storage.has(stored_file):
                     _log.debug("copying %s", name)
-                    place.take_in(folder / name, stored_file)
+                    storage.take_in(folder / name, stored_file)
             for file, part in parts.items():
                 # What was not yet written into the database that goes; it would be applied to the one that comes.
                 file.with_name(f"{file.name}.wal").unlink(missing_ok=True)

@@ -18,7 +18,7 @@ from typing import IO
 from dagster_project.readers.contents import Content, Lengths, ReadAhead, read_content
 from dagster_project.readers.files import BOM, FilePart, UnreadableFile, format_of, open_content
 from dagster_project.readers.json_text import BadJson, parse
-from dagster_project.readers.places import LocalFile, Place, RawFile, Stamp
+from dagster_project.readers.raw_storage import LocalFile, RawFile, RawStorage, Stamp
 
 from . import noticing
 from .database import Connection, value
@@ -54,10 +54,10 @@ class _Looked:
     unreadable: str | None = None
 
 
-def fingerprint(place: Place, folders: Sequence[Folder]) -> str:
+def fingerprint(storage: RawStorage, folders: Sequence[Folder]) -> str:
     """A hash of what discovery compares: paths, sizes and times of the files that a source reads. Opens none."""
     digest = hashlib.sha256()
-    for path, file in place.listing().files.items():
+    for path, file in storage.listing().files.items():
         if folder_of(path, folders):
             with suppress(OSError):  # gone since it was listed, or unreadable
                 stamp = file.stamp
@@ -73,12 +73,14 @@ def folder_of(path: str, folders: Iterable[Folder]) -> Folder | None:
     return None
 
 
-def discover(connection: Connection, place: Place, folders: Sequence[Folder], now: datetime) -> Discovery:
+def discover(
+    connection: Connection, storage: RawStorage, folders: Sequence[Folder], now: datetime
+) -> Discovery:
     """Number what is new below raw/, and say what is to be loaded, in order O. Commits to `raw`.
 
-    Raises PlaceError, with nothing touched.
+    Raises RawStorageError, with nothing touched.
     """
-    listing = place.listing()
+    listing = storage.listing()
     look = _Look(connection, listing.files, folders, now)
     look.found.warnings += [
         Warning("trouble", trouble.split(" ", 1)[0], trouble) for trouble in listing.troubles

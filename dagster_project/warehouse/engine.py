@@ -49,7 +49,7 @@ class Engine(Protocol):
     def insert(
         self, connection: Connection, table: stored.Table, rows: Rows, without: str, only: str = "true"
     ) -> None:
-        """Insert the table's columns of rows, but for those at places that a temporary table holds. In a transaction."""
+        """Insert the table's columns of rows, but for those at positions that a temporary table holds. In a transaction."""
 
     def sums(self, connection: Connection, model: Model, since: int, given: Mapping[str, object]) -> str:
         """What a model's query gives over the loads after that one, as SQL to select from."""

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 
 from dagster_project.readers.files import FilePart
-from dagster_project.readers.places import RawFile, Stamp
+from dagster_project.readers.raw_storage import RawFile, Stamp
 
 from .database import Connection, append_rows, transaction
 from .identity import File, Files, grows

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from dagster_project.readers.contents import Content, read_content
-from dagster_project.readers.places import Place, RawFile
+from dagster_project.readers.raw_storage import RawFile, RawStorage
 
 from . import continuity, loaded_under, stored
 from .database import Connection, append_rows, transaction, value
@@ -36,7 +36,7 @@ class Found:
 
 def forget_loaded(
     connection: Connection,
-    place: Place,
+    storage: RawStorage,
     folders: Sequence[Folder],
     tables: Iterable[stored.Table],
     sums: Iterable[str],
@@ -49,7 +49,7 @@ def forget_loaded(
     Returns how many. The next load replays them in the order in which they were loaded before, also after a
     crash. sums: what is kept of dropped rows, which goes as well. fingerprint: of the key by which tokens are hashed then.
     apply_settings: each is loaded under what is set then, not under what it was loaded under. Raises MissingFiles or
-    PlaceError, with nothing touched.
+    RawStorageError, with nothing touched.
     """
     replacing = [f.name for f in folders if f.replaces]
     rows = connection.execute(
@@ -60,7 +60,7 @@ def forget_loaded(
         ORDER BY f.load_seq NULLS LAST, f.replay_position""",
         [replacing],
     ).fetchall()
-    found = locate(connection, place, folders, [seq for seq, _ in rows])
+    found = locate(connection, storage, folders, [seq for seq, _ in rows])
     # An export that a newer one replaced: nothing of it shows.
     replaced = [seq for seq, is_replaced in rows if is_replaced and seq not in found]
     _require([seq for seq, is_replaced in rows if not is_replaced], found, connection)
@@ -155,10 +155,10 @@ def _bases_first(order: Sequence[int], grown_from: Mapping[int, int]) -> list[in
 
 
 def locate(
-    connection: Connection, place: Place, folders: Sequence[Folder], wanted: Sequence[int]
+    connection: Connection, storage: RawStorage, folders: Sequence[Folder], wanted: Sequence[int]
 ) -> dict[int, Found]:
-    """Where in raw/ the contents of files are now: each by itself, or as the beginning of another. Raises PlaceError."""
-    search = _Search(connection, place.listing().files, folders, wanted)
+    """Where in raw/ the contents of files are now: each by itself, or as the beginning of another. Raises RawStorageError."""
+    search = _Search(connection, storage.listing().files, folders, wanted)
     for only_changed in (True, False):
         search.look(only_changed=only_changed)
         if not search.missing:

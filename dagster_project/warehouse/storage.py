@@ -39,7 +39,7 @@ class Storage:
         return "/".join([self.address, *names])
 
     def is_there(self) -> bool:
-        """Whether there is such a place at all, be it empty. Raises OSError where that cannot be told."""
+        """Whether it is there at all, be it empty. Raises OSError where that cannot be told."""
         return Path(self.address).is_dir()
 
     def files(self, folder: str) -> list[str]:
@@ -84,6 +84,14 @@ class Storage:
         """Copy a file of this machine's to here. Raises OSError."""
         self.make_room(file)
         shutil.copyfile(local, file)
+
+    def hand_out(self, file: str, target: Path) -> None:
+        """Copy a file from here to this machine. Raises OSError."""
+        shutil.copyfile(file, target)
+
+    def remove(self, file: str) -> None:
+        """Raises OSError."""
+        os.unlink(file)
 
     def remove_below(self, folder: str) -> None:
         shutil.rmtree(folder, ignore_errors=True)
@@ -178,6 +186,16 @@ class Bucket(Storage):
         ):
             shutil.copyfileobj(source, target, 1 << 22)
 
+    def hand_out(self, file: str, target: Path) -> None:
+        with (
+            self.filesystem.open_input_stream(self.key(file), compression=None) as source,
+            target.open("wb") as copied,
+        ):
+            shutil.copyfileobj(source, copied, 1 << 22)
+
+    def remove(self, file: str) -> None:
+        self.filesystem.delete_file(self.key(file))
+
     def remove_below(self, folder: str) -> None:
         with suppress(OSError):
             self.filesystem.delete_dir(self.key(folder))
@@ -216,23 +234,11 @@ def _filesystem(url: str) -> Any:
 
 
 def remove(file: Path | str) -> None:
-    """Remove a file, if it is there. What cannot be removed is left over for `tidy`."""
-    place = storage_at(str(file))
+    """Remove a file, wherever it lies. What cannot be removed is left over for `tidy`."""
     with suppress(OSError):
-        if isinstance(place, Bucket):
-            place.filesystem.delete_file(place.key(str(file)))
-        else:
-            os.unlink(file)
+        storage_at(str(file)).remove(str(file))
 
 
 def copy(file: str, target: Path) -> None:
     """Copy a file from where it lies to this machine. Raises OSError."""
-    place = storage_at(file)
-    if isinstance(place, Bucket):
-        with (
-            place.filesystem.open_input_stream(place.key(file), compression=None) as source,
-            target.open("wb") as copied,
-        ):
-            shutil.copyfileobj(source, copied, 1 << 22)
-    else:
-        shutil.copyfile(file, target)
+    storage_at(file).hand_out(file, target)

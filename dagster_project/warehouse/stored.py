@@ -52,7 +52,7 @@ class Table(Protocol):
     def columns(self) -> Sequence[Column]: ...
 
 
-def place(connection: Connection) -> Storage | None:
+def storage_of(connection: Connection) -> Storage | None:
     """Where such tables lie; None: in `raw.duckdb`, as all others do."""
     kept = value(connection, "SELECT folder FROM raw.storage") if _is_prepared(connection) else None
     return None if kept is None else storage_at(kept)
@@ -79,7 +79,7 @@ def files_of(connection: Connection, table: str, since: int = 0) -> list[str]:
 
 def copied_names(connection: Connection) -> dict[str, str]:
     """All files, by the names that they have in a backup."""
-    if place(connection) is None:
+    if storage_of(connection) is None:
         return {}
     found = connection.execute("SELECT table_name, file FROM raw.stored ORDER BY ALL").fetchall()
     # Where a cluster wrote, a file's name is its folder's as well.
@@ -174,7 +174,7 @@ def write(connection: Connection, table: Table, rows: str) -> None:
 
 def new_file(connection: Connection, table: str) -> str:
     """A name that never comes again."""
-    where = place(connection)
+    where = storage_of(connection)
     assert where is not None
     file = where.file(table, f"{uuid4().hex}.parquet")
     where.make_room(file)
@@ -300,7 +300,7 @@ def agree(
     Raises DatabaseError, with nothing changed.
     """
     wanted = storage_at(settings.engine.storage) if settings.engine.kind == "spark" else None
-    there = place(connection)
+    there = storage_of(connection)
     if wanted is not None:
         _require_place(wanted, settings)
         wanted.attach(connection)
@@ -400,7 +400,7 @@ def _require_place(wanted: Storage, settings: Settings) -> None:
 
 def attach(connection: Connection) -> None:
     """Let DuckDB read the tables where they lie. Raises DatabaseError."""
-    where = place(connection)
+    where = storage_of(connection)
     if where is not None:
         try:
             where.attach(connection)
@@ -410,7 +410,7 @@ def attach(connection: Connection) -> None:
 
 def tidy(connection: Connection) -> None:
     """Remove the files that no row names. With the lock held, nobody else needs them."""
-    where = place(connection)
+    where = storage_of(connection)
     if where is None:
         return
     with suppress(OSError):

@@ -14,7 +14,7 @@ import zstandard
 from harness import OF_FILES, Warehouse
 
 from dagster_project.pipeline import nightly
-from dagster_project.readers.places import PlaceError
+from dagster_project.readers.raw_storage import RawStorageError
 from dagster_project.sources import withdrawal
 from dagster_project.warehouse.database import open_warehouse
 
@@ -55,7 +55,7 @@ def accounts(warehouse: Warehouse) -> list[str]:
 
 def withdraw(warehouse: Warehouse, *names: str, gone: bool = False) -> withdrawal.Withdrawal:
     with open_warehouse(warehouse.settings) as connection:
-        plan = withdrawal.look(connection, nightly.raw_place(warehouse.settings), names, gone=gone)
+        plan = withdrawal.look(connection, nightly.raw_storage(warehouse.settings), names, gone=gone)
         withdrawal.carry_out(connection, plan, datetime(2026, 4, 9))
     return plan
 
@@ -431,7 +431,7 @@ def test_a_raw_folder_that_is_not_there_stops_the_run(warehouse: Warehouse) -> N
     night(warehouse, 1)
     away = warehouse.raw.rename(warehouse.folder / "unmounted")
     for full in (False, True):
-        with pytest.raises(PlaceError, match="1 files were loaded from it"):
+        with pytest.raises(RawStorageError, match="1 files were loaded from it"):
             night(warehouse, 2, full=full)
     warehouse.raw.mkdir()  # as where a disk would be mounted
     night(warehouse, 2)

@@ -17,7 +17,7 @@ from soak import budget
 
 from dagster_project.readers import json_arrays, json_records
 from dagster_project.readers.files import FilePart, UnreadableFile
-from dagster_project.readers.places import LocalFile
+from dagster_project.readers.raw_storage import LocalFile
 
 NEVER = 1 << 60
 Read = list[tuple[Any, ...]] | str

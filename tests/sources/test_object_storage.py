@@ -16,7 +16,7 @@ from moto.server import ThreadedMotoServer
 
 from dagster_project.pipeline import nightly
 from dagster_project.pipeline.nightly import LoadResult
-from dagster_project.readers.places import PlaceError
+from dagster_project.readers.raw_storage import RawStorageError
 from dagster_project.settings import load_settings
 from dagster_project.warehouse.database import open_warehouse
 from dagster_project.warehouse.replay import MissingFiles
@@ -135,6 +135,8 @@ def test_a_store_that_cannot_be_read_stops_the_run_in_words(
     else:
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
     bucket.warehouse.settings = load_settings()
-    with pytest.raises(PlaceError, match="no such bucket" if trouble == "no bucket" else "check the network"):
+    with pytest.raises(
+        RawStorageError, match="no such bucket" if trouble == "no bucket" else "check the network"
+    ):
         bucket.load()
     assert bucket.places() == [(1, 1, "a")]

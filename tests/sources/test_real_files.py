@@ -15,7 +15,7 @@ from harness import Warehouse
 
 from dagster_project.readers import json_records
 from dagster_project.readers.files import FilePart, UnreadableFile
-from dagster_project.readers.places import LocalFile
+from dagster_project.readers.raw_storage import LocalFile
 from dagster_project.sources import typed
 
 pytestmark = pytest.mark.fast

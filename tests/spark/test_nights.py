@@ -12,7 +12,7 @@ from harness import Warehouse, on_cluster
 from sources.test_workers import NOW, put_files
 
 from dagster_project.pipeline import erase, nightly
-from dagster_project.readers.places import place_at
+from dagster_project.readers.raw_storage import raw_storage_at
 from dagster_project.sources import on_spark, withdrawal
 from dagster_project.spark import engine
 from dagster_project.warehouse import stored
@@ -87,7 +87,7 @@ def lives(warehouse: Warehouse) -> Iterator[str]:
     warehouse.night(DAY, NOW + timedelta(days=2))
     yield "a night that names who was erased"
     with open_warehouse(warehouse.settings) as connection:
-        place = place_at(warehouse.raw, warehouse.folder / "tmp")
+        place = raw_storage_at(warehouse.raw, warehouse.folder / "tmp")
         plan = withdrawal.look(connection, place, ["events/a/large.jsonl"], gone=False)
         withdrawal.carry_out(connection, plan, NOW + timedelta(days=3))
     warehouse.night(DAY, NOW + timedelta(days=3))

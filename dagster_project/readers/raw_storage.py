@@ -1,4 +1,4 @@
-"""Where raw files lie, a folder on this machine or object storage, and how their bytes come to hand.
+"""Where raw files lie, a folder on this machine or object storage, and how their bytes are read.
 
 Knows neither formats nor databases. Nothing here writes to where raw files lie.
 """
@@ -28,8 +28,8 @@ _CHUNK = 1 << 22
 _YOUNG = timedelta(minutes=2)
 
 
-class PlaceError(Exception):
-    """The place as a whole cannot be read. The text says why, and what to do."""
+class RawStorageError(Exception):
+    """The raw storage as a whole cannot be read. The text says why, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,24 +70,24 @@ class RawFile(ABC):
 
 @dataclass
 class Listing:
-    """What lies at a place: paths with `/`, in byte order, to the files. troubles: folders that cannot be read."""
+    """What lies in a raw storage: paths with `/`, in byte order, to the files. troubles: folders that cannot be read."""
 
     files: dict[str, RawFile] = field(default_factory=dict)
     troubles: list[str] = field(default_factory=list)
 
 
-class Place(ABC):
+class RawStorage(ABC):
     """name: for people."""
 
     name: str
 
     @abstractmethod
     def listing(self) -> Listing:
-        """All that lies here, without reading any of it. Raises PlaceError."""
+        """All that lies here, without reading any of it. Raises RawStorageError."""
 
     @abstractmethod
     def is_there(self) -> bool:
-        """Whether there is such a place at all, be it empty. Raises PlaceError."""
+        """Whether it is there at all, be it empty. Raises RawStorageError."""
 
     @abstractmethod
     def tidy(self) -> None:
@@ -97,8 +97,8 @@ class Place(ABC):
 _NO_BUCKET = "there is no such bucket; check WAREHOUSE_RAW"
 
 
-def place_at(raw: Path | str, scratch: Path, links: Sequence[str] = ()) -> Place:
-    """The place that a setting names: a folder, or the address of a bucket. scratch: for objects at hand.
+def raw_storage_at(raw: Path | str, scratch: Path, links: Sequence[str] = ()) -> RawStorage:
+    """What a setting names: a folder, or the address of a bucket. scratch: for objects at hand.
 
     links: folders outside it to which links in it may lead.
     """
@@ -148,7 +148,7 @@ class LocalFile(RawFile):
         return Stamp(found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
-class LocalFolder(Place):
+class LocalFolder(RawStorage):
     def __init__(self, root: Path, links: Sequence[str] = ()) -> None:
         self.root, self.name = root, str(root)
         self.allowed = [os.path.realpath(os.fsencode(folder)) for folder in (str(root), *links)]
@@ -183,7 +183,7 @@ class LocalFolder(Place):
                     entries = sorted(scan, key=lambda entry: entry.name)
             except OSError as error:
                 if not prefix and not isinstance(error, FileNotFoundError):
-                    raise PlaceError(f"{self.root} cannot be read: {error.strerror}") from error
+                    raise RawStorageError(f"{self.root} cannot be read: {error.strerror}") from error
                 if prefix:
                     listing.troubles.append(
                         f"{_spelled(prefix)} cannot be looked into ({error.strerror}): what lies there is not loaded"
@@ -263,7 +263,7 @@ class _Reading:
         self._stream.close()
 
 
-class ObjectStore(Place):
+class ObjectStore(RawStorage):
     """A folder in a bucket, read by pyarrow: `s3://`, `gs://`, `abfs://`."""
 
     def __init__(self, url: str, scratch: Path) -> None:
@@ -309,7 +309,7 @@ class ObjectStore(Place):
             if is_found(self._base):
                 return True
             if not is_found(self._base.split("/")[0]):
-                raise PlaceError(f"{self.name} cannot be read: {_NO_BUCKET}. Nothing was touched.")
+                raise RawStorageError(f"{self.name} cannot be read: {_NO_BUCKET}. Nothing was touched.")
             return False
         except (OSError, ValueError) as error:
             raise self._explained(error) from error
@@ -349,7 +349,7 @@ class ObjectStore(Place):
         if self._connected().get_file_info(bucket).type == fs.FileType.NotFound:
             raise FileNotFoundError(errno.ENOENT, f"there is no bucket {bucket}")
 
-    def _explained(self, error: Exception) -> PlaceError:
+    def _explained(self, error: Exception) -> RawStorageError:
         said = _first_line(error)
         upper = said.upper()
         if "NO_SUCH_BUCKET" in upper or isinstance(error, FileNotFoundError) or "NOT FOUND" in upper:
@@ -358,7 +358,7 @@ class ObjectStore(Place):
             what = "no permission to list it; check the credentials in the environment"
         else:
             what = "check the network, the address and the credentials in the environment"
-        return PlaceError(
+        return RawStorageError(
             f"{self.name} cannot be read: {what}. Nothing was touched. ({without_passwords(said)})"
         )
 
