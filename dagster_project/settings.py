@@ -103,14 +103,14 @@ def _remote(text: str) -> str:
 
 def _storage(text: str) -> str:
     """A folder or bucket that all machines of a cluster see, or '' for none. Raises ValueError."""
-    odd = set(text) & set("*?[]{}'\"")
+    special = set(text) & set("*?[]{}'\"")
     if text.startswith("s3://"):
-        if odd or not re.fullmatch(r"s3://[A-Za-z0-9][A-Za-z0-9._-]*(/[^/]+)*/?", text):
+        if special or not re.fullmatch(r"s3://[A-Za-z0-9][A-Za-z0-9._-]*(/[^/]+)*/?", text):
             raise ValueError(
                 "must be s3://bucket or s3://bucket/folder, without credentials (the environment has them, here and on the "
                 "cluster's workers) and without any of * ? [ ] { } and quotes in it"
             )
-    elif text and (not text.startswith("/") or odd):
+    elif text and (not text.startswith("/") or special):
         raise ValueError(
             "must be s3://bucket/folder, or the absolute path of a folder that this machine and all of the cluster's see (a "
             "network file system, a bucket that is mounted), without any of * ? [ ] { } and quotes in it"

@@ -111,8 +111,8 @@ def test_moving_there_and_back_changes_no_row(tmp_path: Path) -> None:
     before, tables = rows(warehouse), every_table(warehouse)
     for moved in (in_files(tmp_path), Warehouse(tmp_path), in_files(tmp_path)):
         with open_warehouse(moved.settings) as connection:
-            assert nightly.settle(connection, moved.settings) is not None
-            assert nightly.settle(connection, moved.settings) is None
+            assert nightly.move_tables(connection, moved.settings) is not None
+            assert nightly.move_tables(connection, moved.settings) is None
         assert rows(moved) == before
         moved.night(DAY, NIGHT)
         assert every_table(moved) == tables

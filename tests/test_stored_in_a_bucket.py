@@ -63,7 +63,7 @@ def test_tables_in_a_bucket_are_what_they_would_be_in_the_database(
 
 def settled(warehouse: Warehouse) -> str | None:
     with open_warehouse(warehouse.settings) as connection:
-        return nightly.settle(connection, warehouse.settings)
+        return nightly.move_tables(connection, warehouse.settings)
 
 
 def test_they_move_between_a_folder_a_bucket_and_the_database(

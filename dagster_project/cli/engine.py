@@ -54,5 +54,5 @@ def move(settings: Settings, kind: str) -> None:
     with summary.progress(), open_warehouse(settings) as connection:
         registry.prepare(connection)
         loading.prepare(connection, all_sources())
-        done = nightly.settle(connection, settings)
+        done = nightly.move_tables(connection, settings)
     click.echo(f"Moved: {done}." if done else "They lie there already: nothing to do.")

@@ -38,7 +38,7 @@ def withdraw(settings: Settings, names: tuple[str, ...], gone: bool, yes: bool) 
         with summary.progress(), open_warehouse(settings) as connection:
             registry.prepare(connection)
             loading.prepare(connection, all_sources())
-            nightly.settle(connection, settings)
+            nightly.move_tables(connection, settings)
             nightly.require_raw(connection, storage)
             plan = withdrawal.look(connection, storage, names, gone=gone)
         summary.show_withdrawal(plan)

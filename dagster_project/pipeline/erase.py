@@ -78,7 +78,7 @@ def look(
     sources = all_sources()
     registry.prepare(connection)
     loading.prepare(connection, sources)
-    nightly.settle(connection, settings)
+    nightly.move_tables(connection, settings)
     continuity.require_loaded_files(connection)
     if value(connection, "SELECT count(*) FROM raw.files WHERE replay_position IS NOT NULL"):
         raise CannotErase("a full rebuild was not finished: run `warehouse run` first")

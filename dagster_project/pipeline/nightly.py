@@ -103,7 +103,7 @@ def load_new_files(
     folders = [source.as_folder for source in sources]
     registry.prepare(connection)
     loading.prepare(connection, sources)
-    settle(connection, settings)
+    move_tables(connection, settings)
     if now is None:
         now = utc_now()
         continuity.require_steady_clock(connection, now, settings.warehouse.clock_jump_days)
@@ -150,8 +150,8 @@ def load_new_files(
     return result
 
 
-def settle(connection: Connection, settings: Settings) -> str | None:
-    """Let the large raw tables lie where the settings say. Returns what was done, for people, if anything was.
+def move_tables(connection: Connection, settings: Settings) -> str | None:
+    """Move the large raw tables to where the settings say, if they are elsewhere. Returns what was done, for people, or None.
 
     Raises DatabaseError, with nothing changed.
     """

@@ -291,7 +291,7 @@ def _survey(opened: Callable[[], AbstractContextManager[IO[bytes]]], wide: str |
         decode = codecs.getincrementaldecoder("utf-8")("strict").decode
         ends = {b"\n": _Ends(), b"\r": _Ends()}
         is_utf8, at = True, 0
-        odd: dict[bytes, int] = {}
+        not_utf8: dict[bytes, int] = {}
         while True:
             if is_utf8:
                 try:
@@ -299,7 +299,9 @@ def _survey(opened: Callable[[], AbstractContextManager[IO[bytes]]], wide: str |
                 except UnicodeDecodeError as error:
                     is_utf8 = False
                     good = max(error.start - (len(error.object) - len(data)), 0)
-                    odd = {end: found.count + data.count(end, 0, good) + 1 for end, found in ends.items()}
+                    not_utf8 = {
+                        end: found.count + data.count(end, 0, good) + 1 for end, found in ends.items()
+                    }
             if not data:
                 break
             for end, found in ends.items():
@@ -309,7 +311,7 @@ def _survey(opened: Callable[[], AbstractContextManager[IO[bytes]]], wide: str |
         end = b"\r" if ends[b"\r"].count and not ends[b"\n"].count else b"\n"
         found, last = ends[end], at - ends[end].behind
         return _Text(
-            "utf-8" if is_utf8 else "cp1252", end.decode(), odd.get(end), found.count + (last > 0), last
+            "utf-8" if is_utf8 else "cp1252", end.decode(), not_utf8.get(end), found.count + (last > 0), last
         )
 
 

@@ -36,13 +36,13 @@ class RawStorageError(Exception):
 class Stamp:
     """What changes when a file is written to.
 
-    settled: False where it may be written to once more and have the same stamp.
+    final: False where it may be written to once more and have the same stamp.
     """
 
     bytes: int
     mtime_ns: int
     ctime_ns: int | None = None
-    settled: bool = True
+    final: bool = True
 
 
 class RawFile(ABC):

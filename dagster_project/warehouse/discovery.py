@@ -239,7 +239,7 @@ class _Look:
         folder, stamp = looked.folder, looked.stamp
         assert stamp is not None
         # What may still be written to without looking different is read again next time.
-        mtime_ns = stamp.mtime_ns if stamp.settled else None
+        mtime_ns = stamp.mtime_ns if stamp.final else None
         entry = Path(path, folder.name, stamp.bytes, mtime_ns, stamp.ctime_ns, content.sha256)
         entry.loaded_seq = before.loaded_seq if before else None
         self.written[path] = entry

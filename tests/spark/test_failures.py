@@ -190,13 +190,13 @@ def test_a_storage_of_another_warehouse_is_refused(tmp_path: Path) -> None:
     engine = on_cluster(tmp_path / "a", "sc://127.0.0.1:1")
     one, other = Warehouse(tmp_path / "a", engine=engine), Warehouse(tmp_path / "b", engine=engine)
     with open_warehouse(one.settings) as connection:
-        assert nightly.settle(connection, one.settings) is not None
-        assert nightly.settle(connection, one.settings) is None
+        assert nightly.move_tables(connection, one.settings) is not None
+        assert nightly.move_tables(connection, one.settings) is None
     with (
         open_warehouse(other.settings) as connection,
         pytest.raises(DatabaseError, match="belongs to the warehouse in"),
     ):
-        nightly.settle(connection, other.settings)
+        nightly.move_tables(connection, other.settings)
 
 
 def test_what_the_cluster_was_asked_is_named(tmp_path: Path, remote: str, caplog: Any) -> None:

@@ -116,6 +116,6 @@ def test_every_table_is_equal_after_every_step(tmp_path: Path, remote: str) -> N
     # And back to one machine, by the settings alone.
     back = Warehouse(tmp_path / "there", engine={})
     with open_warehouse(back.settings) as connection:
-        assert nightly.settle(connection, back.settings) is not None
+        assert nightly.move_tables(connection, back.settings) is not None
         assert not stored.is_stored(connection, "api_calls")
     assert every_table(back) == found
