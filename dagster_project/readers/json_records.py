@@ -205,7 +205,8 @@ class _Reading:
             return
         may_be_array, self.may_be_array = self.may_be_array, False
         if not line.is_whole:
-            yield from self._long_line(line, stripped[:1] == b"[", may_be_array)
+            if stripped := stripped or self._behind_blanks(line):
+                yield from self._long_line(line, stripped[:1] == b"[", may_be_array)
             return
         try:
             if stripped[:1] == b"[":
@@ -373,6 +374,14 @@ class _Reading:
             yield from self._values(line)
         else:
             yield _record(line.number, 1, Element(_readable(line.data[:_KEPT]), too_long=True))
+
+    def _behind_blanks(self, line: _Line) -> bytes:
+        """What a line begins with that has more blanks before it than are held in memory; empty where nothing follows."""
+        with _open_at(self.part, self.lines.start_of(line)) as stream:
+            read_on = _one_line(stream)
+            while (data := read_on(_AT_ONCE)) and not (stripped := data.lstrip(_BLANK)):
+                pass
+            return stripped if data else b""
 
     def _filled(self, line: _Line) -> _Line:
         """All of a line, as far as it is not longer than a record may be."""

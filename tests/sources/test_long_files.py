@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from soak import budget
 
@@ -93,6 +93,9 @@ def test_in_pieces_is_as_at_once(tmp_path_factory: pytest.TempPathFactory) -> No
 
     @settings(max_examples=budget(150, 20_000), deadline=None, database=None)
     @given(cuts, st.sampled_from(["json", "jsonl", "jsonl.gz"]), st.integers(1, 60))
+    # More blanks than are held in memory.
+    @example((b'{"a": 1}\n  [1, {"x": "}"}],\n{}\n', 0, b""), "jsonl", 1)
+    @example((b'{"a": 1}\n   \n{}\n', 0, b""), "jsonl", 1)
     def check(cut: tuple[bytes, int, bytes], ending: str, at_once: int) -> None:
         data, at, put = cut
         data = data[:at] + put + data[at:] if put else data
