@@ -320,7 +320,9 @@ def broken_files(draw: st.DrawFn) -> dict[str, bytes]:
     return files
 
 
-ACCOUNT = "SELECT file_seq, path, records, loaded, duplicates, rejected, error FROM raw.files ORDER BY file_seq"
+ACCOUNT = (
+    "SELECT file_seq, path, records, loaded, duplicates, rejected, error FROM raw.files ORDER BY file_seq"
+)
 TABLES = (
     "api_calls",
     "actions",
