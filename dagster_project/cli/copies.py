@@ -19,10 +19,10 @@ from .root import Failed, explained, main
 @explained
 def backup(settings: Settings, folder: Path) -> None:
     """Copy the databases to a new FOLDER, as they are together. Waits for a run to end; raw files are not in it."""
-    from dagster_project.cli import summary
+    from dagster_project.cli import screen
     from dagster_project.warehouse import backup as backups
 
-    with _backup_errors(), summary.progress():
+    with _backup_errors(), screen.progress():
         size = backups.make(settings, folder.absolute())
     click.echo(f"Backup made: {folder}, {size:,} bytes.")
 
@@ -33,7 +33,7 @@ def backup(settings: Settings, folder: Path) -> None:
 @explained
 def restore(settings: Settings, folder: Path, yes: bool) -> None:
     """Put the backup in FOLDER in the place of the databases, and publish it."""
-    from dagster_project.cli import summary
+    from dagster_project.cli import screen
     from dagster_project.warehouse import backup as backups
 
     with _backup_errors():
@@ -44,7 +44,7 @@ def restore(settings: Settings, folder: Path, yes: bool) -> None:
             raise Failed(
                 f"nothing was restored: there are databases in {settings.data}. To replace them, add --yes"
             )
-        with summary.progress():
+        with screen.progress():
             backups.restore(settings, folder.absolute())
     click.echo(f"Restored and published: the backup of {at}. `warehouse run` loads what came since.")
 

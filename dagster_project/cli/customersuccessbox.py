@@ -25,12 +25,12 @@ def csb() -> None:
 @explained
 def csb_plan(settings: Settings, retry_unknown: bool) -> None:
     """Show what a push would send now: what of today's totals was not told yet. Nothing is sent, nobody is asked."""
-    from dagster_project.cli import summary
+    from dagster_project.cli import plans, screen
     from dagster_project.destinations import customersuccessbox
 
-    with _errors(), summary.progress():
+    with _errors(), screen.progress():
         made = customersuccessbox.make_plan(settings, retry_unknown=retry_unknown)
-    summary.show_csb_plan(made)
+    plans.show_csb_plan(made)
 
 
 @csb.command("push")
@@ -44,12 +44,12 @@ def csb_plan(settings: Settings, retry_unknown: bool) -> None:
 @explained
 def csb_push(settings: Settings, live: bool, digest: str | None, retry_unknown: bool) -> None:
     """Send what the plan says, each total at most once and only while its day lasts; or rehearse it."""
-    from dagster_project.cli import summary
+    from dagster_project.cli import plans, screen
     from dagster_project.destinations import customersuccessbox
 
-    with _errors(), summary.progress():
+    with _errors(), screen.progress():
         result = customersuccessbox.push(settings, live=live, digest=digest, retry_unknown=retry_unknown)
-    summary.show_csb_push(result)
+    plans.show_csb_push(result)
     sys.exit(result.exit_status)
 
 

@@ -18,13 +18,13 @@ def engine() -> None:
 @explained
 def check(settings: Settings) -> None:
     """Ask the cluster's workers, and say what is missing there. Changes nothing."""
-    from dagster_project.cli import summary
+    from dagster_project.cli import screen
     from dagster_project.spark.check import check as look
 
     if settings.engine.kind == "local":
         click.echo('[engine] kind = "local": this machine does everything. Nothing to check.')
         return
-    with summary.progress():
+    with screen.progress():
         findings = look(settings)
     for finding in findings:
         click.echo(f"{'ok     ' if finding.is_good else 'MISSING'}  {finding.text}")
@@ -40,7 +40,7 @@ def move(settings: Settings, kind: str) -> None:
 
     The next run would do so, too, once the settings say it: set [engine] kind first.
     """
-    from dagster_project.cli import summary
+    from dagster_project.cli import screen
     from dagster_project.pipeline import nightly
     from dagster_project.sources import all_sources, loading
     from dagster_project.warehouse import registry
@@ -51,7 +51,7 @@ def move(settings: Settings, kind: str) -> None:
             f'[engine] kind = "{settings.engine.kind}" in the settings, so the next run would move them back: set it to '
             f'"{kind}" first'
         )
-    with summary.progress(), open_warehouse(settings) as connection:
+    with screen.progress(), open_warehouse(settings) as connection:
         registry.prepare(connection)
         loading.prepare(connection, all_sources())
         done = nightly.move_tables(connection, settings)

@@ -57,7 +57,7 @@ def erase(
     First shows what would go. Raw files are not touched, HubSpot only with --hubspot --live (contacts; companies are no
     persons): it names what is to be removed there.
     """
-    from dagster_project.cli import summary
+    from dagster_project.cli import screen
     from dagster_project.pipeline import erase as erasing
     from dagster_project.warehouse.build import BuildError, ChecksFailed
     from dagster_project.warehouse.database import open_warehouse
@@ -67,9 +67,9 @@ def erase(
     if live and not in_hubspot:
         raise click.UsageError("--live goes with --hubspot")
     try:
-        with summary.progress(), open_warehouse(settings) as connection:
+        with screen.progress(), open_warehouse(settings) as connection:
             erasure = erasing.look(connection, settings, users, companies)
-        summary.show_erasure(erasure)
+        _show(erasure)
         contacts = _contacts(settings, erasure) if in_hubspot else []
         if in_hubspot and not live:
             click.echo("A rehearsal: nothing was erased. Add --live to delete in HubSpot and erase here.")
@@ -78,7 +78,7 @@ def erase(
             raise Failed("nothing was erased. To erase it, run the command again with --yes")
         if contacts:
             _delete(settings, contacts)
-        with summary.progress():
+        with screen.progress():
             with open_warehouse(settings) as connection:
                 erasure = erasing.look(connection, settings, users, companies)
                 erasing.carry_out(connection, settings, erasure)
@@ -87,9 +87,43 @@ def erase(
             torn = erasing.forget_torn_logs(settings, erasure)
     except (erasing.CannotErase, BuildError, ChecksFailed) as error:
         raise Failed(str(error)) from error
-    summary.show_erased(settings, erasure)
+    _show_erased(settings, erasure)
     for file in torn:
         click.echo(f"{file}, the end of a log that was torn by a power cut, held what was erased: removed.")
+
+
+def _show(erasure: Erasure) -> None:
+    """What an erase would remove, before it does."""
+    from dagster_project.cli import screen
+
+    table = screen.new_table("To be erased", "table", ">rows that name them")
+    for name, rows in sorted(erasure.rows.items()):
+        if rows:
+            table.add_row(name, f"{rows:,}")
+    screen.console.print(table if table.row_count else "Nothing that is loaded names them.")
+    for id_ in erasure.unknown:
+        screen.attend(f"{id_} is not known here: only later files would be kept from bringing it")
+    for text, others in sorted(erasure.theirs.shared_with.items()):
+        screen.attend(f"{text} stays, as others have it, too: {', '.join(sorted(others))}")
+
+
+def _show_erased(settings: Settings, erasure: Erasure) -> None:
+    """What was erased, and what is left to do elsewhere."""
+    from dagster_project.cli import screen
+    from dagster_project.pipeline.nightly import raw_storage
+
+    screen.console.print("Erased, and published without them. ops.erasures has the record.")
+    if erasure.files:
+        screen.attend(
+            f"files below {raw_storage(settings).name} still hold records of erased ones; they stay out when they are loaded "
+            "again:"
+        )
+        for path in erasure.files:
+            screen.console.print(f"    {screen.safe(path)}")
+    for title, records in erasure.elsewhere.items():
+        screen.attend(f"{title} is not touched. Delete there, for good:")
+        for thing, record in records:
+            screen.console.print(f"    {screen.safe(thing)} {screen.safe(record)}")
 
 
 def _contacts(settings: Settings, erasure: Erasure) -> list[str]:

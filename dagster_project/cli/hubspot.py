@@ -31,15 +31,15 @@ def plan(settings: Settings, offline: bool, file: Path | None) -> None:
 
     Nothing is written. Without a token this is the offline part: against what HubSpot last acknowledged.
     """
-    from dagster_project.cli import summary
+    from dagster_project.cli import plans, screen
     from dagster_project.destinations import hubspot
 
-    with _hubspot_errors(), summary.progress():
+    with _hubspot_errors(), screen.progress():
         made = hubspot.make_plan(settings, offline=offline)
-    summary.show_plan(made)
+    plans.show_plan(made)
     if file is not None:
         try:
-            summary.write_plan(made, file)
+            plans.write_plan(made, file)
         except OSError as error:
             raise Failed(f"cannot write {file}: {error.strerror}") from error
     if made.offline and not offline:
@@ -71,17 +71,17 @@ def push(
     """Write to HubSpot what the plan says, or rehearse it."""
     if (companies or users or properties) and not resend:
         raise click.UsageError("a property, --company and --user go with --resend only")
-    from dagster_project.cli import summary
+    from dagster_project.cli import plans, screen
     from dagster_project.destinations import hubspot
 
-    with _hubspot_errors(), summary.progress():
+    with _hubspot_errors(), screen.progress():
         result = hubspot.push(
             settings,
             live=live,
             digest=digest,
             resend=hubspot.Resend(properties, companies, users) if resend else None,
         )
-    summary.show_push(result)
+    plans.show_push(result)
     sys.exit(result.exit_status)
 
 
@@ -90,12 +90,12 @@ def push(
 @explained
 def hubspot_init(settings: Settings, live: bool) -> None:
     """Show (with --live: make) the property group and the properties that the mapping names and HubSpot lacks."""
-    from dagster_project.cli import summary
+    from dagster_project.cli import plans, screen
     from dagster_project.destinations import hubspot
 
-    with _hubspot_errors(), summary.progress():
+    with _hubspot_errors(), screen.progress():
         result = hubspot.init_properties(settings, live=live)
-    summary.show_init(result)
+    plans.show_init(result)
     sys.exit(result.exit_status)
 
 

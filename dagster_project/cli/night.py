@@ -6,7 +6,6 @@ import json
 import logging
 import sys
 from datetime import UTC, datetime
-from typing import Any
 
 import click
 
@@ -56,7 +55,7 @@ def run(
 
     Launches the same Dagster job as the nightly schedule, and shows it in Dagster's UI.
     """
-    from dagster_project.cli import summary
+    from dagster_project.cli import screen, summary
     from dagster_project.orchestration import launch
 
     if apply_settings and not full:
@@ -72,8 +71,7 @@ def run(
             as_of.date(),
             extra={"event": "as_of_is_to_come"},
         )
-    report: Any = json_log or summary
-    with report.progress():
+    with (json_log or screen).progress():
         outcome = launch.nightly(
             settings,
             run_id=json_log.run_id if json_log else None,
@@ -89,7 +87,7 @@ def run(
             else "the run failed; what is published is as it was"
         )
         raise RunFailed(f"{what}.\n{outcome.failure}")
-    report.show_run(settings, outcome)
+    (json_log or summary).show_run(settings, outcome)
     if outcome.pushed is not None:
         sys.exit(outcome.pushed.exit_status)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from dagster_project.cli import main, summary
+from dagster_project.cli import main, screen
 from dagster_project.standins.hubspot import Emulator, Fault
 
 from .desk import Desk
@@ -58,7 +58,7 @@ def test_the_plan_shows_every_change_and_the_push_carries_it_out(
 def test_very_many_changes_go_to_a_file(
     desk: Desk, hub: Emulator, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(summary, "_PIPED", 100)
+    monkeypatch.setattr(screen, "PIPED", 100)
     desk.contacts(people(300))
     file = tmp_path / "plan.csv"
     shown = command("plan", "--csv", str(file))
@@ -101,12 +101,12 @@ def test_on_a_narrow_screen_nothing_is_cut_off(
 ) -> None:
     name = "user" * 12
     desk.contacts([person(name, 7), person("b", 5)])
-    monkeypatch.setattr(summary._console, "width", 80)
+    monkeypatch.setattr(screen.console, "width", 80)
     lines = command("plan").output.splitlines()
     assert {"creates": "2", "unchanged": "0", "held back": "0", "calls": "1"}.items() <= counts(lines)
     place = lines.index(f"contacts: create {name}@example.com")
     assert "    api_calls: 7" in lines[place : place + 3]
-    monkeypatch.setattr(summary, "_SEEN", 2)
+    monkeypatch.setattr(screen, "SEEN", 2)
     assert any(line.startswith("... and more than these 2") for line in command("plan").output.splitlines())
     lines = command("push", "--live").output.splitlines()
     assert {"planned": "2", "acknowledged": "2", "created": "2", "rejected": "0"}.items() <= counts(lines)
