@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from dagster_project.readers import table_records
@@ -83,11 +84,17 @@ class ExportLoader(Loader):
 
 def first(row: dict[str, Any], headers: Sequence[str]) -> str | None:
     """The first non-blank cell under any of these headers: of each, the column that is spelled so, else in any case."""
-    alike: dict[str, Any] = {}
-    for header, cell in row.items():
-        alike.setdefault(plain(header), cell)
-    for header in headers:
-        cell = row.get(header, alike.get(plain(header)))
-        if isinstance(cell, str) and cell.strip():
+    for name in _columns(tuple(row), tuple(headers)):
+        if isinstance(cell := row[name], str) and cell.strip():
             return cell
     return None
+
+
+@lru_cache(maxsize=256)  # the rows of a file have the same columns
+def _columns(names: tuple[str, ...], headers: tuple[str, ...]) -> tuple[str, ...]:
+    """The columns that are meant by these headers, in the order of the headers."""
+    alike: dict[str, str] = {}
+    for name in names:
+        alike.setdefault(plain(name), name)
+    meant = (header if header in names else alike.get(plain(header)) for header in headers)
+    return tuple(name for name in meant if name is not None)
