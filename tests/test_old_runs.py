@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -30,12 +32,16 @@ def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.Dag
         yield instance
 
 
-def ran(instance: dg.DagsterInstance, days_ago: int, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A run that went well so many days ago."""
+def ran(instance: dg.DagsterInstance, days_ago: int) -> str:
+    """A run that went well so many days ago: its record is made older."""
+    run_id = dg.materialize([some_table], instance=instance).run_id
     at = datetime.now(UTC) - timedelta(days=days_ago)
-    with monkeypatch.context() as patched:
-        patched.setattr("dagster._core.storage.runs.sql_run_storage.get_current_datetime", lambda: at)
-        return dg.materialize([some_table], instance=instance).run_id
+    with closing(sqlite3.connect(Path(instance.root_directory) / "history/runs.db")) as runs, runs:
+        made = runs.execute(
+            "UPDATE runs SET create_timestamp = ? WHERE run_id = ?", [f"{at:%Y-%m-%d %H:%M:%S.%f}", run_id]
+        )
+        assert made.rowcount == 1
+    return run_id
 
 
 def tick(instance: dg.DagsterInstance) -> None:
@@ -43,9 +49,9 @@ def tick(instance: dg.DagsterInstance) -> None:
 
 
 def test_old_runs_go_with_their_events_and_what_is_known_of_assets_stays(
-    instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
-    old, recent = ran(instance, 31, monkeypatch), ran(instance, 29, monkeypatch)
+    old, recent = ran(instance, 31), ran(instance, 29)
     tick(instance)
     assert [run.run_id for run in instance.get_runs()] == [recent]
     assert not instance.all_logs(old)
@@ -55,18 +61,18 @@ def test_old_runs_go_with_their_events_and_what_is_known_of_assets_stays(
 
 
 def test_the_last_run_stays_however_old(
-    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    instance: dg.DagsterInstance,
 ) -> None:
-    last = ran(instance, 400, monkeypatch)
+    last = ran(instance, 400)
     tick(instance)
     assert [run.run_id for run in instance.get_runs()] == [last]
     assert instance.get_latest_materialization_event(some_table.key) is not None
 
 
 def test_of_a_table_that_has_not_changed_since_the_last_state_is_known(
-    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    instance: dg.DagsterInstance,
 ) -> None:
-    ran(instance, 400, monkeypatch)
+    ran(instance, 400)
     instance.create_run_for_job(defs.resolve_job_def("nightly"), status=dg.DagsterRunStatus.STARTED)
     tick(instance)
     assert len(instance.get_runs()) == 1
