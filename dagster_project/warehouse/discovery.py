@@ -352,15 +352,17 @@ class _Look:
         for path, entry in self.paths.items():
             if path in self.looked:
                 continue
-            if entry.file_seq is not None and (
-                self.files.standing.get(entry.file_seq) or entry.file_seq in self.replaced
+            if self._is_elsewhere(entry.file_seq) and (
+                entry.loaded_seq in (None, entry.file_seq) or self._is_elsewhere(entry.loaded_seq)
             ):
-                self.forgotten.add(
-                    path
-                )  # it was moved, or replaced elsewhere: where it was tells nothing any more
+                self.forgotten.add(path)  # where it was tells nothing any more
             elif not entry.gone:
                 entry.gone = True
                 self.written[path] = entry
+
+    def _is_elsewhere(self, seq: int | None) -> bool:
+        """Whether a file was moved, or replaced elsewhere."""
+        return seq is not None and (bool(self.files.standing.get(seq)) or seq in self.replaced)
 
     def warn(self) -> None:
         """Name what was rewritten, what seems to have been delivered again, and what is gone."""

@@ -307,6 +307,30 @@ def test_exports_that_a_withdrawn_one_had_replaced_are_withdrawn_with_it_where_t
     assert [row["name"] for row in warehouse.query("FROM raw.crm_companies")] == ["four"]
 
 
+@pytest.mark.parametrize("why", ["withdrawn", "unreadable"])
+def test_an_export_stands_when_what_had_taken_its_path_does_not_count_and_moves_on(
+    warehouse: Warehouse, why: str
+) -> None:
+    header = "Record ID,Company name,Company Domain Name\n"
+    warehouse.builds = OF_FILES | {"core.crm_companies"}
+    at, to = "crm/companies/a.csv", "crm/companies/old/a.csv"
+    warehouse.put(at, f"{header}1,one,one.example\n")
+    night(warehouse, 1)
+    newer = f"{header}1,two,two.example\n" if why == "withdrawn" else f'{header}1,"two,two.example\n'
+    file = warehouse.put(at, newer)
+    night(warehouse, 2)
+    if why == "withdrawn":
+        withdraw(warehouse, "2")
+    file.unlink()
+    warehouse.put(to, newer)
+    for day in (3, 4):
+        night(warehouse, day)
+        assert [row["name"] for row in warehouse.table("core.crm_companies")] == ["one"]
+    warehouse.put("crm/companies/kept.csv", f"{header}1,one,one.example\n")
+    night(warehouse, 5, full=True)
+    assert [row["name"] for row in warehouse.table("core.crm_companies")] == ["one"]
+
+
 def test_what_went_on_from_a_withdrawn_file_is_loaded_whole(warehouse: Warehouse) -> None:
     warehouse.put("events/a.jsonl", unkeyed("a"))
     night(warehouse, 1)
