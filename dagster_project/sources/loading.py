@@ -180,13 +180,16 @@ def _of_other_processes(connection: Connection, batches: Sequence[_Files]) -> se
 
 
 def _before(connection: Connection, parts: Sequence[FilePart]) -> dict[int, Before]:
-    """What is loaded of the files that some go on from, and of those that these went on from."""
+    """What is loaded of the files that some go on from, and of those that these went on from.
+
+    What is yet to be replayed counts as well: after a withdrawal it may come behind what goes on from it.
+    """
     before: dict[int, Before] = {}
     wanted = {part.grown_from for part in parts if part.grown_from is not None}
     while wanted:
         found = connection.execute(
-            "SELECT file_seq, load_seq IS NOT NULL AND withdrawn_at IS NULL, coalesce(end_byte, bytes), end_line, grown_from "
-            "FROM raw.files WHERE file_seq IN (SELECT unnest(?::BIGINT[]))",
+            """SELECT file_seq, (load_seq IS NOT NULL OR replay_position IS NOT NULL) AND withdrawn_at IS NULL,
+            coalesce(end_byte, bytes), end_line, grown_from FROM raw.files WHERE file_seq IN (SELECT unnest(?::BIGINT[]))""",
             [sorted(wanted)],
         ).fetchall()
         before |= {row[0]: row[1:] for row in found}
@@ -284,18 +287,17 @@ def _account(
         "grown_from BIGINT, end_byte BIGINT, end_line BIGINT, end_sha256 VARCHAR, tail VARCHAR, loaded_under VARCHAR)"
     )
     append_rows(connection, "counted", [_counted(one, kept) for one in loads])
-    # A half row that was refused, and stands nowhere any more when its file is loaded again, stays refused.
-    half_row = (
-        "CAST(files.tail = 'rejected' AND files.replay_byte < files.bytes AND c.tail IS NULL AS INTEGER)"
-    )
+    # A half row that stands nowhere any more when its file is loaded again is what it was: refused, or waiting.
+    half_row = "files.replay_byte < files.bytes AND c.tail IS NULL"
+    refused = f"CAST(coalesce({half_row} AND files.tail = 'rejected', false) AS INTEGER)"
     connection.execute(f"""UPDATE raw.files SET load_seq = c.load_seq, loaded = c.loaded,
-        records = c.records + coalesce({half_row}, 0), rejected = c.rejected + coalesce({half_row}, 0),
+        records = c.records + {refused}, rejected = c.rejected + {refused},
         duplicates = c.duplicates, repaired = c.repaired, error = NULL,
         start_byte = c.start_byte, start_line = c.start_line, grown_from = c.grown_from,
         end_line = CASE WHEN c.end_line IS NOT NULL THEN c.end_line WHEN c.end_byte = files.bytes THEN files.lines
                    ELSE files.end_line END,
         end_byte = c.end_byte, end_sha256 = coalesce(c.end_sha256, files.end_sha256),
-        tail = CASE WHEN {half_row} = 1 THEN 'rejected' ELSE c.tail END,
+        tail = CASE WHEN {half_row} THEN files.tail ELSE c.tail END,
         loaded_under = c.loaded_under,
         replay_position = NULL, replay_path = NULL, replay_byte = NULL, replay_sha256 = NULL
         FROM counted c WHERE c.file_seq = files.file_seq""")

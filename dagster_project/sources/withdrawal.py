@@ -197,6 +197,7 @@ def carry_out(connection: Connection, plan: Withdrawal, now: datetime) -> None:
     withdrawn = [file.file_seq for file in plan.files]
     with transaction(connection):
         tails.remember(connection)
+        tails.refuse_uncontinued(connection, withdrawn)
         changed: list[str] = []
         for source in all_sources():
             concerned = [f for f in (*plan.files, *plan.again) if f.source == source.folder]

@@ -105,16 +105,7 @@ def _require(wanted: Iterable[int], found: Mapping[int, Found], connection: Conn
 
 
 def mark(connection: Connection, found: Mapping[int, Found], order: Sequence[int]) -> None:
-    """Note that these files are not loaded and are to be replayed in this order. To be called in a transaction.
-
-    A file that goes on where another ended comes behind that one: a withdrawal may have had the other loaded again since.
-    """
-    grown_from = dict(
-        connection.execute(
-            "SELECT file_seq, grown_from FROM raw.files WHERE grown_from IS NOT NULL"
-        ).fetchall()
-    )
-    order = _bases_first(order, grown_from)
+    """Note that these files are not loaded and are to be replayed in this order. To be called in a transaction."""
     connection.execute(
         "CREATE OR REPLACE TEMP TABLE replay (file_seq BIGINT, position BIGINT, path VARCHAR, bytes BIGINT, sha256 VARCHAR)"
     )
@@ -131,7 +122,9 @@ def mark(connection: Connection, found: Mapping[int, Found], order: Sequence[int
 @contextmanager
 def half_rows_kept(connection: Connection, found: Mapping[int, Found]) -> Iterator[None]:
     """Rejects may be deleted: those of half rows which stand nowhere any more stay, as they cannot be read again."""
-    shorter = connection.execute("SELECT file_seq, bytes FROM raw.files WHERE tail = 'rejected'").fetchall()
+    shorter = connection.execute(
+        "SELECT file_seq, bytes FROM raw.files WHERE tail IS NOT NULL OR end_byte < bytes"
+    ).fetchall()
     gone = [seq for seq, size in shorter if seq in found and found[seq].bytes < size]
     connection.execute(
         """CREATE OR REPLACE TEMP TABLE half_rows AS SELECT r.* FROM raw.rejects AS r JOIN raw.files AS f USING (file_seq)
@@ -140,18 +133,6 @@ def half_rows_kept(connection: Connection, found: Mapping[int, Found]) -> Iterat
     )
     yield
     connection.execute("INSERT INTO raw.rejects FROM half_rows; DROP TABLE half_rows")
-
-
-def _bases_first(order: Sequence[int], grown_from: Mapping[int, int]) -> list[int]:
-    wanted, placed = set(order), dict[int, None]()
-    for seq in order:
-        chain: list[int] = []
-        at: int | None = seq
-        while at is not None and at in wanted and at not in placed:
-            chain.append(at)
-            at = grown_from.get(at)
-        placed.update(dict.fromkeys(reversed(chain)))
-    return list(placed)
 
 
 def locate(

@@ -1,6 +1,7 @@
 """Records without an end, at the end of a file that may still be written to: they wait, go on, or are refused in the end.
 
-Such a record is no part of what was loaded of its file. Its text stands in `raw.rejects`, marked as waiting.
+Such a record is no part of what was loaded of its file. Its text stands in `raw.rejects`, marked as waiting. It stays there
+when the file goes on, and the record was none: what goes on may be withdrawn.
 """
 
 from __future__ import annotations
@@ -73,15 +74,39 @@ def refuse(connection: Connection, waited: Collection[int]) -> int:
 
 
 def give_up_continued(connection: Connection) -> None:
-    """What stood without an end in a file that went on was no record. To be called in a transaction."""
+    """What stood without an end in a file that went on was no record, and is hidden. To be called in a transaction."""
     rows = connection.execute("""
         SELECT DISTINCT base.file_seq, base.end_line + 1, base.tail FROM raw.files AS base
         JOIN raw.files AS more ON more.grown_from = base.file_seq AND more.load_seq IS NOT NULL
         WHERE base.tail IS NOT NULL AND base.load_seq IS NOT NULL""").fetchall()
     for file_seq, line, tail in rows:
-        connection.execute("DELETE FROM raw.rejects WHERE file_seq = ? AND line = ?", [file_seq, line])
+        connection.execute(
+            "UPDATE raw.rejects SET waits = true WHERE file_seq = ? AND line = ?", [file_seq, line]
+        )
         counted = int(tail == "rejected")
         connection.execute(
             "UPDATE raw.files SET tail = NULL, records = records - ?, rejected = rejected - ? WHERE file_seq = ?",
             [counted, counted, file_seq],
+        )
+
+
+def refuse_uncontinued(connection: Connection, withdrawn: Collection[int]) -> None:
+    """What stands without an end in files from which nothing goes on but what is withdrawn now, is refused after all.
+
+    To be called in a transaction, before what is withdrawn is marked so.
+    """
+    rows = connection.execute(
+        """SELECT base.file_seq FROM raw.files AS base
+        JOIN raw.rejects AS r ON r.file_seq = base.file_seq AND r.line = base.end_line + 1 AND r.waits
+        WHERE base.tail IS NULL AND base.load_seq IS NOT NULL AND base.withdrawn_at IS NULL
+            AND NOT list_contains($withdrawn, base.file_seq)
+            AND NOT EXISTS (FROM raw.files AS more WHERE more.grown_from = base.file_seq AND more.withdrawn_at IS NULL
+                AND more.sha256 IS NOT NULL AND NOT list_contains($withdrawn, more.file_seq))""",
+        {"withdrawn": list(withdrawn)},
+    ).fetchall()
+    for (file_seq,) in rows:
+        connection.execute("UPDATE raw.rejects SET waits = false WHERE file_seq = ? AND waits", [file_seq])
+        connection.execute(
+            "UPDATE raw.files SET tail = 'rejected', records = records + 1, rejected = rejected + 1 WHERE file_seq = ?",
+            [file_seq],
         )

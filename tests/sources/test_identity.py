@@ -41,6 +41,10 @@ def unkeyed(*names: str) -> str:
     return lines(*names).replace("transaction_id", "other")
 
 
+def of_key(name: str, key: str = "same") -> str:
+    return lines(name).replace(f'"transaction_id": "{name}"', f'"transaction_id": "{key}"')
+
+
 def rows(*names: str) -> str:
     return "".join(f"{name},u,f,2026-03-30,1\n" for name in names)
 
@@ -289,6 +293,59 @@ def test_a_refused_half_row_that_stands_nowhere_any_more_stays_refused(warehouse
     withdraw(warehouse, "2")
     night(warehouse, 9)
     assert accounts(warehouse) == ["one", "two", "zero"]
+
+
+@pytest.mark.parametrize("more", ["two,u,f,2026-03-30,1\n", "six,u,f,2026-03-30,1\n"])
+def test_a_half_row_is_refused_when_what_had_gone_on_from_it_is_withdrawn(
+    warehouse: Warehouse, more: str
+) -> None:
+    """Whether that held the whole row, or another: it is as if it had never come."""
+    warehouse.put("features/a.csv", HEADER + rows("one") + "two,u")
+    night(warehouse, 1)
+    warehouse.put("features/a.csv", HEADER + rows("one") + more)
+    night(warehouse, 2)
+    assert warehouse.table("ops.rejects") == []
+    withdraw(warehouse, "2")
+    for day in (3, 4):
+        night(warehouse, day)
+        assert accounts(warehouse) == ["one"]
+        assert [(r["file_seq"], r["line"], r["raw"]) for r in warehouse.table("ops.rejects")] == [
+            (1, 3, "two,u")
+        ]
+        account = warehouse.one("ops.files", file_seq=1)
+        assert (account["records"], account["loaded"], account["rejected"]) == (2, 1, 1)
+    night(warehouse, 5, full=True)
+    assert [(r["file_seq"], r["line"]) for r in warehouse.table("ops.rejects")] == [(1, 3)]
+
+
+def test_a_half_row_is_not_forgotten_when_its_file_is_loaded_again_without_it(warehouse: Warehouse) -> None:
+    warehouse.put("features/a.csv", HEADER + rows("one"))
+    night(warehouse, 1)
+    warehouse.put("features/a.csv", HEADER + rows("one") + "two,u")
+    night(warehouse, 2)
+    withdraw(warehouse, "1")  # what went on from it is loaded again,
+    warehouse.put("features/a.csv", HEADER + rows("one", "six"))  # and stands in what it grew to only
+    night(warehouse, 3)
+    assert accounts(warehouse) == ["one", "six"]
+    assert warehouse.table("ops.rejects") == []
+    withdraw(warehouse, "3")
+    night(warehouse, 4)
+    assert accounts(warehouse) == ["one"]
+    assert [(r["file_seq"], r["line"]) for r in warehouse.table("ops.rejects")] == [(2, 3)]
+
+
+def test_a_full_rebuild_after_a_withdrawal_keeps_the_order_of_loading(warehouse: Warehouse) -> None:
+    """Also of files that go on from ones that were loaded again behind them: who came first keeps its key."""
+    warehouse.put("events/0.jsonl", of_key("gone"))
+    warehouse.put("events/a.jsonl", of_key("a") + unkeyed("x"))
+    warehouse.put("events/b.jsonl", of_key("b") + unkeyed("y"))
+    night(warehouse, 1)
+    warehouse.put("events/b.jsonl", of_key("b") + unkeyed("y", "z"))
+    night(warehouse, 2)
+    withdraw(warehouse, "1")
+    for day, full in ((3, False), (4, True), (5, True)):
+        night(warehouse, day, full=full)
+        assert companies(warehouse) == ["a", "x", "y", "z"]
 
 
 def test_exports_that_a_withdrawn_one_had_replaced_are_withdrawn_with_it_where_they_are_gone(
