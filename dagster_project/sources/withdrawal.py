@@ -109,10 +109,10 @@ def _other_base(
         if other.source == file.source and other.file_seq < file.file_seq and other.file_seq not in chosen:
             older.add(other, grows=grows(other.path))
     content = read_content(path, raw, partial(older.lengths, file.source))
-    # It may be the beginning of what stands there now.
+    # It may be the beginning of what stands there now; or that may be its beginning, where its end stands nowhere any more.
     size: int = value(connection, f"SELECT bytes FROM raw.files WHERE file_seq = {file.file_seq}")
     prefixes = {length: prefix for length, prefix in content.prefixes.items() if length < size}
-    return older.growth(file.source, file.path, replace(content, prefixes=prefixes), None)
+    return older.growth(file.source, file.path, replace(content, bytes=size, prefixes=prefixes), None)
 
 
 def _named(connection: Connection, loaded: Iterable[Loaded], names: Sequence[str]) -> set[int]:

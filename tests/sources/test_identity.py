@@ -334,6 +334,26 @@ def test_a_half_row_is_not_forgotten_when_its_file_is_loaded_again_without_it(wa
     assert [(r["file_seq"], r["line"]) for r in warehouse.table("ops.rejects")] == [(2, 3)]
 
 
+def test_a_half_row_of_which_only_what_precedes_it_still_stands_goes_on_from_that(
+    warehouse: Warehouse,
+) -> None:
+    warehouse.put("events/dt=2026-03-30/a.jsonl", unkeyed("1", "2"))
+    night(warehouse, 1)
+    file = warehouse.put("events/dt=2026-03-31/a.jsonl", unkeyed("1", "2"))
+    night(warehouse, 2)
+    file.write_text(unkeyed("1", "2") + '{"half')
+    night(warehouse, 3)
+    assert companies(warehouse) == ["1", "1", "2", "2"]
+    file.unlink()
+    withdraw(warehouse, "2")
+    for day, full in ((4, False), (5, True)):
+        night(warehouse, day, full=full)
+        assert companies(warehouse) == ["1", "2"]
+        assert [(r["file_seq"], r["line"]) for r in warehouse.table("ops.rejects")] == [(3, 3)]
+        account = warehouse.one("ops.files", file_seq=3)
+        assert (account["records"], account["loaded"], account["rejected"]) == (1, 0, 1)
+
+
 def test_a_full_rebuild_after_a_withdrawal_keeps_the_order_of_loading(warehouse: Warehouse) -> None:
     """Also of files that go on from ones that were loaded again behind them: who came first keeps its key."""
     warehouse.put("events/0.jsonl", of_key("gone"))
