@@ -52,7 +52,7 @@ $(VENV)/.spark: $(VENV)/.ready requirements-spark.lock
 	@touch $@
 
 soak: setup  ## the tests that try at random, for long (kills, odd files); SOAK="-k crash" to choose
-	WAREHOUSE_SOAK=1 $(BIN)/python -m pytest -n auto --dist worksteal -m soak $(SOAK)
+	WAREHOUSE_SOAK=1 $(BIN)/python -m pytest -n auto --dist worksteal --timeout 7200 -m soak $(SOAK)
 
 lint: setup  ## style, types and what may import what
 	$(BIN)/ruff check .
