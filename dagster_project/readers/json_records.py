@@ -206,12 +206,13 @@ class _Reading:
         may_be_array, self.may_be_array = self.may_be_array, False
         if not line.is_whole:
             if stripped := stripped or self._behind_blanks(line):
-                yield from self._long_line(line, stripped[:1] == b"[", may_be_array)
+                opens_array = stripped[:1] == b"["
+                numbered = self._numbered(line, opens_array and may_be_array)
+                yield from self._long_line(numbered, opens_array, may_be_array)
             return
         try:
             if stripped[:1] == b"[":
-                if may_be_array and line.number > self.part.start_line + 1 and self._is_rest_blank():
-                    line = replace(line, number=1)
+                line = self._numbered(line, may_be_array)
                 yield from _array(line.data, line.number, self.exact)
             else:
                 value, repairs = parse(line.data, exact=self.exact)
@@ -223,6 +224,11 @@ class _Reading:
                 if stripped[:1] == b"[":
                     self._require_array(line, may_be_array, error)
                 yield from self._values(line)
+
+    def _numbered(self, line: _Line, may_be_array: bool) -> _Line:
+        """An array that is all of a file, but for blank lines, is on its first line."""
+        is_all = may_be_array and line.number > self.part.start_line + 1 and self._is_rest_blank()
+        return replace(line, number=1) if is_all else line
 
     # What is on the line and the lines behind it
 

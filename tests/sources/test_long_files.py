@@ -96,6 +96,9 @@ def test_in_pieces_is_as_at_once(tmp_path_factory: pytest.TempPathFactory) -> No
     # More blanks than are held in memory.
     @example((b'{"a": 1}\n  [1, {"x": "}"}],\n{}\n', 0, b""), "jsonl", 1)
     @example((b'{"a": 1}\n   \n{}\n', 0, b""), "jsonl", 1)
+    # All of a file, behind a blank line.
+    @example((b'\r\n[1, {"x": "}"}]', 0, b""), "json", 1)
+    @example((b'\r\n[1, {"x": "}"}],\n{}', 0, b""), "jsonl", 1)
     def check(cut: tuple[bytes, int, bytes], ending: str, at_once: int) -> None:
         data, at, put = cut
         data = data[:at] + put + data[at:] if put else data
