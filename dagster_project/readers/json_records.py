@@ -200,15 +200,14 @@ class _Reading:
         """The records of a line, however many there are on it, and wherever the last of them ends."""
         if line.data.startswith(BOM):
             line = replace(line, start=line.start + len(BOM), data=line.data.removeprefix(BOM))
-        stripped = line.data.lstrip(_BLANK)
-        if not stripped and line.is_whole:
+        stripped = line.data.lstrip(_BLANK) or (b"" if line.is_whole else self._behind_blanks(line))
+        if not stripped:
             return
         may_be_array, self.may_be_array = self.may_be_array, False
         if not line.is_whole:
-            if stripped := stripped or self._behind_blanks(line):
-                opens_array = stripped[:1] == b"["
-                numbered = self._numbered(line, opens_array and may_be_array)
-                yield from self._long_line(numbered, opens_array, may_be_array)
+            opens_array = stripped[:1] == b"["
+            numbered = self._numbered(line, opens_array and may_be_array)
+            yield from self._long_line(numbered, opens_array, may_be_array)
             return
         try:
             if stripped[:1] == b"[":

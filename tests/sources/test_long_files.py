@@ -41,7 +41,8 @@ def read(file: Path) -> Read:
     )
     try:
         return [
-            (r.line, r.element, repr(r.value), r.raw(), r.repairs, r.bad)
+            # The text of a line that is short has the blanks before its value, too.
+            (r.line, r.element, repr(r.value), r.raw().strip(), r.repairs, r.bad)
             for r in json_records.read(part, exact=True)
         ]
     except UnreadableFile:
