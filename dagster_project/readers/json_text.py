@@ -20,8 +20,11 @@ _MAX_DEPTH = 200
 
 
 # What may stand at the end of a text that was cut off within a literal, a number or an escape.
-_CUT_WORDS = ("true", "false", "null", "NaN", "Infinity", "-Infinity", ".", "e+", "e-", "E+", "E-")
+_CUT_WORDS = ("true", "false", "null", "NaN", "Infinity", "-Infinity")
+_CUT_NUMBERS = (".", "e+", "e-", "E+", "E-")  # behind a digit
 _CUT_ESCAPE = re.compile("u[0-9a-fA-F]{0,4}")
+_NO_VALUE = "no JSON value"
+_WANTS_VALUE = (_NO_VALUE, "Expecting value")
 
 
 class BadJson(ValueError):
@@ -121,7 +124,7 @@ def value_at(text: str, at: int) -> tuple[Any, int]:
     try:
         return _scan(text, at)
     except StopIteration as error:
-        raise _wrong("no JSON value", text, int(error.value or 0)) from None
+        raise _wrong(_NO_VALUE, text, int(error.value or 0)) from None
     except json.JSONDecodeError as error:
         raise _wrong(error.msg, text, error.pos) from None
     except RecursionError:
@@ -135,10 +138,11 @@ def _wrong(reason: str, text: str, at: int) -> BadJson:
     is_cut = (
         not rest
         or reason.startswith("Unterminated string")
-        or any(word.startswith(rest) for word in _CUT_WORDS)
+        or (reason in _WANTS_VALUE and any(word.startswith(rest) for word in _CUT_WORDS))
+        or (text[at - 1 : at].isdigit() and any(part.startswith(rest) for part in _CUT_NUMBERS))
+        or (reason.startswith("Invalid \\u") and _CUT_ESCAPE.fullmatch(rest) is not None)
     )
-    kind = Unfinished if is_cut or _CUT_ESCAPE.fullmatch(rest) else BadJson
-    return kind(f"{reason} at character {at + 1}")
+    return (Unfinished if is_cut else BadJson)(f"{reason} at character {at + 1}")
 
 
 def interpreted(text: str, value: Any) -> tuple[Any, list[Repair]]:

@@ -729,6 +729,14 @@ def test_a_bad_last_line_that_is_left_behind_stays_rejected(warehouse: Warehouse
     assert rejects == [{"file_seq": 2, "line": 2}]
 
 
+@pytest.mark.parametrize("last", ["null", "u", ".", "true"])
+def test_what_no_record_can_go_on_with_does_not_wait(warehouse: Warehouse, last: str) -> None:
+    """A word or a part of a number is cut off only where one may stand."""
+    warehouse.put("events/a.jsonl", text("a") + '{"a": 1\n' + last)
+    warehouse.night(AS_OF, NOW)
+    assert (2, "bad_json") in [(row["line"], row["reason"]) for row in warehouse.table("ops.rejects")]
+
+
 def test_a_file_that_is_replaced_between_being_numbered_and_being_read_is_loaded_next_time(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
