@@ -35,7 +35,7 @@ def sample(folder: Path) -> list[list[Path]]:
 
 def benchmark(folder: Path) -> list[list[Path]]:
     """What `make bench` loads, in small: what was sent again comes in the second night, and what SDKs send in both."""
-    data.history(folder, 6000, 16)
+    data.history(folder, 3000, 12)
     for night in range(2):
         for path, lines in sdk_traffic(night).items():
             file = folder / path
