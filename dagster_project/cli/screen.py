@@ -125,14 +125,14 @@ def new_table(title: str, *columns: str, longest: int = 48) -> Table:
             False,
             (0, 1, 0, 0),
         )
-    for place, column in enumerate(columns):
+    for index, column in enumerate(columns):
         is_number = column.startswith(">")
         table.add_column(
             column.removeprefix(">"),
             justify="right" if is_number else "left",
             overflow="fold" if narrow else "ellipsis",
             max_width=longest,
-            no_wrap=is_number or not place,
+            no_wrap=is_number or not index,
         )
     return table
 

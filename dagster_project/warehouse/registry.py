@@ -18,7 +18,7 @@ from .database import Connection, append_rows, transaction, value
 # raw.files: sha256 and bytes are of the content, unpacked, when it was seen; head, of how it begins; tail_…, of what
 # precedes a last line without an end. start_…: where the part begins that was loaded. end_…: where what was loaded of
 # the content ends. tail: a last record without an end `waits`, `waited` before a withdrawal already, or was `rejected`.
-# replay_…: it is to be loaded again.
+# replay_…: it is to be loaded again. rejects.waits: no reject, or not yet: such a record, whose file may go on or did.
 # packed_sha256: of a packed file as it is, from when that was its hash. loaded_under: see loaded_under.py.
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS raw.files (
