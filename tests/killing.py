@@ -5,9 +5,11 @@ No code of the product knows of it: a night is run as it is, behind a connection
 
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 import os
 import resource
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -15,6 +17,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from functools import partial
 from multiprocessing.connection import Connection as Pipe
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -129,9 +132,11 @@ class Counts:
     def __init__(self, moment: Moment) -> None:
         self.moment = moment
         self.statements = self.boundaries = 0
+        self.before_each: Callable[[], None] = lambda: None  # called before a statement
 
     def statement(self) -> None:
         self.statements += 1
+        self.before_each()
         if self.statements == self.moment.statement:
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -148,6 +153,42 @@ class Counts:
             return result
 
         return called
+
+
+class States:
+    """Copies of a data folder as a kill before each statement would leave it: what another process sees at that instant.
+
+    Most statements change no file, and a kill before them leaves what one before the last did: that state is copied once.
+    Of all states every `of`-th is copied, from the `share`-th on, to folders of `to` that are named by the statement.
+    """
+
+    def __init__(self, data: Path, to: Path, share: int = 0, of: int = 1) -> None:
+        self._data, self._to, self._share, self._of = data, to, share, of
+        self._seen: dict[Path, tuple[int, int, bytes]] = {}
+        self._found = 0
+
+    def __call__(self, counts: Counts) -> None:
+        counts.before_each = lambda: self._look(counts.statements)
+
+    def _look(self, statement: int) -> None:
+        seen = {file: self._state(file) for file in sorted(self._data.glob("*.duckdb*"))}
+        if {file: content for file, (_, _, content) in seen.items()} != {
+            file: content for file, (_, _, content) in self._seen.items()
+        }:
+            if self._found % self._of == self._share:
+                shutil.copytree(self._data, self._to / str(statement))
+            self._found += 1
+        self._seen = seen
+
+    def _state(self, file: Path) -> tuple[int, int, bytes]:
+        """Its size, when it was written and a hash of its content: which is read again where it may have changed."""
+        now = file.stat()
+        size, written, content = self._seen.get(file, (-1, 0, b""))
+        # Two writes within a tick of the file system's clock carry the same time.
+        settled = time.time_ns() - now.st_mtime_ns > 50_000_000
+        if (now.st_size, now.st_mtime_ns) != (size, written) or not settled:
+            content = hashlib.blake2b(file.read_bytes()).digest()
+        return now.st_size, now.st_mtime_ns, content
 
 
 def _watched(connect: Callable[..., Any], counts: Counts, *args: Any, **kwargs: Any) -> Any:

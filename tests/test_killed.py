@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 
 import duckdb
 import pytest
-from killing import NEVER, Ended, Moment, night
+from killing import NEVER, Counts, Ended, Moment, night
 from soak import budget
 
 from dagster_project.settings import Settings
@@ -54,10 +54,12 @@ def arrive(settings: Settings, files: Mapping[str, bytes]) -> None:
         file.write_bytes(content)
 
 
-def one_night(settings: Settings, number: int, moment: Moment = NEVER) -> Ended:
+def one_night(
+    settings: Settings, number: int, moment: Moment = NEVER, prepare: Callable[[Counts], None] | None = None
+) -> Ended:
     """The night with this number, by the same clock however often it is tried."""
     now = datetime.combine(day(number) + timedelta(days=1), time(3, 30)) + timedelta(hours=number)
-    return night(settings, day(number), now, f"night {number}", number == FULL, moment)
+    return night(settings, day(number), now, f"night {number}", number == FULL, moment, prepare)
 
 
 def rows(file: Path) -> dict[str, list[str]]:

@@ -6,14 +6,14 @@ import errno
 import random
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, time, timedelta
 from pathlib import Path
 
 import duckdb
 import pytest
 from harness import Warehouse
-from killing import Moment
+from killing import States
 from power import COMPILER, images, night, recorder
 from soak import budget
 from test_killed import (
@@ -39,6 +39,7 @@ pytestmark = [
 ]
 
 BLOCK = 262_144  # bytes of a block of DuckDB's
+SHARES = budget(0, 24)  # of the states in which kills leave the files
 
 
 def recorded(library: Path, data: Path, number: int, **given: str) -> tuple[int, str]:
@@ -207,18 +208,28 @@ def test_the_disk_fails_at_any_call(
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("seed", range(budget(0, 24)))
+@pytest.mark.parametrize("share", range(SHARES))
 def test_killed_at_every_statement(
-    undisturbed: Undisturbed, before: list[Path], tmp_path: Path, seed: int
+    undisturbed: Undisturbed,
+    before: list[Path],
+    tmp_path: Path,
+    share: int,
+    record_property: Callable[[str, object], None],
 ) -> None:
-    """Before every statement of every night once, each seed a share of them."""
+    """Before every statement of every night: each state in which that leaves the files, once."""
+    tried = 0
     for number in range(NIGHTS + 1):
-        statements = undisturbed.ended[number].statements
-        for statement in range(1 + (seed + number) % 24, statements + 1, 24):
-            data = tmp_path / f"{number}-{statement}" / "data"
-            shutil.copytree(before[number], data)
-            assert one_night(settings_in(data), number, Moment(statement=statement)).killed
-            ends_well(
-                undisturbed, data, number, f"night {number}, before statement {statement}", before[number]
-            )
+        data, states = tmp_path / str(number) / "data", tmp_path / str(number) / "killed"
+        shutil.copytree(before[number], data)
+        one_night(settings_in(data), number, prepare=States(data, states, share, SHARES))
+        found = sorted(states.iterdir(), key=lambda state: int(state.name))
+        assert found
+        for state in found:
+            # Paths that the warehouse keeps name the folder.
             shutil.rmtree(data)
+            state.rename(data)
+            ends_well(
+                undisturbed, data, number, f"night {number}, before statement {state.name}", before[number]
+            )
+        tried += len(found)
+    record_property("states", tried)
