@@ -9,6 +9,7 @@ import json
 import shutil
 import subprocess
 import sys
+import warnings
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,12 @@ from typing import Any
 import dagster as dg
 import pytest
 from harness import Warehouse
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from dagster_project.definitions import defs
-from dagster_project.settings import project_root
+from dagster_project.settings import ScheduleSettings, project_root
 
 SNAPSHOT = Path(__file__).with_name("definitions.txt")
 
@@ -96,6 +100,32 @@ def test_a_job_runs_every_asset_and_has_a_schedule_that_is_off(name: str, cron: 
     assert schedule.cron_schedule == cron
     assert schedule.execution_timezone == "UTC"
     assert schedule.default_status == dg.DefaultScheduleStatus.STOPPED
+
+
+_NUMBERS = st.integers(0, 61).map(str)
+_PART = st.one_of(
+    st.just("*"),
+    _NUMBERS,
+    st.tuples(_NUMBERS, _NUMBERS).map("-".join),
+    st.sampled_from(["mon", "feb", "x", "l"]),
+)
+_FIELD = st.lists(st.one_of(_PART, st.tuples(_PART, _NUMBERS).map("/".join)), min_size=1, max_size=2).map(
+    ",".join
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(_FIELD, min_size=4, max_size=6).map(" ".join))
+@example("@daily")
+@example("0 2 30 2 *")
+@example("0 2 29 2 *")
+def test_whatever_cron_the_settings_take_dagster_takes(cron: str) -> None:
+    try:
+        accepted = ScheduleSettings(nightly=cron).nightly
+    except ValidationError:
+        return
+    with warnings.catch_warnings(action="ignore"):  # of steps beyond a field's range
+        dg.ScheduleDefinition(name="a", job_name="b", cron_schedule=accepted)
 
 
 def test_the_end_of_the_day_loads_builds_and_then_tells_customersuccessbox() -> None:

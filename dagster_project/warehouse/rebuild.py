@@ -143,13 +143,13 @@ def _merge(work: Build, model: Model, whole: bool) -> bool:
 
 
 def _gives_grain_once(work: Build, model: Model) -> bool:
-    """Whether its query gives each row of the grain once, as its end says: GROUP BY with the places of these columns."""
+    """Whether its query gives each row of the grain once, as its end says: GROUP BY with the numbers of these columns."""
     end = re.search(r"\bGROUP BY ([\d, ]+)$", model.query)
     if end is None or re.search(r"\b(UNION|ROLLUP|CUBE|GROUPING)\b", model.query, re.IGNORECASE):
         return False
     described = work.connection.execute(f"DESCRIBE {model.query}", work.parameters(model)).fetchall()
-    places = {int(place) for place in end[1].split(",") if place.strip()}
-    return places == {place for place, row in enumerate(described, 1) if row[0] in model.grain}
+    grouped = {int(number) for number in end[1].split(",") if number.strip()}
+    return grouped == {number for number, row in enumerate(described, 1) if row[0] in model.grain}
 
 
 def _aggregate(model: Model, column: str) -> str:
