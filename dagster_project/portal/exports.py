@@ -34,8 +34,10 @@ MEMORY = "250MB"
 _AT_ONCE = 150
 _WAIT_SECONDS = 60.0
 _LONGEST_SECONDS = 3600.0
-_ROWS = 4_000
-_BYTES = 1024**2  # of the rows that are read at once; a row alone may be longer
+# Each reading of rows by number scans the table: so they are many, and may together be long.
+_ROWS = 10_000
+_BYTES = 8 * 1024**2  # a row alone may be longer
+_LONG = 1024**2  # what waits in a file
 _PART = 64 * 1024
 ROW = "row"  # the column with a row's number, where a query has one
 
@@ -80,8 +82,8 @@ def in_order(
         return list(columns), [found.pop(number) for number in part]
 
     yield list(columns), []
-    for start in range(0, len(numbers), _ROWS):
-        waiting = [list(numbers[start : start + _ROWS])]
+    for start in range(0, len(numbers), 10 * _ROWS):
+        waiting = [list(numbers[start : start + 10 * _ROWS])]
         while waiting:
             part = waiting.pop()
             long = lengths(part) if len(part) > 1 else {part[0]: 0}
@@ -92,7 +94,7 @@ def in_order(
             together: list[int] = []
             size = 0
             for number in part:
-                if together and size + long[number] > _BYTES:
+                if together and (size + long[number] > _BYTES or len(together) == _ROWS):
                     yield read(together)
                     together, size = [], 0
                 together.append(number)
@@ -153,7 +155,7 @@ class Download(Response):
 
 
 def _is_long(rows: list[tuple[Any, ...]]) -> bool:
-    return sum(len(value) for row in rows for value in row if isinstance(value, str)) > _BYTES
+    return sum(len(value) for row in rows for value in row if isinstance(value, str)) > _LONG
 
 
 def _by_file(text: Iterator[str]) -> Iterator[bytes]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
@@ -11,41 +13,46 @@ from typing import Any
 _FORMULA = (*"=+-@\uff1d\uff0b\uff0d\uff20", "\t", "\r", "\n")
 
 
+_AS_IT_IS = frozenset({int, float, bool, type(None)})
 _PART = 64 * 1024  # characters that are handed out at once
 
 
 def lines(batches: Iterable[tuple[list[str], list[tuple[Any, ...]]]], header: bool = True) -> Iterator[str]:
     """A header and a line for each row, in parts of bounded length, however long a value is."""
-    waiting: list[str] = []
-    length = 0
-    for part in _parts(batches, header):
-        waiting.append(part)
-        length += len(part)
-        if length >= _PART:
-            yield "".join(waiting)
-            waiting, length = [], 0
-    if waiting:
-        yield "".join(waiting)
+    waiting = io.StringIO()
+    write = csv.writer(waiting).writerow
 
+    def handed_out() -> str:
+        text = waiting.getvalue()
+        waiting.seek(0)
+        waiting.truncate()
+        return text
 
-def _parts(batches: Iterable[tuple[list[str], list[tuple[Any, ...]]]], header_is_due: bool) -> Iterator[str]:
     for names, rows in batches:
-        if header_is_due:
-            yield from _line(names)
-            header_is_due = False
+        if header:
+            write(names)
+            header = False
         for row in rows:
-            yield from _line(row)
+            cells = [value if type(value) in _AS_IT_IS else cell(value) for value in row]
+            if any(type(value) is str and len(value) > _PART for value in cells):
+                yield handed_out()
+                yield from _long_line(cells)
+                continue
+            write(cells)
+            if waiting.tell() >= _PART:
+                yield handed_out()
+    if waiting.tell():
+        yield handed_out()
 
 
-def _line(row: Sequence[Any]) -> Iterator[str]:
+def _long_line(cells: Sequence[Any]) -> Iterator[str]:
     """A row as Python's csv module writes it, which would copy a long value four times over."""
-    for index, value in enumerate(row):
+    for index, value in enumerate(cells):
         if index:
             yield ","
-        text = cell(value)
-        text = "" if text is None else text if isinstance(text, str) else str(text)
-        if not any(mark in text for mark in ',"\r\n') and (text or len(row) > 1):
-            yield text
+        text = "" if value is None else str(value)
+        if not any(mark in text for mark in ',"\r\n'):
+            yield from (text[start : start + _PART] for start in range(0, len(text), _PART))
             continue
         yield '"'
         for start in range(0, len(text), _PART):

@@ -10,6 +10,8 @@ import re
 
 import pytest
 from harness import Warehouse
+from hypothesis import given
+from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from dagster_project.portal.asking import address
@@ -208,6 +210,24 @@ def test_a_spreadsheet_takes_no_cell_for_a_formula(portal: TestClient) -> None:
     acme = dict(zip(rows[0], next(row for row in rows if row[0] == "acme"), strict=True))
     assert acme["company_domain"] == "acme.example"
     assert acme["calls_30d"] == "38"
+
+
+@pytest.mark.fast
+@given(
+    rows=st.lists(
+        st.tuples(
+            *3 * [st.one_of(st.none(), st.integers(), st.floats(), st.text('a,";\r\n \x00é', max_size=9))],
+            st.sampled_from(["", "x" * 70_000, 'long, "quoted"\r\n' * 9_000, "\n" + 70_000 * "y"]),
+        ),
+        max_size=5,
+    )
+)
+def test_long_values_are_written_as_short_ones_are(rows: list[tuple[object, ...]]) -> None:
+    written = io.StringIO()
+    csv.writer(written).writerows([["a", "b", "c", "d"], *(map(csv_text.cell, row) for row in rows)])
+    parts = list(csv_text.lines([(["a", "b", "c", "d"], rows)]))
+    assert "".join(parts) == written.getvalue()
+    assert all(len(part) < 150_000 for part in parts)
 
 
 def test_a_company_s_page_tells_its_story(portal: TestClient) -> None:

@@ -25,7 +25,6 @@ from .test_failures import assert_no_leftovers
 from .test_nights import every_table
 
 pytestmark = [pytest.mark.soak, pytest.mark.skipif(not LONG, reason="takes long: WAREHOUSE_SOAK=1 tries it")]
-KILLS_A_NIGHT = 3
 # What tells of the last build only, as in test_killed.
 NOT_COMPARED = ("core.changed_days", "core.claim_changed_days", "core.attribution_before")
 
@@ -79,26 +78,22 @@ def test_killed_again_and_again(
     files: list[Mapping[str, bytes]],
     undisturbed: list[dict[str, list[str]]],
 ) -> None:
-    """A kill early in the night's work, one anywhere in it, and one in what those two left to do."""
+    """Each night is killed once, at any moment of it, and run again."""
     dice = random.Random(seed)
     warehouse = Warehouse(tmp_path, engine=on_cluster(tmp_path, remote))
     tried: list[tuple[int, Moment, bool]] = []
     for number in range(NIGHTS + 1):
         arrive(warehouse.settings, files[number])
-        for farthest in (60, 200, 60)[:KILLS_A_NIGHT]:
-            at_boundary = dice.random() < 0.7
-            moment = (
-                Moment(boundary=dice.randint(1, farthest))
-                if at_boundary
-                else Moment(statement=dice.randint(1, 6 * farthest))
-            )
-            killed = one_night(warehouse.settings, number, moment).killed
-            tried.append((number, moment, killed))
-            if not killed:
-                break  # it was over before that moment
+        farthest = dice.choice((60, 200))  # most of what a cluster does comes early
+        moment = (
+            Moment(boundary=dice.randint(1, farthest))
+            if dice.random() < 0.7
+            else Moment(statement=dice.randint(1, 6 * farthest))
+        )
+        tried.append((number, moment, one_night(warehouse.settings, number, moment).killed))
         one_night(warehouse.settings, number)
         found = tables(warehouse)
         assert found.keys() == undisturbed[number].keys(), tried
         assert [name for name in found if found[name] != undisturbed[number][name]] == [], tried
         assert_no_leftovers(warehouse)
-    assert sum(killed for _, _, killed in tried) >= NIGHTS, tried
+    assert any(killed for _, _, killed in tried), tried
