@@ -158,14 +158,13 @@ class Counts:
 class States:
     """Copies of a data folder as a kill before each statement would leave it: what another process sees at that instant.
 
-    Most statements change no file, and a kill before them leaves what one before the last did: that state is copied once.
-    Of all states every `of`-th is copied, from the `share`-th on, to folders of `to` that are named by the statement.
+    Most statements change no file, and a kill before them leaves what one before the last did: that state is copied once, to
+    a folder in `to` that is named by the statement.
     """
 
-    def __init__(self, data: Path, to: Path, share: int = 0, of: int = 1) -> None:
-        self._data, self._to, self._share, self._of = data, to, share, of
+    def __init__(self, data: Path, to: Path) -> None:
+        self._data, self._to = data, to
         self._seen: dict[Path, tuple[int, int, bytes]] = {}
-        self._found = 0
 
     def __call__(self, counts: Counts) -> None:
         counts.before_each = lambda: self._look(counts.statements)
@@ -175,9 +174,7 @@ class States:
         if {file: content for file, (_, _, content) in seen.items()} != {
             file: content for file, (_, _, content) in self._seen.items()
         }:
-            if self._found % self._of == self._share:
-                shutil.copytree(self._data, self._to / str(statement))
-            self._found += 1
+            shutil.copytree(self._data, self._to / str(statement))
         self._seen = seen
 
     def _state(self, file: Path) -> tuple[int, int, bytes]:
