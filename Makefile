@@ -51,8 +51,8 @@ $(VENV)/.spark: $(VENV)/.ready requirements-spark.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-spark.lock
 	@touch $@
 
-soak: setup  ## the tests that try at random, for long (kills, odd files); SOAK="-k crash" to choose
-	WAREHOUSE_SOAK=1 $(BIN)/python -m pytest -n auto --dist worksteal --timeout 7200 -m soak $(SOAK)
+soak: setup  ## the tests that try at random, for long (kills, odd files); SOAK="-k crash" to choose, WAREHOUSE_SOAK=10 for ten times as much
+	WAREHOUSE_SOAK=$${WAREHOUSE_SOAK:-1} $(BIN)/python -m pytest -n auto --dist worksteal --timeout 7200 -m soak $(SOAK)
 
 lint: setup  ## style, types and what may import what
 	$(BIN)/ruff check .

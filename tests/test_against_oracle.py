@@ -42,7 +42,7 @@ pytestmark = pytest.mark.soak
 # (The first example is always the smallest: two are the least that show anything.)
 # Shrinking runs a warehouse hundreds of times; the traffic is small as it is.
 QUICK = settings(
-    max_examples=budget(3, 500),
+    max_examples=budget(3, 40),
     deadline=None,
     suppress_health_check=list(HealthCheck),
     derandomize=True,
@@ -201,7 +201,7 @@ def assert_as_the_contract_has_it(
 
 
 @WAYS
-@settings(QUICK, max_examples=budget(3, 500))
+@settings(QUICK, max_examples=budget(3, 40))
 @given(traffic=nights())
 def test_all_tables(smallest: int, traffic: list[Night]) -> None:
     oracle = OracleSettings(routes="all")
@@ -230,7 +230,7 @@ METADATA_SETTINGS = [
 
 
 @pytest.mark.parametrize("oracle", METADATA_SETTINGS, ids=["default", "pins", "reject_update", "entity"])
-@settings(QUICK, max_examples=budget(2, 250))
+@settings(QUICK, max_examples=budget(2, 30))
 @given(traffic=metadata_nights())
 def test_metadata(oracle: OracleSettings, traffic: list[Night]) -> None:
     skip = {"marts.metadata_schema"} if oracle.lock_scope == "entity" else set()
@@ -240,7 +240,7 @@ def test_metadata(oracle: OracleSettings, traffic: list[Night]) -> None:
 
 @WAYS
 @pytest.mark.parametrize("oracle", [OracleSettings(), FEATURE_SETTINGS], ids=["default", "small limits"])
-@settings(QUICK, max_examples=budget(2, 250))
+@settings(QUICK, max_examples=budget(2, 30))
 @given(traffic=feature_nights())
 def test_features(oracle: OracleSettings, smallest: int, traffic: list[Night]) -> None:
     with ran(traffic, oracle, smallest) as warehouse:
@@ -286,7 +286,7 @@ def every_table(warehouse: Warehouse) -> dict[str, list[str]]:
     return found
 
 
-@settings(QUICK, max_examples=budget(2, 500))
+@settings(QUICK, max_examples=budget(2, 40))
 @given(traffic=nights().filter(bytes_are_there))
 def test_full_equals_incremental(traffic: list[Night]) -> None:
     with ran(traffic, OracleSettings(routes="all")) as warehouse:
@@ -296,7 +296,7 @@ def test_full_equals_incremental(traffic: list[Night]) -> None:
         assert every_table(warehouse) == before
 
 
-@settings(QUICK, max_examples=budget(2, 150))
+@settings(QUICK, max_examples=budget(2, 15))
 @given(traffic=nights(max_nights=1))
 def test_one_night_split_into_several_ends_the_same(traffic: list[Night]) -> None:
     """Files first seen one after the other, in the order of their paths and by the same clock."""

@@ -375,7 +375,7 @@ def test_a_crash_at_any_moment_and_the_same_command_again(
 
 
 @pytest.mark.soak
-@settings(QUICK, max_examples=budget(2, 200))
+@settings(QUICK, max_examples=budget(2, 30))
 @given(traffic=one_of(nights(), claim_nights()).filter(bytes_are_there))
 def test_full_equals_incremental_after_an_erase(traffic: list[Night]) -> None:
     """The first user and company go after half of the nights; the others follow."""

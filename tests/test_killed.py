@@ -11,14 +11,14 @@ from pathlib import Path
 import duckdb
 import pytest
 from killing import NEVER, Counts, Ended, Moment, night
-from soak import budget
+from soak import LONG, budget
 
 from dagster_project.settings import Settings
 from dagster_project.standins.sample.generate import generate
 
 END = date(2026, 3, 31)
 DAYS = 12
-NIGHTS = budget(2, 3)
+NIGHTS = 3 if LONG else 2
 KILLS_A_NIGHT = 3
 # What tells of the last build only (which version of what was built from which, and what that step changed), and
 # when a path was last looked at.
@@ -140,7 +140,7 @@ def moments(chance: random.Random, number: int, ended: Ended, settings: Settings
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("seed", range(budget(1, 40)))
+@pytest.mark.parametrize("seed", range(budget(1, 12)))
 def test_killed_again_and_again(undisturbed: Undisturbed, tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)
     settings = settings_in(tmp_path / "data")
@@ -169,7 +169,7 @@ def test_killed_again_and_again(undisturbed: Undisturbed, tmp_path: Path, seed: 
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("seed", range(budget(2, 60)))
+@pytest.mark.parametrize("seed", range(budget(2, 20)))
 def test_the_end_of_the_log_was_lost_with_the_power(
     undisturbed: Undisturbed, tmp_path: Path, seed: int
 ) -> None:

@@ -121,7 +121,7 @@ def test_every_setting_that_acts_while_loading_is_kept_for_the_files_that_obey_i
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("seed", range(budget(1, 60)))
+@pytest.mark.parametrize("seed", range(budget(1, 20)))
 def test_settings_that_change_between_nights_at_random(tmp_path: Path, seed: int) -> None:
     """Files that grow and come late, each night under other settings: `--full` ends where they did."""
     dice = random.Random(seed)

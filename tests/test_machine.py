@@ -15,7 +15,7 @@ import duckdb
 import pytest
 from command_line import DAY, CommandLine
 from harness import Warehouse
-from soak import budget
+from soak import LONG, budget
 
 from dagster_project.settings import project_root
 
@@ -104,7 +104,7 @@ def in_a_place(line: CommandLine, mount: str, and_then: str = "", at_last: str =
     return done.stderr
 
 
-@pytest.mark.parametrize("free", [4000, *([1000, 2000, 8000, 12_000, 16_000] if budget(0, 1) else [])])
+@pytest.mark.parametrize("free", [4000, *([1000, 2000, 8000, 12_000, 16_000] if LONG else [])])
 def test_a_full_disk_is_named_and_with_room_again_nothing_is_lost(line: CommandLine, free: int) -> None:
     (line.raw / "events/new.jsonl").write_text(NEW)
     published = line.analytics.read_bytes()
@@ -138,7 +138,7 @@ def test_a_read_only_folder_is_named_and_published_data_is_still_shown(line: Com
     assert line.analytics.read_bytes() == published
 
 
-@pytest.mark.parametrize("file", ["history/runs.db", *(["schedules/schedules.db"] if budget(0, 1) else [])])
+@pytest.mark.parametrize("file", ["history/runs.db", *(["schedules/schedules.db"] if LONG else [])])
 def test_a_damaged_storage_of_dagsters_is_named(line: CommandLine, file: str) -> None:
     (line.raw / "events/new.jsonl").write_text(NEW)
     published = line.analytics.read_bytes()

@@ -15,7 +15,7 @@ import pytest
 from harness import Warehouse
 from killing import States
 from power import COMPILER, images, night, recorder
-from soak import budget
+from soak import LONG, budget
 from test_killed import (
     FULL,
     NIGHTS,
@@ -78,7 +78,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return recorder(tmp_path_factory.mktemp("recorder"))
 
 
-@pytest.mark.parametrize("seed", range(budget(1, 20)))
+@pytest.mark.parametrize("seed", range(budget(1, 8)))
 def test_the_power_goes_in_a_first_night(library: Path, tmp_path: Path, seed: int) -> None:
     """A small night: what a cut leaves of it, and the same night again."""
     dice, data, first = random.Random(seed), tmp_path / "data", tmp_path / "first"
@@ -94,7 +94,7 @@ def test_the_power_goes_in_a_first_night(library: Path, tmp_path: Path, seed: in
     assert status == 0, said
     wanted, records = rows(data / "analytics.duckdb"), moved(tmp_path / "record", data, first)
     for number, state in images.states(
-        first, records, dice.sample(range(1, len(records) + 1), budget(2, 12)), dice
+        first, records, dice.sample(range(1, len(records) + 1), 12 if LONG else 2), dice
     ):
         again = after_a_cut(tmp_path / str(number), first, state)
         again.night(day(0), at(0), run_id="night 0", publishes=True)
@@ -159,7 +159,7 @@ def put_right(settings: Settings, said: str, was: Path) -> None:
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("seed", range(budget(0, 12)))
+@pytest.mark.parametrize("seed", range(budget(0, 4)))
 def test_the_power_goes_at_any_moment(
     undisturbed: Undisturbed, before: list[Path], library: Path, tmp_path: Path, seed: int
 ) -> None:
@@ -181,7 +181,7 @@ def test_the_power_goes_at_any_moment(
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("seed", range(budget(0, 12)))
+@pytest.mark.parametrize("seed", range(budget(0, 4)))
 def test_the_disk_fails_at_any_call(
     undisturbed: Undisturbed, before: list[Path], library: Path, tmp_path: Path, seed: int
 ) -> None:
@@ -207,7 +207,7 @@ def test_the_disk_fails_at_any_call(
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("number", range(budget(0, NIGHTS + 1)))
+@pytest.mark.parametrize("number", range(NIGHTS + 1 if LONG else 0))
 def test_killed_at_every_statement(
     undisturbed: Undisturbed,
     before: list[Path],

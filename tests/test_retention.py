@@ -226,7 +226,7 @@ def test_an_erased_company_goes_from_what_dropped_rows_summed_up_to(warehouse: W
 
 
 @pytest.mark.soak
-@settings(QUICK, max_examples=budget(2, 200))
+@settings(QUICK, max_examples=budget(2, 30))
 @given(traffic=one_of(nights(), claim_nights(), feature_nights()).filter(bytes_are_there))
 def test_no_night_can_tell_that_rows_were_dropped(traffic: list[Night]) -> None:
     with ran(traffic) as keeps, dropping(traffic) as drops:

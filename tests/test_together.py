@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from command_line import DAY, CommandLine
 from harness import Warehouse, hearing
-from soak import budget
+from soak import LONG, budget
 
 from dagster_project.warehouse.database import (
     DatabaseError,
@@ -65,7 +65,7 @@ def test_two_runs_at_once_both_end_well(line: CommandLine) -> None:
             f'{{"request": {{"time": "{DAY}T10:00:00Z"}}, "company_id": "new-{number}"}}\n'
         )
     shutil.rmtree(line.data / "dagster")  # the first that Dagster's storage sees: it is made once
-    runs = [line.start("run", "--as-of", DAY) for _ in range(budget(2, 6))]
+    runs = [line.start("run", "--as-of", DAY) for _ in range(6 if LONG else 2)]
     said = [line.finish(run) for run in runs]
     assert sum("Nothing new" in text for text in said) == len(runs) - 1, "one loads, the others find it done"
     assert line.ask("SELECT count(*) FROM marts.company_profiles WHERE company_id LIKE 'new-_'") == [(2,)]
@@ -90,7 +90,7 @@ def test_readers_at_the_instant_of_a_publish_never_fail(tmp_path: Path) -> None:
     for reader in readers:
         assert reader.stdout is not None
         assert reader.stdout.readline() == "ready\n"
-    for number in range(1, budget(3, 200)):
+    for number in range(1, budget(3, 60)):
         put(warehouse, number)
         warehouse.night(publishes=True)
     stop.touch()
@@ -122,7 +122,7 @@ def test_connections_that_stay_open_keep_their_data_and_the_portals_see_the_new(
             failed.append(error)
 
     threads = [threading.Thread(target=read) for _ in range(2)]
-    nights = budget(2, 40)
+    nights = budget(2, 20)
     with holding(file, read_only=True):
         for thread in threads:
             thread.start()

@@ -178,7 +178,7 @@ def test_a_crash_in_the_full_rebuild_goes_on_with_the_new_key(
 
 
 @pytest.mark.soak
-@settings(QUICK, max_examples=budget(2, 200))
+@settings(QUICK, max_examples=budget(2, 30))
 @given(nights=claim_nights().filter(bytes_are_there))
 def test_no_table_can_tell_but_by_the_tokens(
     tmp_path_factory: pytest.TempPathFactory, nights: Sequence[Night]

@@ -351,7 +351,7 @@ def test_midnight_is_crossed_at_every_point_of_a_push(
 @pytest.mark.soak
 def test_whatever_rains_down_sums_are_right(desk: Desk, start: Callable[..., CustomerSuccessBox]) -> None:
     """Cuts, refusals and outages at random while totals grow; at last what is unknown is all that may differ."""
-    for seed in range(budget(2, 40)):
+    for seed in range(budget(2, 20)):
         dice = random.Random(seed)
         kinds = [
             None,

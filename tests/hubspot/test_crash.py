@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from soak import budget
+from soak import LONG, budget
 
 from dagster_project.destinations import hubspot
 from dagster_project.destinations.hubspot import HubspotError
@@ -24,7 +24,8 @@ from .desk import Desk
 from .test_push import firms, people
 
 # (benchmarks/push.py does it at full size.)
-CONTACTS, COMPANIES, DEALS, KILLS = budget(500, 2000), budget(200, 600), budget(100, 300), budget(3, 10)
+CONTACTS, COMPANIES, DEALS = (2000, 600, 300) if LONG else (500, 200, 100)
+KILLS = budget(3, 10)
 WRITES = r"/batch/(create|update)$"
 # One of each kind in every so many calls.
 FAULTS = (

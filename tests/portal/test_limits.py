@@ -150,7 +150,7 @@ def long_values(filled: Warehouse, tmp_path_factory: pytest.TempPathFactory) -> 
     shutil.copyfile(filled.settings.analytics_file, file)
     with duckdb.connect(str(file)) as connection:
         connection.execute("SET threads = 1")
-        for number in range(soak.budget(3, 20)):
+        for number in range(8 if soak.LONG else 3):
             connection.execute(
                 """INSERT INTO marts.company_profiles BY NAME SELECT 'long' || ? AS company_id, 1 AS calls_30d,
                    CAST(json_object('name', repeat('a"', 15000000)) AS JSON) AS metadata, repeat('n', 1000000) AS company_name""",
@@ -168,11 +168,11 @@ def _peak(pid: int) -> float:
 
 @pytest.mark.soak
 def test_downloads_are_bounded_and_nobody_waits_for_them(long_values: Path) -> None:
-    count = soak.budget(3, 20)
+    count = 8 if soak.LONG else 3
     served = Served(long_values)
     try:
         host, _, port = served.address.removeprefix("http://").partition(":")
-        stalled = [socket.create_connection((host, int(port))) for _ in range(soak.budget(20, 100))]
+        stalled = [socket.create_connection((host, int(port))) for _ in range(100 if soak.LONG else 20)]
         for connection in stalled:
             connection.sendall(f"GET /companies.csv HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
         sizes: list[tuple[int, int]] = []
@@ -184,7 +184,7 @@ def test_downloads_are_bounded_and_nobody_waits_for_them(long_values: Path) -> N
                     size += len(part)
             sizes.append((answer.status_code, size))
 
-        threads = [threading.Thread(target=download) for _ in range(soak.budget(3, 10))]
+        threads = [threading.Thread(target=download) for _ in range(10 if soak.LONG else 3)]
         for thread in threads:
             thread.start()
         took = []

@@ -33,7 +33,7 @@ TABLES = ("ops.files", "ops.rejects", "ops.repairs", "marts.company_profiles", "
           "marts.company_aliases", "marts.company_usage_daily", "marts.user_usage_daily",
           "marts.error_usage_daily")  # fmt: skip
 QUICK = settings(
-    max_examples=budget(4, 300),
+    max_examples=budget(4, 60),
     deadline=None,
     suppress_health_check=list(HealthCheck),
     derandomize=True,
@@ -156,7 +156,7 @@ def test_random_files_load_alike() -> None:
 
 
 @pytest.mark.soak
-@settings(QUICK, max_examples=budget(2, 50))
+@settings(QUICK, max_examples=budget(2, 15))
 @given(files=event_files())
 def test_random_files_build_alike(files: dict[str, bytes]) -> None:
     compare(files, builds=True)

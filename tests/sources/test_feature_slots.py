@@ -171,7 +171,7 @@ def loaded(warehouse: Warehouse) -> dict[str, set[tuple[Any, ...]]]:
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("seed", range(budget(4, 250)))
+@pytest.mark.parametrize("seed", range(budget(4, 200)))
 def test_slots_and_event_ids_are_as_the_rules_say(
     tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

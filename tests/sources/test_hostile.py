@@ -349,7 +349,7 @@ def test_broken_files_are_accounted_for_and_load_the_same_again(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     @settings(
-        max_examples=budget(2, 3000),
+        max_examples=budget(2, 200),
         deadline=None,
         database=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

@@ -92,7 +92,7 @@ cuts = st.tuples(
 def test_in_pieces_is_as_at_once(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("long")
 
-    @settings(max_examples=budget(150, 20_000), deadline=None, database=None)
+    @settings(max_examples=budget(150, 3000), deadline=None, database=None)
     @given(cuts, st.sampled_from(["json", "jsonl", "jsonl.gz"]), st.integers(1, 60))
     # More blanks than are held in memory.
     @example((b'{"a": 1}\n  [1, {"x": "}"}],\n{}\n', 0, b""), "jsonl", 1)
