@@ -17,7 +17,7 @@ from typing import IO
 
 from dagster_project.readers.contents import Content, Lengths, ReadAhead, read_content
 from dagster_project.readers.files import BOM, FilePart, UnreadableFile, format_of, open_content
-from dagster_project.readers.json_text import BadJson, parse
+from dagster_project.readers.json_text import BadJson, value_at
 from dagster_project.readers.raw_storage import LocalFile, RawFile, RawStorage, Stamp
 
 from . import noticing
@@ -320,7 +320,7 @@ class _Look:
         if not first.startswith(b"["):
             return False
         try:
-            parse(first, exact=False)
+            value_at(first.decode("utf-8", "surrogateescape"), 0)  # behind it there may be other values
         except BadJson:
             return True
         return False

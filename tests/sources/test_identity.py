@@ -252,6 +252,19 @@ def test_what_is_to_be_loaded_again_may_go_on_in_a_file_of_the_same_night(wareho
     assert [(r["file_seq"], r["reason"]) for r in warehouse.table("ops.rejects")] == [(3, "bad_json")]
 
 
+@pytest.mark.parametrize("line", ["[] [{}]", "[{}][{}]", "[1] 5", "[] []", "[{}]", "[] x"])
+def test_a_file_that_begins_with_an_array_and_more_on_its_line_is_lines(
+    warehouse: Warehouse, line: str
+) -> None:
+    warehouse.put("companies/a.json", f"{line}\r\n")
+    night(warehouse, 1)
+    warehouse.put("companies/a.json", f'{line}\r\n{{"company_id": "x"}}\n')
+    night(warehouse, 2)
+    assert companies(warehouse) == ["x"]
+    assert warehouse.one("ops.files", file_seq=2)["records"] == 1
+    assert warehouse.one("ops.files", file_seq=2)["note"] == "goes on where file 1 ended"
+
+
 def test_a_row_that_was_refused_for_having_no_end_is_refused_again_by_a_full_rebuild(
     warehouse: Warehouse,
 ) -> None:
