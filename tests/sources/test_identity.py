@@ -256,9 +256,9 @@ def test_what_is_to_be_loaded_again_may_go_on_in_a_file_of_the_same_night(wareho
 def test_a_file_that_begins_with_an_array_and_more_on_its_line_is_lines(
     warehouse: Warehouse, line: str
 ) -> None:
-    warehouse.put("companies/a.json", f"{line}\r\n")
+    warehouse.put("events/a.json", f"{line}\r\n")
     night(warehouse, 1)
-    warehouse.put("companies/a.json", f'{line}\r\n{{"company_id": "x"}}\n')
+    warehouse.put("events/a.json", f"{line}\r\n{lines('x')}")
     night(warehouse, 2)
     assert companies(warehouse) == ["x"]
     assert warehouse.one("ops.files", file_seq=2)["records"] == 1
