@@ -33,7 +33,7 @@ from oracle import (
     retention_weekly,
 )
 from raw_traffic import AS_OF, FEATURE_SETTINGS, claim_nights, feature_nights, metadata_nights, nights
-from soak import budget
+from soak import LONG, budget
 
 from dagster_project.sources import typed
 
@@ -45,7 +45,8 @@ QUICK = settings(
     max_examples=budget(3, 40),
     deadline=None,
     suppress_health_check=list(HealthCheck),
-    derandomize=True,
+    derandomize=not LONG,  # each soak tries others; what fails is printed
+    print_blob=True,
     phases=[Phase.explicit, Phase.generate],
 )
 

@@ -19,7 +19,7 @@ from harness import Row, Warehouse
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from raw_traffic import BAD_LINES, calls, json_bytes, json_lines, oneof, rarely
-from soak import budget
+from soak import LONG, budget
 
 from dagster_project.pipeline import nightly
 from dagster_project.sources import typed
@@ -36,7 +36,8 @@ QUICK = settings(
     max_examples=budget(4, 60),
     deadline=None,
     suppress_health_check=list(HealthCheck),
-    derandomize=True,
+    derandomize=not LONG,  # each soak tries others; what fails is printed
+    print_blob=True,
     phases=[Phase.explicit, Phase.generate],
 )
 
