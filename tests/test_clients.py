@@ -212,6 +212,33 @@ def test_a_large_warehouse_whose_lists_are_all_empty_is_published(
             assert connection.execute(f"SELECT events FROM {schema}.company_profiles").fetchall() == [(3,)]
 
 
+def test_each_part_of_a_list_column_holds_elements_also_where_the_warehouse_was_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DuckDB 1.0 reads no other. Calls without `response.time` have no latencies."""
+    monkeypatch.setattr(publish, "_SMALL", 0)
+    monkeypatch.setattr(publish, "_is_sound", lambda *_: True)
+    warehouse = Warehouse(tmp_path)
+    for day in (8, 9, 10):
+        calls = [
+            {"company_id": f"c{number}", "request": {"time": f"2026-11-{day:02}T10:00:00Z"}}
+            for number in range(3000)
+        ]
+        warehouse.put(f"events/{day}.jsonl", calls)
+        warehouse.night(as_of=date(2026, 11, day), publishes=True)
+        with duckdb.connect(str(warehouse.settings.analytics_file), read_only=True) as connection:
+            groups = "FROM pragma_storage_info('core.api_usage_daily') WHERE column_name = 'latencies'"
+            every = connection.execute(f"SELECT DISTINCT row_group_id {groups}").fetchall()
+            whole = connection.execute(
+                f"SELECT DISTINCT row_group_id {groups} AND segment_type = 'BIGINT' ORDER BY 1"
+            ).fetchall()
+            assert every
+            assert sorted(every) == whole
+            assert connection.execute("SELECT count(*) FROM core.api_usage_daily").fetchall() == [
+                (3000 * (day - 7),)
+            ]
+
+
 def test_marts_are_found_first_with_their_comments(tmp_path: Path) -> None:
     warehouse = Warehouse(tmp_path)
     warehouse.put("companies/a.jsonl", [{"company_id": "acme"}])

@@ -26,6 +26,7 @@ from .database import (
     Connection,
     DatabaseError,
     is_of_the_machine,
+    one_thread,
     quoted,
     transaction,
     value,
@@ -159,6 +160,7 @@ def publish(connection: Connection, settings: Settings) -> int:
 
 
 _NEW = "publication"
+_GROUP = 122_880  # rows of a group of DuckDB's
 _SMALL = 32 << 20  # bytes; up to this, writing anew takes less than a second
 
 
@@ -232,7 +234,8 @@ def _keep_readable(connection: Connection) -> None:
 
     DuckDB 2.0 leaves out the part of such a column that holds the elements, and 1.0 stops there ("field id mismatch";
     1.1 and newer do not mind). One row with an element, deleted again, keeps the part; nobody sees the row. Rows are
-    stored in groups: of a table with more rows than one group has, 1.0 may still not read such a column.
+    stored in groups, and what is added to a table may begin one: so the table's rows are written anew behind that row. Of a
+    table with more rows than one group has, 1.0 may still not read such a column.
     """
     lists: dict[str, list[str]] = {}
     for table, column in connection.execute(
@@ -247,8 +250,17 @@ def _keep_readable(connection: Connection) -> None:
         lists[table] = [name for name, is_empty in zip(columns, empty, strict=True) if rows and is_empty]
     wanting = {table: columns for table, columns in lists.items() if columns}
     for table, columns in wanting.items():
-        elements = ", ".join("[NULL]" for _ in columns)
-        connection.execute(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({elements})")
+        elements = ", ".join(f"[NULL] AS {column}" for column in columns)
+        with one_thread(connection), transaction(connection):
+            if int(value(connection, f"SELECT count(*) FROM {table}")) < _GROUP:
+                connection.execute(f"CREATE OR REPLACE TEMP TABLE kept AS FROM {table}")
+                connection.execute(f"DELETE FROM {table}")
+                connection.execute(
+                    f"INSERT INTO {table} BY NAME SELECT {elements} UNION ALL BY NAME FROM kept"
+                )
+                connection.execute("DROP TABLE kept")
+            else:
+                connection.execute(f"INSERT INTO {table} BY NAME SELECT {elements}")
     if wanting:
         connection.execute("CHECKPOINT")
     for table, columns in wanting.items():
