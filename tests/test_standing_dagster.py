@@ -172,7 +172,8 @@ def test_runs_from_the_ui_and_from_the_shell_wait_for_each_other(
 ) -> None:
     (place,) = deployment.ask(LOADED)["repositoriesOrError"]["nodes"]
     assert place["location"]["name"] == "usage_warehouse"
-    assert {schedule["name"] for schedule in place["schedules"]} == {"every_night", "during_the_day"}
+    schedules = {schedule["name"] for schedule in place["schedules"]}
+    assert schedules == {"every_night", "during_the_day", "at_the_end_of_the_day"}
     states = {sensor["name"]: sensor["sensorState"]["status"] for sensor in place["sensors"]}
     assert states == {"orphans": "RUNNING", "alerts": "RUNNING", "new_files": "STOPPED"}
     assert not deployment.data.joinpath("warehouse.duckdb").exists(), "who looks opens no database"
