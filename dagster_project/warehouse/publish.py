@@ -26,7 +26,6 @@ from .database import (
     Connection,
     DatabaseError,
     is_of_the_machine,
-    one_thread,
     quoted,
     transaction,
     value,
@@ -173,7 +172,11 @@ def _write(connection: Connection, source: Path, file: Path) -> None:
     """
     connection.execute("CHECKPOINT")
     name = str(value(connection, "SELECT current_database()"))
-    if source.stat().st_size > _SMALL and _is_sound(connection, name, source):
+    if (
+        source.stat().st_size > _SMALL
+        and _is_sound(connection, name, source)
+        and not _wants_elements(connection)
+    ):
         # In a process of its own: closing the file in this one would drop DuckDB's lock on it.
         copied = subprocess.run(
             ["cp", "--", str(source), str(file)], capture_output=True, text=True, check=False
@@ -234,37 +237,39 @@ def _keep_readable(connection: Connection) -> None:
 
     DuckDB 2.0 leaves out the part of such a column that holds the elements, and 1.0 stops there ("field id mismatch";
     1.1 and newer do not mind). One row with an element, deleted again, keeps the part; nobody sees the row. Rows are
-    stored in groups, and what is added to a table may begin one: so the table's rows are written anew behind that row. Of a
-    table with more rows than one group has, 1.0 may still not read such a column.
+    stored in groups: of a table with more rows than one group has, 1.0 may still not read such a column.
     """
+    wanting = {table: columns for table, (_, columns) in _empty_lists(connection).items()}
+    for table, columns in wanting.items():
+        elements = ", ".join("[NULL]" for _ in columns)
+        connection.execute(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({elements})")
+    if wanting:
+        connection.execute("CHECKPOINT")
+    for table, columns in wanting.items():
+        connection.execute(f"DELETE FROM {table} WHERE len({columns[0]}) > 0")
+
+
+def _wants_elements(connection: Connection) -> bool:
+    """Whether the file must be written anew for `_keep_readable`: a row that is added to a stored table may begin a group."""
+    return any(rows < _GROUP for rows, _ in _empty_lists(connection).values())
+
+
+def _empty_lists(connection: Connection) -> dict[str, tuple[int, list[str]]]:
+    """By table: how many rows it has, and its columns of lists that hold no element in any of them."""
     lists: dict[str, list[str]] = {}
     for table, column in connection.execute(
         "SELECT schema_name || '.' || table_name, column_name FROM duckdb_columns() "
         "WHERE database_name = current_database() AND NOT internal AND data_type LIKE '%[]'"
     ).fetchall():
         lists.setdefault(table, []).append(identifier(column))
-    for table, columns in list(lists.items()):
+    found: dict[str, tuple[int, list[str]]] = {}
+    for table, columns in lists.items():
         # (It holds for null, too. A table without any row has no parts at all.)
         none = ", ".join(f"coalesce(max(len({column})), 0) = 0" for column in columns)
         rows, *empty = connection.execute(f"SELECT count(*), {none} FROM {table}").fetchall()[0]
-        lists[table] = [name for name, is_empty in zip(columns, empty, strict=True) if rows and is_empty]
-    wanting = {table: columns for table, columns in lists.items() if columns}
-    for table, columns in wanting.items():
-        elements = ", ".join(f"[NULL] AS {column}" for column in columns)
-        with one_thread(connection), transaction(connection):
-            if int(value(connection, f"SELECT count(*) FROM {table}")) < _GROUP:
-                connection.execute(f"CREATE OR REPLACE TEMP TABLE kept AS FROM {table}")
-                connection.execute(f"DELETE FROM {table}")
-                connection.execute(
-                    f"INSERT INTO {table} BY NAME SELECT {elements} UNION ALL BY NAME FROM kept"
-                )
-                connection.execute("DROP TABLE kept")
-            else:
-                connection.execute(f"INSERT INTO {table} BY NAME SELECT {elements}")
-    if wanting:
-        connection.execute("CHECKPOINT")
-    for table, columns in wanting.items():
-        connection.execute(f"DELETE FROM {table} WHERE len({columns[0]}) > 0")
+        if rows and any(empty):
+            found[table] = rows, [name for name, is_empty in zip(columns, empty, strict=True) if is_empty]
+    return found
 
 
 def _views(connection: Connection) -> list[str]:
