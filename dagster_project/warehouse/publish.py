@@ -10,7 +10,7 @@ import shutil
 import stat
 import subprocess
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -26,6 +26,7 @@ from .database import (
     Connection,
     DatabaseError,
     is_of_the_machine,
+    one_thread,
     quoted,
     transaction,
     value,
@@ -175,7 +176,7 @@ def _write(connection: Connection, source: Path, file: Path) -> None:
     if (
         source.stat().st_size > _SMALL
         and _is_sound(connection, name, source)
-        and not _wants_elements(connection)
+        and not _empty_lists(connection)
     ):
         # In a process of its own: closing the file in this one would drop DuckDB's lock on it.
         copied = subprocess.run(
@@ -191,14 +192,39 @@ def _write(connection: Connection, source: Path, file: Path) -> None:
 
 
 def _copy(connection: Connection, name: str) -> None:
-    connection.execute(f"COPY FROM DATABASE {name} TO {_NEW}")
+    """Write all that the warehouse holds into the new file, and see to it that DuckDB 1.0 reads columns of lists.
+
+    Where no row of a table has an element in such a column, DuckDB 2.0 leaves out the part that holds the elements, and 1.0
+    stops there ("field id mismatch"; 1.1 and newer do not mind). One row with an element, deleted again, keeps the part; nobody
+    sees the row. Rows are stored in groups, and what is added later may begin one: so that row comes first, with the others
+    in one statement. Of a table with more rows than one group has, 1.0 may still not read such a column.
+    """
+    empty = _empty_lists(connection)
+    if not empty:
+        connection.execute(f"COPY FROM DATABASE {name} TO {_NEW}")
+    else:
+        connection.execute(f"COPY FROM DATABASE {name} TO {_NEW} (SCHEMA)")
+        tables = connection.execute(
+            """SELECT format('{}.{}', schema_name, table_name) FROM duckdb_tables()
+            WHERE database_name = ? AND NOT internal ORDER BY ALL""",
+            [name],
+        ).fetchall()
+        for (table,) in tables:
+            first = "".join(
+                f"SELECT {', '.join(f'[NULL] AS {column}' for column in columns)} UNION ALL BY NAME "
+                for columns in filter(None, [empty.get(table)])
+            )
+            with one_thread(connection) if first else nullcontext():
+                connection.execute(f"INSERT INTO {_NEW}.{table} BY NAME {first}FROM {name}.{table}")
+        connection.execute(f"CHECKPOINT {_NEW}")
+        for table, columns in empty.items():
+            connection.execute(f"DELETE FROM {_NEW}.{table} WHERE len({columns[0]}) > 0")
     _complete(connection)
 
 
 def _complete(connection: Connection) -> None:
     """Add to a copy of the warehouse what only the published file has."""
     connection.execute(f"USE {_NEW}")
-    _keep_readable(connection)
     with transaction(connection):
         connection.execute("; ".join(_views(connection)))
 
@@ -232,43 +258,21 @@ def _within(connection: Connection, name: str, file: Path, do: Callable[[Connect
         cursor.close()
 
 
-def _keep_readable(connection: Connection) -> None:
-    """See to it that DuckDB 1.0 reads columns of lists which are all empty.
-
-    DuckDB 2.0 leaves out the part of such a column that holds the elements, and 1.0 stops there ("field id mismatch";
-    1.1 and newer do not mind). One row with an element, deleted again, keeps the part; nobody sees the row. Rows are
-    stored in groups: of a table with more rows than one group has, 1.0 may still not read such a column.
-    """
-    wanting = {table: columns for table, (_, columns) in _empty_lists(connection).items()}
-    for table, columns in wanting.items():
-        elements = ", ".join("[NULL]" for _ in columns)
-        connection.execute(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({elements})")
-    if wanting:
-        connection.execute("CHECKPOINT")
-    for table, columns in wanting.items():
-        connection.execute(f"DELETE FROM {table} WHERE len({columns[0]}) > 0")
-
-
-def _wants_elements(connection: Connection) -> bool:
-    """Whether the file must be written anew for `_keep_readable`: a row that is added to a stored table may begin a group."""
-    return any(rows < _GROUP for rows, _ in _empty_lists(connection).values())
-
-
-def _empty_lists(connection: Connection) -> dict[str, tuple[int, list[str]]]:
-    """By table: how many rows it has, and its columns of lists that hold no element in any of them."""
+def _empty_lists(connection: Connection) -> dict[str, list[str]]:
+    """Of tables that one group of DuckDB's rows holds: the columns of lists that have no element in any row."""
     lists: dict[str, list[str]] = {}
     for table, column in connection.execute(
         "SELECT schema_name || '.' || table_name, column_name FROM duckdb_columns() "
         "WHERE database_name = current_database() AND NOT internal AND data_type LIKE '%[]'"
     ).fetchall():
         lists.setdefault(table, []).append(identifier(column))
-    found: dict[str, tuple[int, list[str]]] = {}
+    found = {}
     for table, columns in lists.items():
         # (It holds for null, too. A table without any row has no parts at all.)
         none = ", ".join(f"coalesce(max(len({column})), 0) = 0" for column in columns)
         rows, *empty = connection.execute(f"SELECT count(*), {none} FROM {table}").fetchall()[0]
-        if rows and any(empty):
-            found[table] = rows, [name for name, is_empty in zip(columns, empty, strict=True) if is_empty]
+        if 0 < rows < _GROUP and any(empty):
+            found[table] = [name for name, is_empty in zip(columns, empty, strict=True) if is_empty]
     return found
 
 
