@@ -209,13 +209,13 @@ def _copy(connection: Connection, name: str) -> None:
             WHERE database_name = ? AND NOT internal ORDER BY ALL""",
             [name],
         ).fetchall()
-        for (table,) in tables:
-            first = "".join(
-                f"SELECT {', '.join(f'[NULL] AS {column}' for column in columns)} UNION ALL BY NAME "
-                for columns in filter(None, [empty.get(table)])
-            )
-            with one_thread(connection) if first else nullcontext():
-                connection.execute(f"INSERT INTO {_NEW}.{table} BY NAME {first}FROM {name}.{table}")
+        with transaction(connection):
+            for (table,) in tables:
+                columns = empty.get(table, [])
+                elements = ", ".join(f"[NULL] AS {column}" for column in columns)
+                first = f"SELECT {elements} UNION ALL BY NAME " if columns else ""
+                with one_thread(connection) if columns else nullcontext():
+                    connection.execute(f"INSERT INTO {_NEW}.{table} BY NAME {first}FROM {name}.{table}")
         connection.execute(f"CHECKPOINT {_NEW}")
         for table, columns in empty.items():
             connection.execute(f"DELETE FROM {_NEW}.{table} WHERE len({columns[0]}) > 0")
