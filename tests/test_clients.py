@@ -34,6 +34,7 @@ import duckdb, json, sys
 told = {}
 for file in sys.argv[1:]:
     with duckdb.connect(file, read_only=True) as connection:
+        connection.execute("SET enable_progress_bar = false")  # of a busy machine's
         names = connection.execute('''
             SELECT schema_name, table_name FROM duckdb_tables()
             UNION ALL SELECT schema_name, view_name FROM duckdb_views() WHERE NOT internal''').fetchall()
